@@ -1,0 +1,66 @@
+/* limits.h: every bound of Tandem, with its unit. What comes from outside is compared with one of these before it is
+ * believed; tests/unit hits each one. Rooms add their lines in their own block. */
+#ifndef TANDEM_BASE_LIMITS_H
+#define TANDEM_BASE_LIMITS_H
+
+/* base */
+#define LIMIT_LOG_LINE_BYTES 1024
+#define LIMIT_BUF_BYTES (64u << 20)
+#define LIMIT_CONFIG_FILE_BYTES (1u << 20)
+#define LIMIT_CONFIG_VALUE_BYTES 4096
+#define LIMIT_NAME_BYTES 63 /* task, edge, tenant and session names, without the NUL: [A-Za-z0-9._-] */
+
+/* engine: model files */
+#define LIMIT_MODEL_FILE_BYTES (INT64_C(64) << 30)
+#define LIMIT_GGUF_KEYS 65536
+#define LIMIT_GGUF_TENSORS 65536
+#define LIMIT_GGUF_KEY_BYTES 256
+#define LIMIT_GGUF_TEXT_BYTES (1u << 20)
+#define LIMIT_GGUF_ARRAY_ITEMS (4u << 20)
+#define LIMIT_MODEL_LAYERS 1024
+#define LIMIT_MODEL_WIDTH 65536
+#define LIMIT_MODEL_HEADS 1024
+#define LIMIT_MODEL_CONTEXT_TOKENS (1u << 20)
+#define LIMIT_MODEL_VOCABULARY (1u << 20)
+#define LIMIT_MODEL_CLASSES 65536
+#define LIMIT_STEM_LAYERS 16
+
+/* engine: inputs */
+#define LIMIT_PICTURE_BYTES (16u << 20)      /* encoded */
+#define LIMIT_PICTURE_SIDE_PIXELS 8192
+#define LIMIT_PICTURE_PIXELS (32u << 20)
+#define LIMIT_TEXT_BYTES (256u << 10)        /* one request's text */
+#define LIMIT_BATCH_TOKENS 4096              /* one engine step */
+#define LIMIT_BATCH_SEQUENCES 256
+#define LIMIT_MAX_NEW_TOKENS 32768
+
+/* wire */
+#define LIMIT_FRAME_HEADER_BYTES (64u << 10) /* protobuf header */
+#define LIMIT_FRAME_DATA_BYTES (32u << 10)   /* raw payload of one DATA frame */
+#define LIMIT_PAYLOAD_BYTES (16u << 20)      /* all DATA of one request */
+#define LIMIT_LABELS 1024                    /* in one answer or contract; a larger label set sends its best ones */
+#define LIMIT_TASKS 64                       /* task files of a daemon, contracts in a hello */
+#define LIMIT_BOXES 1024
+
+/* stream */
+#define LIMIT_CONNECTIONS 1024               /* a listener's */
+#define LIMIT_CREDIT_BYTES (256u << 10)      /* unacknowledged payload each way, per request */
+#define LIMIT_SEND_QUEUE_BYTES (8u << 20)    /* a connection's; over it the peer is too slow and is closed */
+#define LIMIT_HELLO_MS 5000
+#define LIMIT_HEARTBEAT_MS 2000
+#define LIMIT_IDLE_MS 7000
+
+/* server and client daemon */
+#define LIMIT_REQUESTS_PER_CONNECTION 256
+#define LIMIT_REQUESTS 1024                  /* live in one daemon */
+#define LIMIT_SESSIONS 256
+#define LIMIT_APP_CONNECTIONS 256
+#define LIMIT_STATUS_CONNECTIONS 64
+#define LIMIT_STATUS_LINE_BYTES 256
+#define LIMIT_STATUS_QUEUE_BYTES (1u << 20)  /* slow readers are cut off here */
+#define LIMIT_DECISION_RING 1024
+#define LIMIT_EDGES 16
+#define LIMIT_CANDIDATES (LIMIT_EDGES + 3)   /* local, cascade, cache, edges */
+#define LIMIT_DEADLINE_MS 3600000
+
+#endif
