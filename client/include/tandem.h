@@ -1,0 +1,216 @@
+/* tandem.h: ask Tandem for an inference.
+ *
+ * A robot or camera program links libtandem and talks to the tandem-client daemon on the same machine over a Unix socket. The daemon
+ * decides for every request whether the small model on this device answers, or the larger one on an edge node in the building, or the
+ * small one first and the larger one if the answer is not sure enough. The library does no inference, opens no network connection, starts
+ * no thread and keeps no global state.
+ *
+ *   struct tandem *t;
+ *   struct tandem_answer *a;
+ *   if (tandem_open(NULL, &t) == 0 && tandem_classify_file(t, "objects", "cup.jpg", 100, &a) == 0) {
+ *       printf("%s %.2f by %s\n", tandem_answer_label(a, 0), tandem_answer_score(a, 0), tandem_answer_outcome_route(a));
+ *       tandem_answer_free(a);
+ *   }
+ *   tandem_close(t);
+ *
+ * Main types
+ *   struct tandem          one connection to the daemon, and the requests that are under way on it.
+ *   struct tandem_request  what is asked: filled in by the caller, usually starting from tandem_request_init. Borrowed during a call.
+ *   struct tandem_answer   what came back. Opaque: read it with tandem_answer_*; free it with tandem_answer_free.
+ *   struct tandem_stream   one camera: keeps the latest frame or all of them and bounds what is in flight.
+ *
+ * Three ways to call
+ *   tandem_call            blocks until the answer is there or the request has failed.
+ *   tandem_submit          returns at once; a callback runs later inside tandem_process (or inside another blocking call).
+ *   Foreign event loops    wait until tandem_fd is readable, or writable when tandem_wants_write says so, or tandem_timeout_ms has
+ *                          passed; then call tandem_process.
+ *
+ * Errors: 0 or more is success, negative is one of enum tandem_error. tandem_last_error gives one line of text for the last failure on this
+ * connection. A request that tandem_submit accepted ends in exactly one callback: an answer, or one error. When the daemon goes away every
+ * request under way ends with TANDEM_EGONE, and the next call connects again.
+ *
+ * Threads: one connection belongs to one thread at a time. Different connections are independent. Callbacks run on the thread that calls into the
+ * connection; inside one, everything is allowed but tandem_close and the blocking calls.
+ *
+ * Ownership: "borrows" ends when the call returns (tandem_submit copies what it still needs, or passes large pictures on in a sealed memfd);
+ * "returns owned" is freed by the named function; every free function accepts NULL.
+ *
+ * Time: a deadline is a duration from the moment of the call. Nothing here depends on a wall clock. */
+#ifndef TANDEM_H
+#define TANDEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TANDEM_API_VERSION 1
+
+/* Numbers only grow; none is reused. */
+enum tandem_error {
+    TANDEM_OK = 0,
+    TANDEM_EINVAL = -1,       /* a caller's argument is wrong */
+    TANDEM_ENOMEM = -2,       /* no memory */
+    TANDEM_EIO = -3,          /* the operating system refused a read, write or open */
+    TANDEM_EFORMAT = -4,      /* the input is not what it says, e.g. not a picture */
+    TANDEM_EUNSUPPORTED = -5, /* well-formed, but not something this version does */
+    TANDEM_ETOOBIG = -6,      /* over a limit */
+    TANDEM_ENOTASK = -7,      /* the daemon has no task of this name */
+    TANDEM_EBUSY = -8,        /* too much under way: try again later */
+    TANDEM_ELATE = -9,        /* the deadline passed before an answer was there */
+    TANDEM_ECANCELED = -10,   /* cancelled by tandem_cancel */
+    TANDEM_EGONE = -11,       /* the daemon went away with the request */
+    TANDEM_ENOROUTE = -12,    /* no allowed route can serve this request now */
+    TANDEM_EPROTO = -13,      /* library and daemon do not understand each other */
+    TANDEM_EAUTH = -14,       /* this user may not use the daemon */
+    TANDEM_ETIMEDOUT = -15,   /* a peer said nothing for too long */
+    TANDEM_ESUPERSEDED = -16, /* a newer frame of the same stream replaced this one */
+    TANDEM_ECONFIG = -17,     /* a configuration is wrong */
+    TANDEM_EINTERNAL = -18,   /* a bug, stated */
+    TANDEM_EDRAINING = -19,   /* the daemon is stopping */
+    TANDEM_ENOTFOUND = -20,   /* nothing of this name or id */
+    TANDEM_EPREFIX = -21      /* between daemons only */
+};
+
+/* One short English line, never NULL. */
+const char *tandem_strerror(int code);
+/* "0.1.0" */
+const char *tandem_version(void);
+
+/* ---- connection -------------------------------------------------------------------------------------------------- */
+
+struct tandem;
+
+/* Connects to the daemon. `socket_path` NULL: $TANDEM_SOCKET, else /run/tandem-client/app.sock. Blocks at most two seconds.
+ * Returns owned (tandem_close). On failure *ret_tandem is still a valid handle unless the error is TANDEM_ENOMEM or TANDEM_EINVAL: read its
+ * tandem_last_error, try again with any call, and close it. */
+int tandem_open(const char *socket_path, struct tandem **ret_tandem);
+/* Ends everything under way (their callbacks run with TANDEM_ECANCELED) and frees the handle. */
+void tandem_close(struct tandem *tandem);
+/* One line about the last failure on this handle; "" when there was none. Valid until the next call. */
+const char *tandem_last_error(const struct tandem *tandem);
+
+/* ---- request ----------------------------------------------------------------------------------------------------- */
+
+enum tandem_pixel_format {
+    TANDEM_PIXELS_ENCODED = 0, /* JPEG or PNG */
+    TANDEM_PIXELS_RGB = 1,
+    TANDEM_PIXELS_BGR = 2,
+    TANDEM_PIXELS_GREY = 3,
+    TANDEM_PIXELS_NV12 = 4,
+    TANDEM_PIXELS_I420 = 5,
+    TANDEM_PIXELS_YUYV = 6
+};
+
+struct tandem_picture {
+    enum tandem_pixel_format format;
+    uint32_t width, height; /* pixels; 0 when encoded */
+    uint32_t stride_bytes;  /* of the first plane; 0: rows are tight */
+    const void *data;       /* borrowed */
+    size_t bytes;
+};
+
+/* What goes in. Zero is a good default for every field but task and the input. */
+struct tandem_request {
+    size_t struct_bytes;           /* sizeof(struct tandem_request), set by tandem_request_init */
+    const char *task;              /* "objects" */
+    struct tandem_picture picture; /* picture tasks */
+    const char *text;              /* text tasks; text_bytes 0: up to the NUL */
+    size_t text_bytes;
+    uint32_t deadline_ms;          /* 0: the task's default */
+    const char *session;           /* NULL: none. Requests of one name continue one conversation */
+    const char *route;             /* NULL or "auto"; "local", "edge", "edge:NAME", "cascade" */
+    int never_leave_device;        /* 1: tighter than the task's privacy rule; there is no way to loosen it */
+    int deliver_late;              /* 1: a late answer still comes, marked; 0: TANDEM_ELATE */
+    uint32_t max_new_tokens;       /* text; 0: the task's default */
+    float temperature;             /* text; 0: greedy */
+    uint32_t top_k;                /* 0: off */
+    float top_p;                   /* 0 or 1: off */
+    uint64_t seed;
+    uint32_t capture_age_ms;       /* how old the input already is; counts against the deadline */
+    int64_t timestamp_ns;          /* the caller's; comes back untouched */
+    uint64_t cookie;               /* the caller's; comes back untouched */
+};
+void tandem_request_init(struct tandem_request *request, const char *task);
+
+/* ---- answer ------------------------------------------------------------------------------------------------------ */
+
+struct tandem_answer;
+
+enum tandem_kind { TANDEM_CLASSIFY = 1, TANDEM_DETECT = 2, TANDEM_GENERATE = 3 };
+enum tandem_finish { TANDEM_FINISH_NONE = 0, TANDEM_FINISH_END = 1, TANDEM_FINISH_LENGTH = 2, TANDEM_FINISH_DEADLINE = 3 };
+
+struct tandem_box {
+    const char *label; /* lives as long as the answer */
+    double score;
+    float x, y, w, h;  /* pixels of the caller's frame; x, y is the upper left corner */
+};
+
+void tandem_answer_free(struct tandem_answer *answer);
+enum tandem_kind tandem_answer_kind(const struct tandem_answer *answer);
+/* Classes, best first. Index past the end: NULL and 0. */
+size_t tandem_answer_label_count(const struct tandem_answer *answer);
+const char *tandem_answer_label(const struct tandem_answer *answer, size_t index);
+double tandem_answer_score(const struct tandem_answer *answer, size_t index);
+/* Boxes; NULL past the end. */
+size_t tandem_answer_box_count(const struct tandem_answer *answer);
+const struct tandem_box *tandem_answer_box(const struct tandem_answer *answer, size_t index);
+/* Text: NUL-terminated, `ret_bytes` may be NULL. */
+const char *tandem_answer_text(const struct tandem_answer *answer, size_t *ret_bytes);
+uint32_t tandem_answer_tokens(const struct tandem_answer *answer);
+enum tandem_finish tandem_answer_finish(const struct tandem_answer *answer);
+double tandem_answer_confidence(const struct tandem_answer *answer); /* 0..1 */
+/* How it came to be. */
+const char *tandem_answer_id(const struct tandem_answer *answer);            /* decision id, for `tandemctl explain` */
+const char *tandem_answer_route(const struct tandem_answer *answer);         /* the decision: "local", "edge:NAME", "cascade", "cache" */
+const char *tandem_answer_outcome_route(const struct tandem_answer *answer); /* who computed it: "local", "edge:NAME", "cache" */
+const char *tandem_answer_reason(const struct tandem_answer *answer);
+double tandem_answer_latency_ms(const struct tandem_answer *answer);   /* in the daemon */
+double tandem_answer_predicted_ms(const struct tandem_answer *answer); /* of the chosen route; negative: unknown */
+int tandem_answer_met_deadline(const struct tandem_answer *answer);
+int tandem_answer_partial(const struct tandem_answer *answer); /* 1: cut short by the deadline */
+int tandem_answer_hedged(const struct tandem_answer *answer);  /* 1: both sides were started */
+int64_t tandem_answer_timestamp_ns(const struct tandem_answer *answer);
+uint64_t tandem_answer_cookie(const struct tandem_answer *answer);
+
+/* ---- blocking ---------------------------------------------------------------------------------------------------- */
+
+/* Sends `request` (borrows) and waits. Returns owned (tandem_answer_free). Waits at most the deadline plus two seconds. */
+int tandem_call(struct tandem *tandem, const struct tandem_request *request, struct tandem_answer **ret_answer);
+/* Reads the picture file and calls. */
+int tandem_classify_file(struct tandem *tandem, const char *task, const char *path, uint32_t deadline_ms,
+                         struct tandem_answer **ret_answer);
+/* Calls a text task. */
+int tandem_generate(struct tandem *tandem, const char *task, const char *text, uint32_t deadline_ms, struct tandem_answer **ret_answer);
+
+/* ---- asynchronous ------------------------------------------------------------------------------------------------ */
+
+/* The one end of a request. `error` 0: `answer` is yours (tandem_answer_free); else it is NULL and tandem_last_error has a line. */
+typedef void (*tandem_done_fn)(struct tandem *tandem, uint64_t request_id, int error, struct tandem_answer *answer, void *user);
+/* Generated text as it comes; may be NULL. A request whose side changed starts over: `offset` is where in the text this piece belongs. */
+typedef void (*tandem_partial_fn)(struct tandem *tandem, uint64_t request_id, size_t offset, const char *text, size_t bytes, void *user);
+
+/* Queues `request` (borrows; what is needed later is copied). 0 is accepted: `done` will run exactly once. TANDEM_EBUSY when 64 requests
+ * or 64 MiB are under way on this handle. Never blocks, but for the connect when there is no connection (local, at most two seconds). */
+int tandem_submit(struct tandem *tandem, const struct tandem_request *request, tandem_done_fn done, tandem_partial_fn partial, void *user,
+                  uint64_t *ret_request_id);
+/* Asks to stop it; `done` still runs, with TANDEM_ECANCELED or an answer that was already on its way. TANDEM_ENOTFOUND. */
+int tandem_cancel(struct tandem *tandem, uint64_t request_id);
+/* For foreign event loops. The fd changes after a reconnect; -1 while there is none. */
+int tandem_fd(const struct tandem *tandem);
+int tandem_wants_write(const struct tandem *tandem);
+/* Milliseconds until tandem_process should be called even without an event; -1: no need. */
+int tandem_timeout_ms(const struct tandem *tandem);
+/* Reads, writes and runs callbacks without blocking. Returns the number of callbacks run, or an error of the connection. */
+int tandem_process(struct tandem *tandem);
+/* poll + process once, at most `timeout_ms` (-1: as long as something is under way). */
+int tandem_wait(struct tandem *tandem, int timeout_ms);
+size_t tandem_in_flight(const struct tandem *tandem);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
