@@ -2,10 +2,12 @@
  *
  * Functions return 0 or one of these. The public header tandem.h defines the same names with the same
  * numbers for applications; tests/unit/test_error.c compares them. Numbers only grow, none is reused.
+ * A file that needs both includes tandem.h first; this header then leaves the enum to it.
  * Thread-safe: there is no state. */
 #ifndef TANDEM_BASE_ERROR_H
 #define TANDEM_BASE_ERROR_H
 
+#ifndef TANDEM_H
 enum tandem_error {
     TANDEM_OK = 0,
     TANDEM_EINVAL = -1,       /* a caller's argument is wrong */
@@ -30,6 +32,7 @@ enum tandem_error {
     TANDEM_ENOTFOUND = -20,   /* nothing of this name or id */
     TANDEM_EPREFIX = -21,     /* the edge lacks the known prefix of this session: send it whole */
 };
+#endif
 
 /* One short lower-case English line for `code`, never NULL; unknown codes give "unknown error". Static storage. */
 const char *tandem_error_text(int code);
