@@ -29,7 +29,9 @@
 #define LIMIT_PICTURE_BYTES (16u << 20)      /* encoded */
 #define LIMIT_PICTURE_SIDE_PIXELS 8192
 #define LIMIT_PICTURE_PIXELS (32u << 20)
+#define LIMIT_JPEG_SCANS 100                 /* of a progressive picture; each is a pass over all of it */
 #define LIMIT_TEXT_BYTES (256u << 10)        /* one request's text */
+#define LIMIT_PROMPT_TOKENS 4096             /* tandem.prompt.prefix or .suffix */
 #define LIMIT_BATCH_TOKENS 4096              /* one engine step */
 #define LIMIT_BATCH_SEQUENCES 256
 #define LIMIT_MAX_NEW_TOKENS 32768
@@ -41,6 +43,15 @@
 #define LIMIT_LABELS 1024                    /* in one answer or contract; a larger label set sends its best ones */
 #define LIMIT_TASKS 64                       /* task files of a daemon, contracts in a hello */
 #define LIMIT_BOXES 1024
+#define LIMIT_UNPACK_BYTES (512u << 10)      /* memory that unpacking one header may take, besides its result */
+#define LIMIT_LABEL_BYTES 255                /* text of one label, without the NUL */
+#define LIMIT_LINE_BYTES 255                 /* texts for people: errors, reasons, without the NUL */
+#define LIMIT_TOKENS_BYTES (32u << 10)       /* text of one TOKENS frame */
+#define LIMIT_MEMFD_BYTES (128u << 20)       /* a picture from an application on the same machine */
+#define LIMIT_STRIDE_BYTES (64u << 10)       /* of a raw picture's first plane */
+#define LIMIT_BOX_PIXELS 65536               /* box coordinates are brought into +-this */
+#define LIMIT_TEMPERATURE 100
+#define LIMIT_DURATION_US (INT64_C(3600) * 1000000) /* of a budget or a reported time; longer is read as this */
 
 /* stream */
 #define LIMIT_CONNECTIONS 1024               /* a listener's */

@@ -1,0 +1,261 @@
+#include "common/base/task_config.h"
+
+#include "common/base/error.h"
+#include "common/base/limits.h"
+#include "common/base/names.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const kinds[] = {"classify", "detect", "generate", NULL};
+static const char *const lates[] = {"error", "deliver", NULL};
+
+#define AT(member) offsetof(struct task_config, member)
+static const struct config_key keys[] = {
+    {.section = "task", .key = "kind", .type = CONFIG_CHOICE, .offset = AT(kind), .choices = kinds,
+     .help = "What comes back: a label, boxes, or text."},
+    {.section = "task", .key = "labels", .type = CONFIG_LIST, .offset = AT(labels_text), .default_text = "",
+     .help = "The labels by number. Empty: those that the model file names."},
+    {.section = "task", .key = "default_deadline_ms", .type = CONFIG_INT, .offset = AT(default_deadline_ms),
+     .default_text = "0", .min = 0, .max = LIMIT_DEADLINE_MS, .unit = "ms",
+     .help = "For requests that state no deadline; 0 is none."},
+    {.section = "task", .key = "leaves_device", .type = CONFIG_TEXT, .offset = AT(leaves_device),
+     .default_text = "any_edge",
+     .help = "Where inputs may go: any_edge, never, or the name of one edge. Applications can only tighten it."},
+    {.section = "task", .key = "confidence_threshold", .type = CONFIG_DOUBLE,
+     .offset = AT(confidence_threshold), .default_text = "0.8", .min = 0, .max = 1, .unit = "",
+     .help = "A local answer at least this sure is not sent on to the edge."},
+    {.section = "task", .key = "max_new_tokens", .type = CONFIG_INT, .offset = AT(max_new_tokens),
+     .default_text = "256", .min = 1, .max = LIMIT_MAX_NEW_TOKENS, .unit = "tokens",
+     .help = "How long a generated text may get when the request does not say."},
+    {.section = "task", .key = "late", .type = CONFIG_CHOICE, .offset = AT(late), .default_text = "error",
+     .choices = lates,
+     .help = "What becomes of an answer after its deadline: an error, or the answer marked late."},
+    {.section = "local", .key = "model", .type = CONFIG_TEXT, .offset = AT(local.model), .default_text = "",
+     .help = "The small model, a GGUF file, run by tandem-client. Empty: no local answers."},
+    {.section = "local", .key = "backend", .type = CONFIG_TEXT, .offset = AT(local.backend),
+     .default_text = "engine", .help = "What runs it: engine (the built-in one)."},
+    {.section = "edge", .key = "model", .type = CONFIG_TEXT, .offset = AT(edge.model), .default_text = "",
+     .help = "The larger model, run by tandem-server. Empty: never on an edge."},
+    {.section = "edge", .key = "backend", .type = CONFIG_TEXT, .offset = AT(edge.backend),
+     .default_text = "engine", .help = "What runs it: engine (the built-in one)."},
+};
+#undef AT
+
+const struct config_schema task_config_schema = {
+    .title = "A task of Tandem. The file's name without .conf is the task's name.",
+    .keys = keys,
+    .key_count = sizeof(keys) / sizeof(keys[0]),
+};
+
+const char *task_kind_text(int kind)
+{
+    return kind >= 0 && kind <= TASK_GENERATE ? kinds[kind] : "unknown";
+}
+
+static void task_fini(struct task_config *task)
+{
+    config_free(&task_config_schema, task);
+    for (size_t i = 0; i < task->label_count; i++) {
+        free(task->labels[i]);
+    }
+    free(task->labels);
+    free(task->name);
+    *task = (struct task_config){0};
+}
+
+void task_config_free(struct task_config *tasks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        task_fini(&tasks[i]);
+    }
+    free(tasks);
+}
+
+const struct task_config *task_config_find(const struct task_config *tasks, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(tasks[i].name, name) == 0) {
+            return &tasks[i];
+        }
+    }
+    return NULL;
+}
+
+/* Splits labels_text at its commas; a label has no spaces around it and is not empty. */
+static int labels_split(struct task_config *task, const char *path, char error[CONFIG_ERROR_BYTES])
+{
+    const char *at = task->labels_text;
+    size_t expected = 1;
+
+    if (*at == '\0') {
+        return 0;
+    }
+    for (const char *comma = at; (comma = strchr(comma, ',')) != NULL; comma++) {
+        expected++;
+    }
+    if (expected > LIMIT_LABELS) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] labels: more than %d", path, LIMIT_LABELS);
+        return TANDEM_ECONFIG;
+    }
+    task->labels = calloc(expected, sizeof(*task->labels));
+    while (task->labels && task->label_count < expected) {
+        size_t bytes = strcspn(at, ",");
+        const char *next = at + bytes + 1;
+
+        while (bytes > 0 && (*at == ' ' || *at == '\t')) {
+            at++;
+            bytes--;
+        }
+        while (bytes > 0 && (at[bytes - 1] == ' ' || at[bytes - 1] == '\t')) {
+            bytes--;
+        }
+        if (bytes == 0) {
+            snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] labels: label %zu is empty", path,
+                     task->label_count + 1);
+            return TANDEM_ECONFIG;
+        }
+        task->labels[task->label_count] = strndup(at, bytes);
+        if (!task->labels[task->label_count]) {
+            break;
+        }
+        task->label_count++;
+        at = next;
+    }
+    if (task->label_count < expected) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: out of memory", path);
+        return TANDEM_ENOMEM;
+    }
+    return 0;
+}
+
+/* Checks one side's backend and makes its model's path relative to `models_dir`. */
+static int side_check(struct task_side *side, const char *section, const char *path, const char *models_dir,
+                      char error[CONFIG_ERROR_BYTES])
+{
+    char *full = NULL;
+
+    if (strncmp(side->backend, "exec:", 5) == 0) {
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "%s: [%s] backend: exec: is not supported yet; engine is the one backend", path, section);
+        return TANDEM_ECONFIG;
+    }
+    if (strcmp(side->backend, "engine") != 0) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: [%s] backend: '%.200s' is not engine", path, section,
+                 side->backend);
+        return TANDEM_ECONFIG;
+    }
+    if (side->model[0] == '\0' || side->model[0] == '/') {
+        return 0;
+    }
+    if (asprintf(&full, "%s/%s", models_dir, side->model) < 0) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: out of memory", path);
+        return TANDEM_ENOMEM;
+    }
+    free(side->model);
+    side->model = full;
+    return 0;
+}
+
+static int task_load(const char *dir, const char *file, const char *models_dir, struct task_config *task,
+                     char error[CONFIG_ERROR_BYTES])
+{
+    const size_t stem_bytes = strlen(file) - strlen(".conf");
+    char *path = NULL;
+    int result;
+
+    if (asprintf(&path, "%s/%s", dir, file) < 0) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: out of memory", dir);
+        return TANDEM_ENOMEM;
+    }
+    task->name = strndup(file, stem_bytes);
+    if (!task->name || !name_is_valid(task->name)) {
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "%s: a task's name is 1 to %d characters of A-Z a-z 0-9 . _ -", path, LIMIT_NAME_BYTES);
+        result = TANDEM_ECONFIG;
+        goto out;
+    }
+    result = config_load(&task_config_schema, path, task, error);
+    if (result == 0) {
+        result = labels_split(task, path, error);
+    }
+    if (result == 0) {
+        result = side_check(&task->local, "local", path, models_dir, error);
+    }
+    if (result == 0) {
+        result = side_check(&task->edge, "edge", path, models_dir, error);
+    }
+    if (result == 0 && task->local.model[0] == '\0' && task->edge.model[0] == '\0') {
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: neither [local] nor [edge] names a model", path);
+        result = TANDEM_ECONFIG;
+    }
+    if (result == 0 && !name_is_valid(task->leaves_device)) {
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "%s: [task] leaves_device: any_edge, never or the name of an edge", path);
+        result = TANDEM_ECONFIG;
+    }
+out:
+    free(path);
+    return result;
+}
+
+static int file_is_task(const struct dirent *entry)
+{
+    const size_t bytes = strlen(entry->d_name);
+
+    return entry->d_name[0] != '.' && bytes > strlen(".conf") &&
+           strcmp(entry->d_name + bytes - strlen(".conf"), ".conf") == 0;
+}
+
+static int file_compare(const struct dirent **left, const struct dirent **right)
+{
+    return strcmp((*left)->d_name, (*right)->d_name); /* bytes, not the locale's order */
+}
+
+int task_config_load_dir(const char *dir, const char *models_dir, struct task_config **ret_tasks,
+                         size_t *ret_count, char error[CONFIG_ERROR_BYTES])
+{
+    struct dirent **files = NULL;
+    struct task_config *tasks = NULL;
+    size_t loaded = 0;
+    int result = 0;
+    const int count = scandir(dir, &files, file_is_task, file_compare);
+
+    error[0] = '\0';
+    if (count < 0) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: cannot be read: %s", dir, strerror(errno));
+        return TANDEM_EIO;
+    }
+    if (count == 0 || count > LIMIT_TASKS) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: %d task files (NAME.conf); there must be 1 to %d", dir, count,
+                 LIMIT_TASKS);
+        result = TANDEM_ECONFIG;
+        goto out;
+    }
+    tasks = calloc((size_t)count, sizeof(*tasks));
+    if (!tasks) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: out of memory", dir);
+        result = TANDEM_ENOMEM;
+        goto out;
+    }
+    while (result == 0 && loaded < (size_t)count) {
+        result = task_load(dir, files[loaded]->d_name, models_dir && models_dir[0] ? models_dir : dir,
+                           &tasks[loaded], error);
+        loaded++;
+    }
+out:
+    if (result == 0) {
+        *ret_tasks = tasks;
+        *ret_count = loaded;
+    } else {
+        task_config_free(tasks, loaded);
+    }
+    for (int i = 0; i < count; i++) {
+        free(files[i]);
+    }
+    free(files);
+    return result;
+}

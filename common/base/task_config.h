@@ -1,0 +1,47 @@
+/* task_config.h: the task files, tasks.d/NAME.conf: what a caller asks for by name. One table, read by both daemons, so that the
+ * two sides of a task cannot be described differently by accident. Start-up and reload only. */
+#ifndef TANDEM_BASE_TASK_CONFIG_H
+#define TANDEM_BASE_TASK_CONFIG_H
+
+#include "common/base/config.h"
+
+enum task_kind { TASK_CLASSIFY, TASK_DETECT, TASK_GENERATE };
+enum task_late { TASK_LATE_ERROR, TASK_LATE_DELIVER };
+
+struct task_side {
+    char *model;   /* path, made absolute or relative to the task file's models; "" when this side has no model */
+    char *backend; /* "engine" */
+};
+
+struct task_config {
+    char *name; /* the file's name without .conf */
+    int kind;   /* enum task_kind */
+    char *labels_text;
+    char **labels; /* labels_text split; NULL: the model's own */
+    size_t label_count;
+    struct task_side local;
+    struct task_side edge;
+    int64_t default_deadline_ms;  /* 0: none */
+    char *leaves_device;          /* "any_edge", "never" or the name of the one edge that may see the input */
+    double confidence_threshold;  /* cascade: a local answer at least this sure stays */
+    int64_t max_new_tokens;
+    int late; /* enum task_late */
+};
+
+/* The table of one task file (for the annotated example and for printing). The target is struct task_config. */
+extern const struct config_schema task_config_schema;
+
+/* Reads every NAME.conf of `dir`, in the order of their names; other files are ignored. Relative model paths are taken from
+ * `models_dir`, or, when that is NULL or empty, from the folder of the task file. 0 with an owned array (at most LIMIT_TASKS;
+ * none is an error); TANDEM_EIO or TANDEM_ECONFIG with one line in `error`, and nothing is returned then. */
+int task_config_load_dir(const char *dir, const char *models_dir, struct task_config **ret_tasks,
+                         size_t *ret_count, char error[CONFIG_ERROR_BYTES]);
+/* Frees the array; NULL is fine. */
+void task_config_free(struct task_config *tasks, size_t count);
+/* The task of this name, borrowed, or NULL. */
+const struct task_config *task_config_find(const struct task_config *tasks, size_t count,
+                                           const char *name);
+/* The word of a kind: "classify", "detect", "generate". */
+const char *task_kind_text(int kind);
+
+#endif
