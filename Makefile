@@ -114,7 +114,7 @@ $(BUILD)/gen/%.pb-c.c: proto/%.proto
 	$(say) PROTO $<
 	@mkdir -p $(@D)
 	$(Q)$(PROTOC_C) --proto_path=proto --c_out=$(BUILD)/gen $<
-$(BUILD)/gen/%.pb-c.o: $(BUILD)/gen/%.pb-c.c
+$(BUILD)/gen/%.pb-c.o: $(BUILD)/gen/%.pb-c.c | $(PROTO_C)
 	$(Q)$(CC) -std=c11 $(CFLAGS) $(HARDEN) $(SAN) -I$(BUILD)/gen -c -o $@ $<
 
 # libtandem: the library with the wire and base code it uses, everything but tandem_* hidden.

@@ -1,5 +1,6 @@
-/* edge_msg.h: the messages of proto/edge.proto as plain structs. `*_pack` appends the protobuf bytes to a buffer (0, ETOOBIG, ENOMEM);
- * `*_unpack` checks every limit the .proto states and returns 0 or TANDEM_EPROTO / ETOOBIG / ENOMEM; what it fills is owned and goes
+/* edge_msg.h: the messages of proto/edge.proto as plain structs. `*_pack` appends the protobuf bytes to a buffer (0; EINVAL
+ * for a value that the other side would refuse; ETOOBIG; ENOMEM); `*_unpack` checks every limit the .proto states and returns 0 or
+ * TANDEM_EPROTO / ETOOBIG / ENOMEM and never takes more than LIMIT_UNPACK_BYTES besides its result; what it fills is owned and goes
  * with `*_fini` (which zeroes; a zeroed struct is fine). Texts are NUL-terminated, never NULL after unpack. No state; any thread. */
 #ifndef TANDEM_WIRE_EDGE_MSG_H
 #define TANDEM_WIRE_EDGE_MSG_H
@@ -55,7 +56,7 @@ struct edge_tokens {
     uint32_t count;
 };
 struct edge_result {
-    struct answer answer; /* pack: borrowed members. unpack: owned */
+    struct answer answer; /* pack: borrowed members. unpack: owned; only what its kind has. Text over about 60 KiB: ETOOBIG */
     uint64_t wait_us, run_us;
     uint32_t cached_tokens, prompt_tokens;
     char model_digest[33];

@@ -12,6 +12,7 @@
 
 #include "common/base/buf.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,12 +50,20 @@ struct frame {
     uint32_t payload_bytes;
 };
 
-/* Appends the encoded frame. TANDEM_ETOOBIG when header or payload is over its limit, TANDEM_ENOMEM. */
+/* Appends the encoded frame. TANDEM_ETOOBIG when header or payload is over its limit, TANDEM_EINVAL for a request's frame with id 0 or
+ * a payload outside DATA, TANDEM_ENOMEM. */
 int frame_encode(const struct frame *frame, struct buf *out);
+/* Writes the prefix alone; header and payload are sent from where they lie. Limits are the caller's business. */
+void frame_prefix_store(const struct frame *frame, uint8_t out[FRAME_PREFIX_BYTES]);
 
 /* Looks at `bytes` of received data. Returns 0 and the frame (borrowing `data`) with its whole size in *ret_used; or 1 when more is
- * needed (*ret_used = bytes that must be there before calling again); or TANDEM_EPROTO for a wrong magic, version or size, where
- * nothing that follows can be believed. */
+ * needed (*ret_used = bytes that must be there before calling again); or TANDEM_EPROTO for a wrong magic, version or size, a
+ * request's frame with id 0 or a payload outside DATA: nothing that follows can be believed. Strangers are told from their first
+ * byte. Kinds this version does not know are decoded (see frame_kind_is_known). */
 int frame_decode(const uint8_t *data, size_t bytes, struct frame *ret_frame, size_t *ret_used);
+
+/* "REQUEST"; "?" for a kind this version does not know. Static storage. */
+const char *frame_kind_name(unsigned kind);
+bool frame_kind_is_known(unsigned kind);
 
 #endif
