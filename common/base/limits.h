@@ -74,4 +74,15 @@
 #define LIMIT_CANDIDATES (LIMIT_EDGES + 3)   /* local, cascade, cache, edges */
 #define LIMIT_DEADLINE_MS 3600000
 
+/* libtandem, one handle */
+#define LIMIT_LIB_REQUESTS 64                /* under way */
+#define LIMIT_LIB_BYTES (64u << 20)          /* of their inputs; one larger picture goes alone */
+#define LIMIT_LIB_OUTBOX_BYTES (32u << 20)   /* waiting to be written: texts and small pictures; large ones are memfds */
+#define LIMIT_LIB_CONNECT_MS 2000            /* connect and hello */
+#define LIMIT_LIB_GRACE_MS 2000              /* after a deadline or a cancel, for the daemon to say how it ended */
+
+/* tandemctl */
+#define LIMIT_CTL_LINE_BYTES (4u << 20)      /* of a status answer */
+#define LIMIT_CTL_ANSWER_MS 5000             /* for the daemon to begin an answer */
+
 #endif
