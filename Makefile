@@ -1,36 +1,42 @@
-# Tandem. `make help` lists what can be made. Rooms and their order: see README.md, "Reading tour".
+# Tandem. `make help` lists what can be made. Rooms and their order: README.md, "Reading tour".
 #
-#   V=1                      show the commands
-#   SANITIZE=address,undefined | thread    instrumented build (use another BUILD directory)
-#   BUILD=build PREFIX=/usr DESTDIR=       where things go
+#   V=1                                    show the commands
+#   SANITIZE=address,undefined | thread    instrumented build, in a folder of its own
+#   BUILD=build PREFIX=/usr/local DESTDIR= SYSCONFDIR=/etc LIBDIR=$(PREFIX)/lib    where things go
 
+comma := ,
 CC ?= gcc
 AR ?= ar
+OBJCOPY ?= objcopy
 PKG_CONFIG ?= pkg-config
 PROTOC_C ?= protoc-c
-BUILD ?= build
-PREFIX ?= /usr
+SANITIZE ?=
+BUILD ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 V ?= 0
 Q = $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),@:,@printf '  %-7s %s\n')
 
 VERSION = 0.1.0
+SONAME = libtandem.so.$(firstword $(subst ., ,$(VERSION)))
 OPT ?= -O2 -g
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 HARDEN = -fstack-protector-strong -fPIC
-LINK_HARDEN = -Wl,-z,relro,-z,now
-SANITIZE ?=
+LINK_HARDEN = -Wl,-z,relro,-z,now -Wl,--as-needed
 ifneq ($(SANITIZE),)
-SAN = -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
+SAN = -fsanitize=$(SANITIZE) -fno-omit-frame-pointer $(if $(findstring undefined,$(SANITIZE)),-fno-sanitize-recover=undefined)
 else
 SAN =
 HARDEN += -D_FORTIFY_SOURCE=2
 endif
 DEFS = -D_GNU_SOURCE -DTANDEM_VERSION='"$(VERSION)"'
 CFLAGS ?= $(OPT)
-ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) $(HARDEN) $(SAN) $(DEFS) -I. -I$(BUILD)/gen -Iclient/include -MMD -MP
+ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) $(HARDEN) $(SAN) $(DEFS) -I. -I$(BUILD)/gen -Iclient/include
 ALL_LDFLAGS = $(LDFLAGS) $(LINK_HARDEN) $(SAN)
+DEPS = -MMD -MP -MF $@.d -MT $@
 
 # ---- rooms: one archive each; a room links only what stands to its left in design order ----
 room = $(sort $(wildcard $(1)/*.c))
@@ -51,11 +57,14 @@ PROTO_O    := $(PROTO_C:.c=.o)
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 A = $(BUILD)/lib/room_$(1).a
 
-LIBS_base   = $(shell $(PKG_CONFIG) --libs inih libxxhash) -lm
-LIBS_engine = $(shell $(PKG_CONFIG) --libs openblas libjpeg spng) -lpthread
-LIBS_wire   = $(shell $(PKG_CONFIG) --libs libprotobuf-c)
-LIBS_stream = -lnng $(shell $(PKG_CONFIG) --libs libuv libssl libcrypto) -lpthread
-LIBS_ctl    = $(shell $(PKG_CONFIG) --libs libcjson)
+# Asked for when a recipe runs, not when this file is read: on a bare machine the set-up comes first.
+pkg = $(shell $(PKG_CONFIG) --libs $(1))
+LIBS_base   = $(call pkg,inih libxxhash) -lm
+LIBS_engine = $(call pkg,openblas libjpeg spng) -lpthread
+LIBS_wire   = $(call pkg,libprotobuf-c)
+LIBS_stream = -lnng $(call pkg,libuv libssl libcrypto) -lpthread
+LIBS_ctl    = $(call pkg,libcjson)
+LIBS_test   = $(call pkg,cmocka libcjson libuv) -lpthread
 
 # What each room stands on, nearest first (also the link order).
 ON_base   = base
@@ -69,10 +78,15 @@ ON_ctl    = ctl policy lib wire base
 ON_server = server stream wire engine base
 ON_daemon = daemon policy stream wire engine base
 ROOMS = base engine model wire stream policy lib ctl server daemon
+# Tests of whole products stand on everything but the daemons, which they start as programs.
+ON_golden = model engine base
+ON_integration = lib policy stream wire engine base
+ON_fuzz = ctl policy lib stream wire engine base
 archives = $(foreach r,$(ON_$(1)),$(call A,$(r)))
 libs = $(foreach r,$(ON_$(1)),$(LIBS_$(r)))
 
-BINS = $(addprefix $(BUILD)/bin/,tandem-server tandem-client tandemctl tandem-model)
+PROGRAMS = tandem-server tandem-client tandemctl tandem-model
+BINS = $(addprefix $(BUILD)/bin/,$(PROGRAMS))
 
 .PHONY: all
 all: $(BINS) $(BUILD)/lib/libtandem.so $(BUILD)/lib/libtandem.a
@@ -98,7 +112,7 @@ define bin_rules
 $(BUILD)/bin/$(1): $(BUILD)/obj/$(2)/main.o $(call archives,$(3))
 	$$(say) LD $$@
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $(call libs,$(3))
+	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(call libs,$(3))
 endef
 $(eval $(call bin_rules,tandem-server,server,server))
 $(eval $(call bin_rules,tandem-client,client/daemon,daemon))
@@ -108,33 +122,119 @@ $(eval $(call bin_rules,tandem-model,common/model,model))
 $(BUILD)/obj/%.o: %.c | $(PROTO_C)
 	$(say) CC $<
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(DEPS) -c -o $@ $<
 
-$(BUILD)/gen/%.pb-c.c: proto/%.proto
+# protoc-c reads imports too, so every generated file depends on every .proto.
+$(BUILD)/gen/%.pb-c.c: proto/%.proto $(PROTO)
 	$(say) PROTO $<
 	@mkdir -p $(@D)
 	$(Q)$(PROTOC_C) --proto_path=proto --c_out=$(BUILD)/gen $<
 $(BUILD)/gen/%.pb-c.o: $(BUILD)/gen/%.pb-c.c | $(PROTO_C)
 	$(Q)$(CC) -std=c11 $(CFLAGS) $(HARDEN) $(SAN) -I$(BUILD)/gen -c -o $@ $<
+.SECONDARY:
 
-# libtandem: the library with the wire and base code it uses, everything but tandem_* hidden.
+# ---- libtandem: the library with the wire and base code it uses; everything but tandem_* stays inside ----
+LIB_PARTS = -Wl,--whole-archive $(call A,lib) -Wl,--no-whole-archive $(call A,wire) $(call A,base)
 $(BUILD)/lib/libtandem.so: $(call archives,lib) client/lib/libtandem.map
 	$(say) LD $@
-	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,-soname,libtandem.so.0 -Wl,--version-script=client/lib/libtandem.map \
-	  -Wl,--whole-archive $(call A,lib) -Wl,--no-whole-archive $(call A,wire) $(call A,base) -Wl,--no-undefined -o $@ $(call libs,lib)
+	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,-soname,$(SONAME) -Wl,--version-script=client/lib/libtandem.map \
+	  $(LIB_PARTS) $(if $(SANITIZE),,-Wl$(comma)--no-undefined) -o $@ $(call libs,lib)
+	$(Q)ln -sf libtandem.so $(@D)/$(SONAME)
+
+$(BUILD)/lib/libtandem.a: $(call archives,lib) client/lib/libtandem.map
+	$(say) AR $@
+	$(Q)$(CC) -r -nostdlib -o $(BUILD)/lib/libtandem.o $(LIB_PARTS)
+	$(Q)sed -n 's/^ *\(tandem_[a-z0-9_]*\);.*/\1/p' client/lib/libtandem.map >$(BUILD)/lib/libtandem.symbols
+	$(Q)$(OBJCOPY) --keep-global-symbols=$(BUILD)/lib/libtandem.symbols $(BUILD)/lib/libtandem.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(BUILD)/lib/libtandem.o
+
+# The demo is what a robot's program would be: it knows tandem.h and the library, nothing else.
+$(BUILD)/bin/tandem-demo: deploy/demo/demo.c $(BUILD)/lib/libtandem.a
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 $(CFLAGS) $(WARN) $(HARDEN) $(SAN) $(DEFS) -Iclient/include $(DEPS) $(ALL_LDFLAGS) -o $@ $^ $(call libs,lib)
+
+# ---- the annotated configurations, written from the tables that also parse them ----
+define annotate_rules
+$(BUILD)/tools/annotate-$(1): deploy/config/annotate.c $(call archives,$(2))
+	$$(say) LD $$@
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) -DSCHEMA=$(3) $$(DEPS) $$(ALL_LDFLAGS) -o $$@ $$< $(call archives,$(2)) $$(call libs,$(2))
+endef
+$(eval $(call annotate_rules,server,server,server_config_schema))
+$(eval $(call annotate_rules,client,daemon,daemon_config_schema))
+$(eval $(call annotate_rules,task,base,task_config_schema))
+ANNOTATE = $(addprefix $(BUILD)/tools/annotate-,server client task)
+.PHONY: configs
+configs: $(ANNOTATE)
+	$(BUILD)/tools/annotate-server >deploy/config/server.conf
+	$(BUILD)/tools/annotate-client >deploy/config/client.conf
+	$(BUILD)/tools/annotate-task >deploy/config/task.example
 
 # ---- tests ----
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
 UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
-define unit_rules
-$(BUILD)/tests/$(1)/test_%: tests/unit/$(1)/test_%.c $(call archives,$(1))
+SUPPORT_SRC := $(wildcard tests/support/*.c)
+define test_rules
+$(BUILD)/tests/$(1)/%: $(2)/%.c $(4) $(call archives,$(1))
 	$$(say) TEST $$<
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$< $(call archives,$(1)) $$(shell $$(PKG_CONFIG) --libs cmocka) $(call libs,$(1))
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(DEPS) $$(ALL_LDFLAGS) -o $$@ $$< $(4) $(call archives,$(1)) $$(LIBS_test) $$(call libs,$(1)) $(3)
+endef
+define unit_rules
+$(call test_rules,$(1),tests/unit/$(1))
 .PHONY: unit-$(1)
 unit-$(1): $(filter $(BUILD)/tests/$(1)/%,$(UNIT_BIN))
 	@for t in $$^; do echo "== $$$$t"; $$$$t || exit 1; done
 endef
 $(foreach r,$(ROOMS),$(eval $(call unit_rules,$(r))))
+$(eval $(call test_rules,golden,tests/golden))
+$(eval $(call test_rules,integration,tests/integration,,$(SUPPORT_SRC)))
+GOLDEN_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/golden/test_*.c))
+INTEGRATION_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/test_*.c))
+# A fuzz target and the small driver that mutates its seeds; `make fuzz` builds the same targets with libFuzzer.
+$(eval $(call test_rules,fuzz,tests/fuzz,,$(if $(findstring fuzzer,$(SANITIZE)),,tests/fuzz/driver.c)))
+FUZZ_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+TEST_BIN = $(UNIT_BIN) $(GOLDEN_BIN) $(INTEGRATION_BIN) $(FUZZ_BIN)
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+export CC BUILD VERSION SANITIZE PREFIX SYSCONFDIR LIBDIR DESTDIR
+
+.PHONY: demo check check-run check-long sanitize unit tests
+demo:
+	@deploy/setup.sh
+	@$(MAKE) --no-print-directory $(JOBS) all $(BUILD)/bin/tandem-demo
+	@deploy/demo/demo.sh
+check:
+	@deploy/setup.sh
+	@$(MAKE) --no-print-directory $(JOBS) check-run
+check-run: all tests $(ANNOTATE)
+	@tests/run.sh
+tests: $(TEST_BIN)
+unit: $(addprefix unit-,$(ROOMS))
+sanitize check-long:
+	@deploy/setup.sh
+	@tests/sanitize.sh
+
+# ---- install ----
+.PHONY: install uninstall clean format-check help
+install: all
+	@LIBS_PRIVATE="$(call libs,lib)" deploy/install.sh install
+uninstall:
+	@deploy/install.sh uninstall
+clean:
+	rm -rf build build-*
+format-check:
+	@tests/check_format.sh
+help:
+	@echo 'make                 build/bin/{$(subst $() ,$(comma),$(PROGRAMS))} and build/lib/libtandem.{so,a}'
+	@echo 'make demo            installs what is missing, builds, and shows the main job on this machine'
+	@echo 'make check           the same set-up, then every test; the last line says how many passed and failed'
+	@echo 'make check-long      unit, golden and integration tests under the sanitizers'
+	@echo 'make unit-ROOM       one room of: $(ROOMS)'
+	@echo 'make install         DESTDIR= PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) LIBDIR=$(LIBDIR); make uninstall'
+	@echo 'make configs         writes deploy/config/*.conf from the tables in the code'
+	@echo 'make format-check    names the files that clang-format would change'
+	@echo 'make clean           removes build and build-*'
+	@echo 'V=1 shows commands; SANITIZE=address,undefined or SANITIZE=thread builds in build-address-undefined or build-thread'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
