@@ -142,7 +142,8 @@ static int request_room_check(struct tandem *tandem, size_t bytes)
     if (tandem->pending_count == LIMIT_LIB_REQUESTS) {
         return handle_fail(tandem, TANDEM_EBUSY, "%d requests are under way", LIMIT_LIB_REQUESTS);
     }
-    if (tandem->pending_bytes > 0 && bytes > LIMIT_LIB_BYTES - tandem->pending_bytes) {
+    /* Bounded each: bytes by request_check, what is under way by this. */
+    if (tandem->pending_bytes > 0 && tandem->pending_bytes + bytes > LIMIT_LIB_BYTES) {
         return handle_fail(tandem, TANDEM_EBUSY, "%zu bytes are under way", tandem->pending_bytes);
     }
     return 0;
