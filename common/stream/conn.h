@@ -42,7 +42,8 @@ struct conn_callbacks {
     void (*on_pong)(struct conn *conn, int64_t rtt_ns, const struct edge_load *load, void *user);
     /* The load to put into our PONGs; NULL callback or false: none. */
     bool (*get_load)(struct conn *conn, struct edge_load *ret_load, void *user);
-    /* The last callback. `error` TANDEM_E* and one line; TANDEM_OK when conn_close was called by us. */
+    /* The last callback, also of a conn that never opened. `error` TANDEM_E* and one line; TANDEM_OK when conn_close was called by us.
+     * A peer that broke the protocol has been told in an ERROR frame of id 0. */
     void (*on_close)(struct conn *conn, int error, const char *why, void *user);
 };
 
@@ -50,7 +51,7 @@ struct conn_params {
     struct conn_tls *tls;         /* NULL: plaintext */
     int64_t heartbeat_ns;         /* a PING when nothing was received for this long; 0: LIMIT_HEARTBEAT_MS */
     int64_t idle_ns;              /* closed with ETIMEDOUT when nothing was received for this long; 0: LIMIT_IDLE_MS */
-    int64_t connect_ns;           /* dial and handshake together; 0: LIMIT_HELLO_MS */
+    int64_t connect_ns;           /* dial and handshake together, and then the peer's first frame; 0: LIMIT_HELLO_MS */
     struct conn_callbacks callbacks;
 };
 
@@ -72,6 +73,8 @@ int conn_listener_new(uv_loop_t *loop, const char *url, const struct conn_listen
                       struct conn_listener **ret_listener, char error[CONN_ERROR_BYTES]);
 /* The URL bound, with the real port when 0 was asked. Lives as long as the listener. */
 const char *conn_listener_url(const struct conn_listener *listener);
+/* New connections use this from now on (reload); may be NULL for plaintext. Those that are there keep theirs. */
+void conn_listener_set_tls(struct conn_listener *listener, struct conn_tls *tls);
 /* Stops accepting; connections stay. `done` (may be NULL) when the last resources are gone. */
 void conn_listener_close(struct conn_listener *listener, void (*done)(void *user), void *user);
 
@@ -81,9 +84,13 @@ bool conn_url_is_local(const char *url);
 /* Sends one frame without payload; copied. TANDEM_ETOOBIG over limits, TANDEM_EBUSY when the send queue is full (the peer is too slow:
  * the conn closes itself), TANDEM_EGONE after close began. */
 int conn_send(struct conn *conn, enum frame_kind kind, uint16_t flags, uint64_t request_id, const void *header, size_t header_bytes);
-/* Sends `bytes` as DATA of `request_id` within the peer's credits, after what was sent for this request before. Takes the memory (free()d
- * when sent or dropped) on success only. */
+/* Sends the whole payload of `request_id` as DATA within the peer's credits; the last frame carries FRAME_FLAG_LAST. Takes the memory
+ * (free()d when sent or dropped) on success only. TANDEM_ETOOBIG over LIMIT_PAYLOAD_BYTES, TANDEM_EINVAL after the last part,
+ * TANDEM_EBUSY over LIMIT_FLOWS, TANDEM_EGONE after close began. The peer's conn delivers DATA only of requests that it knows from a
+ * REQUEST frame, whichever side sent that, and that have not ended by RESULT, ERROR or CANCEL. */
 int conn_send_payload(struct conn *conn, uint64_t request_id, uint8_t *data, size_t bytes);
+/* The same in parts; `last` with the final one (which may be empty, `data` NULL). */
+int conn_send_payload_part(struct conn *conn, uint64_t request_id, uint8_t *data, size_t bytes, bool last);
 /* Drops unsent payload of the request and sends CANCEL. */
 void conn_cancel(struct conn *conn, uint64_t request_id);
 /* Forgets unsent payload without a word (the request ended). */
@@ -92,7 +99,8 @@ void conn_forget(struct conn *conn, uint64_t request_id);
 void conn_consumed(struct conn *conn, uint64_t request_id, uint32_t bytes);
 /* An extra PING now (link probe). */
 void conn_ping(struct conn *conn);
-/* Flushes what is queued when `flush`, else drops it; then closes. */
+/* Flushes what is queued when `flush` (for idle_ns at most), else drops it; then closes. The conn may be used by no call but this one
+ * and the getters below until on_close. */
 void conn_close(struct conn *conn, bool flush);
 
 /* The verified peer: certificate common name with TLS, "" else. Peer address for logs. Live as long as the conn. */

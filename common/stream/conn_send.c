@@ -1,0 +1,263 @@
+#include "common/stream/conn_parts.h"
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH_BYTES (64u << 10) /* in the transport's hands at a time; a control frame waits behind no more than this */
+
+bool conn_has_output(const struct conn *conn)
+{
+    return conn->writing || conn->control.bytes > 0 || conn->ready_first;
+}
+
+/* Frames are gathered until the loop is about to wait, so that a request and its payload, or answers to many, leave together. */
+void conn_want_flush(struct conn *conn)
+{
+    if (!conn->flush_wanted && !conn->writing && (conn->state == CONN_OPEN || conn->state == CONN_FLUSHING)) {
+        conn->flush_wanted = true;
+        uv_prepare_start(&conn->prepare, conn_on_prepare);
+    }
+}
+
+/* Moves as much of `control` as one batch takes into the empty `batch`. A frame may be cut: then nothing else joins the batch. */
+static int batch_take_control(struct conn *conn)
+{
+    const struct buf empty = conn->batch;
+    int result;
+
+    if (conn->control.bytes <= BATCH_BYTES) {
+        conn->batch = conn->control;
+        conn->control = empty;
+    } else {
+        result = buf_append(&conn->batch, conn->control.data, BATCH_BYTES);
+        if (result != 0) {
+            return result;
+        }
+        buf_consume(&conn->control, BATCH_BYTES);
+    }
+    return buf_reserve(&conn->batch, CONN_BATCH_DATA_FRAMES * FRAME_PREFIX_BYTES);
+}
+
+/* One DATA frame of the flow: its prefix goes to the batch, its payload stays where it is. */
+static struct transport_span batch_take_data(struct conn *conn, struct flow *flow)
+{
+    const uint64_t credit = LIMIT_CREDIT_BYTES - (flow->sent_bytes - flow->acked_bytes);
+    struct chunk *chunk = flow->chunks;
+    size_t bytes = chunk->bytes - chunk->offset;
+    struct transport_span span;
+    struct frame frame = {.kind = FRAME_DATA, .request_id = flow->id};
+
+    bytes = bytes > LIMIT_FRAME_DATA_BYTES ? LIMIT_FRAME_DATA_BYTES : bytes;
+    bytes = bytes > credit ? (size_t)credit : bytes;
+    span = (struct transport_span){chunk->data + chunk->offset, bytes};
+    chunk->offset += bytes;
+    chunk->references++;
+    conn->batch_chunks[conn->batch_chunk_count++] = chunk;
+    if (flow->sent_bytes == 0) {
+        flow->first_sent_ns = clock_now_ns();
+    }
+    flow->sent_bytes += bytes;
+    frame.payload_bytes = (uint32_t)bytes;
+    if (chunk->offset == chunk->bytes) {
+        frame.flags = chunk->last ? FRAME_FLAG_LAST : 0;
+        flow->chunks = chunk->next;
+        if (!flow->chunks) {
+            flow->chunks_end = &flow->chunks;
+        }
+        chunk_unref(chunk);
+    }
+    frame_prefix_store(&frame, conn->batch.data + conn->batch.bytes);
+    conn->batch.bytes += FRAME_PREFIX_BYTES;
+    return span;
+}
+
+/* Payload that fits, once no control frame is left over: prefix and payload alternate; the first span also has the control frames. */
+static size_t batch_fill(struct conn *conn, struct transport_span spans[TRANSPORT_SPANS_MAX])
+{
+    size_t begin = 0;
+    size_t count = 0;
+    size_t total = conn->batch.bytes;
+    struct flow *flow;
+
+    while (conn->control.bytes == 0 && conn->batch_chunk_count < CONN_BATCH_DATA_FRAMES && total < BATCH_BYTES &&
+           (flow = flow_next_ready(conn)) != NULL) {
+        const struct transport_span payload = batch_take_data(conn, flow);
+
+        spans[count++] = (struct transport_span){conn->batch.data + begin, conn->batch.bytes - begin};
+        spans[count++] = payload;
+        begin = conn->batch.bytes;
+        total += FRAME_PREFIX_BYTES + payload.bytes;
+        flow_wake(conn, flow);
+    }
+    if (begin < conn->batch.bytes) {
+        spans[count++] = (struct transport_span){conn->batch.data + begin, conn->batch.bytes - begin};
+    }
+    return count;
+}
+
+static void conn_flush(struct conn *conn)
+{
+    struct transport_span spans[TRANSPORT_SPANS_MAX];
+    size_t count;
+    int result;
+
+    if (conn->writing || (conn->state != CONN_OPEN && conn->state != CONN_FLUSHING)) {
+        return;
+    }
+    buf_clear(&conn->batch);
+    if (batch_take_control(conn) != 0) {
+        conn_fail(conn, TANDEM_ENOMEM, false, "no memory to send");
+        return;
+    }
+    conn->writing = true;
+    count = batch_fill(conn, spans);
+    if (count == 0) {
+        conn->writing = false;
+        conn_flushed(conn);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        conn->sent_bytes += spans[i].bytes;
+    }
+    conn->written_ns = clock_now_ns();
+    result = conn->transport->ops->write(conn->transport, spans, count);
+    if (result != 0) {
+        conn_fail(conn, result, false, "the stream takes nothing more");
+    }
+}
+
+void conn_on_prepare(uv_prepare_t *prepare)
+{
+    struct conn *conn = prepare->data;
+
+    uv_prepare_stop(prepare);
+    conn->flush_wanted = false;
+    conn_flush(conn);
+}
+
+static void batch_release(struct conn *conn)
+{
+    for (unsigned i = 0; i < conn->batch_chunk_count; i++) {
+        chunk_unref(conn->batch_chunks[i]);
+    }
+    conn->batch_chunk_count = 0;
+}
+
+void conn_on_written(void *user)
+{
+    struct conn *conn = user;
+
+    conn->writing = false;
+    batch_release(conn);
+    conn_flush(conn);
+}
+
+void conn_drop_output(struct conn *conn)
+{
+    flow_end_all(conn);
+    batch_release(conn);
+    buf_fini(&conn->control);
+    buf_fini(&conn->batch);
+}
+
+/* Follows the requests by the frames that begin and end them. `header` says nothing to it. */
+static int send_follow(struct conn *conn, enum frame_kind kind, uint64_t request_id)
+{
+    struct flow *flow;
+
+    if (request_id == 0) {
+        conn->said_last_words = conn->said_last_words || kind == FRAME_ERROR;
+        return 0;
+    }
+    switch (kind) {
+    case FRAME_REQUEST:
+        flow = flow_get(conn, request_id);
+        if (!flow) {
+            return TANDEM_EBUSY;
+        }
+        flow->receiving = true;
+        return 0;
+    case FRAME_RESULT:
+    case FRAME_ERROR:
+    case FRAME_CANCEL: flow_end(conn, request_id); return 0;
+    default: return 0;
+    }
+}
+
+int conn_send(struct conn *conn, enum frame_kind kind, uint16_t flags, uint64_t request_id, const void *header, size_t header_bytes)
+{
+    struct frame frame = {.kind = (uint8_t)kind, .flags = flags, .request_id = request_id, .header = header};
+    int result;
+
+    if (conn->state != CONN_OPENING && conn->state != CONN_OPEN) {
+        return TANDEM_EGONE;
+    }
+    if (header_bytes > LIMIT_FRAME_HEADER_BYTES) {
+        return TANDEM_ETOOBIG;
+    }
+    frame.header_bytes = (uint32_t)header_bytes;
+    if (conn->control.bytes + FRAME_PREFIX_BYTES + header_bytes > LIMIT_SEND_QUEUE_BYTES) {
+        conn_fail(conn, TANDEM_ETIMEDOUT, false, "the peer reads too slowly: %u bytes are waiting for it", LIMIT_SEND_QUEUE_BYTES);
+        return TANDEM_EBUSY;
+    }
+    result = send_follow(conn, kind, request_id);
+    if (result == 0) {
+        result = frame_encode(&frame, &conn->control);
+    }
+    if (result == 0) {
+        conn_want_flush(conn);
+    }
+    return result;
+}
+
+int conn_send_payload_part(struct conn *conn, uint64_t request_id, uint8_t *data, size_t bytes, bool last)
+{
+    struct chunk *chunk;
+    struct flow *flow;
+
+    if (conn->state != CONN_OPENING && conn->state != CONN_OPEN) {
+        return TANDEM_EGONE;
+    }
+    flow = request_id == 0 ? NULL : flow_get(conn, request_id);
+    if (!flow) {
+        return request_id == 0 ? TANDEM_EINVAL : TANDEM_EBUSY;
+    }
+    if (flow->queued_last || (bytes == 0 && !last)) {
+        return TANDEM_EINVAL;
+    }
+    if (bytes > LIMIT_PAYLOAD_BYTES - flow->queued_bytes) {
+        return TANDEM_ETOOBIG;
+    }
+    chunk = malloc(sizeof(*chunk));
+    if (!chunk) {
+        return TANDEM_ENOMEM;
+    }
+    *chunk = (struct chunk){.data = data, .bytes = bytes, .references = 1, .last = last};
+    flow->queued_bytes += bytes;
+    flow->queued_last = last;
+    *flow->chunks_end = chunk;
+    flow->chunks_end = &chunk->next;
+    flow_wake(conn, flow);
+    return 0;
+}
+
+int conn_send_payload(struct conn *conn, uint64_t request_id, uint8_t *data, size_t bytes)
+{
+    return conn_send_payload_part(conn, request_id, data, bytes, true);
+}
+
+void conn_cancel(struct conn *conn, uint64_t request_id)
+{
+    (void)conn_send(conn, FRAME_CANCEL, 0, request_id, NULL, 0);
+}
+
+void conn_forget(struct conn *conn, uint64_t request_id)
+{
+    if (conn->state == CONN_OPENING || conn->state == CONN_OPEN) {
+        flow_end(conn, request_id);
+    }
+}
