@@ -218,7 +218,7 @@ sanitize check-long:
 # ---- install ----
 .PHONY: install uninstall clean format-check help
 install: all
-	@LIBS_PRIVATE="$(call libs,lib)" deploy/install.sh install
+	@LIBS_PRIVATE="$(LIBS_wire) -lm" deploy/install.sh install
 uninstall:
 	@deploy/install.sh uninstall
 clean:

@@ -72,6 +72,7 @@ all_files() {
     for config in deploy/config/*.conf; do
         [ ! -e "$config" ] || file config "$config" "$SYSCONFDIR/tandem/${config##*/}"
     done
+    file config deploy/config/task.example "$SYSCONFDIR/tandem/task.example"
     for task in deploy/config/tasks.d/*.conf; do
         [ ! -e "$task" ] || file config "$task" "$SYSCONFDIR/tandem/tasks.d/${task##*/}"
     done
