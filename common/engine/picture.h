@@ -35,18 +35,14 @@ int picture_pixels_init(struct picture_pixels *pixels, uint32_t width, uint32_t 
 /* 0, or TANDEM_EFORMAT / TANDEM_ETOOBIG with a line. */
 int picture_size_check(uint32_t width, uint32_t height, char error[ENGINE_ERROR_BYTES]);
 
-/* Decoders: `channels` 1 or 3 is what the caller wants. On 0 the caller owns *ret_pixels; it stays empty on failure. */
-int picture_jpeg_decode(const uint8_t *data, size_t bytes, uint32_t channels, struct picture_pixels *ret_pixels,
-                        char error[ENGINE_ERROR_BYTES]);
+/* Decoders. Encoded pictures become RGB (alpha is left out, 16 bits keep the high byte), raw ones RGB or grey. On 0 the caller
+ * owns *ret_pixels; it stays as it was on failure. TANDEM_EFORMAT, ETOOBIG, ENOMEM, EUNSUPPORTED (CMYK) with a line. */
+int picture_jpeg_decode(const uint8_t *data, size_t bytes, struct picture_pixels *ret_pixels, char error[ENGINE_ERROR_BYTES]);
 int picture_jpeg_size(const uint8_t *data, size_t bytes, uint32_t *ret_width, uint32_t *ret_height);
-int picture_png_decode(const uint8_t *data, size_t bytes, uint32_t channels, struct picture_pixels *ret_pixels,
-                       char error[ENGINE_ERROR_BYTES]);
+int picture_png_decode(const uint8_t *data, size_t bytes, struct picture_pixels *ret_pixels, char error[ENGINE_ERROR_BYTES]);
 int picture_png_size(const uint8_t *data, size_t bytes, uint32_t *ret_width, uint32_t *ret_height);
-int picture_raw_decode(const struct engine_picture *picture, uint32_t channels, struct picture_pixels *ret_pixels,
+int picture_raw_decode(const struct engine_picture *picture, struct picture_pixels *ret_pixels,
                        char error[ENGINE_ERROR_BYTES]);
-
-/* 0.299 R + 0.587 G + 0.114 B, rounded. */
-uint8_t picture_grey(uint8_t red, uint8_t green, uint8_t blue);
 
 /* Resamples to target_width x target_height as FORMAT.md says, in floats 0..255 [target_height, target_width, channels].
  * TANDEM_ENOMEM. The same size is copied, not resampled. */
