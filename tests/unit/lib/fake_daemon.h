@@ -230,25 +230,22 @@ static inline void fake_send_label(struct fake *fake, uint64_t id, const char *l
     fake_send_answer(fake, id, &answer);
 }
 
-/* Reads one REQUEST with all its DATA. 0, or 1 with the reason on stderr; callable from any thread. */
+/* Reads one REQUEST with all its DATA. 0, or 1 when there is none or it is damaged; callable from any thread. */
 static inline int fake_request(struct fake *fake, struct local_submit *ret_submit, struct buf *ret_payload, uint64_t *ret_id)
 {
     struct frame frame;
     bool last;
 
     if (!fake_frame(fake, &frame) || frame.kind != FRAME_REQUEST) {
-        fprintf(stderr, "fake: no REQUEST\n");
         return 1;
     }
     *ret_id = frame.request_id;
     if (local_submit_unpack(frame.header, frame.header_bytes, ret_submit) != 0) {
-        fprintf(stderr, "fake: a damaged REQUEST\n");
         return 1;
     }
     buf_clear(ret_payload);
     for (last = ret_submit->memfd; !last; last = frame.flags & FRAME_FLAG_LAST) {
         if (!fake_frame(fake, &frame) || frame.kind != FRAME_DATA || frame.request_id != *ret_id) {
-            fprintf(stderr, "fake: no DATA\n");
             return 1;
         }
         if (buf_append(ret_payload, frame.payload, frame.payload_bytes) != 0) {

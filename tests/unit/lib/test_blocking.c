@@ -16,10 +16,7 @@ static void *serve(void *user)
     uint64_t id;
 
     (void)fake_accept_thread(&script->fake);
-    while (fake_read(&script->fake)) {
-        if (fake_request(&script->fake, &script->submit, &script->payload, &id) != 0) {
-            break;
-        }
+    while (fake_request(&script->fake, &script->submit, &script->payload, &id) == 0) {
         script->requests++;
         if (script->hang_up_on_first) {
             script->hang_up_on_first = false;

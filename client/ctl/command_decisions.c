@@ -1,0 +1,186 @@
+/* command_decisions.c: decisions and explain. */
+#include "client/ctl/ctl.h"
+#include "client/ctl/print.h"
+#include "client/ctl/screen.h"
+#include "client/ctl/status_socket.h"
+#include "common/base/error.h"
+#include "common/base/limits.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DECISIONS_DEFAULT 20
+
+struct decisions {
+    const struct ctl_options *options;
+    struct table table;
+    struct table_style style;
+    struct buf text;
+    struct buf known; /* ids (8 bytes each) that were printed with their outcome, so that --follow does not say them again */
+};
+
+static uint64_t decision_id(const cJSON *decision)
+{
+    const cJSON *id = cJSON_GetObjectItemCaseSensitive(decision, "id");
+
+    return cJSON_IsString(id) ? strtoull(id->valuestring, NULL, 10) : 0;
+}
+
+static bool decision_is_known(const struct decisions *decisions, uint64_t id)
+{
+    for (size_t at = 0; at < decisions->known.bytes; at += 8) {
+        if (le64_load(decisions->known.data + at) == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int decisions_take(struct decisions *decisions, const char *line, const cJSON *object)
+{
+    if (decisions->options->json) {
+        return buf_printf(&decisions->text, "%s\n", line);
+    }
+    print_decisions_add(&decisions->table, object);
+    return decisions->table.error;
+}
+
+/* Those of the ring, in one table. */
+static int decisions_past(struct decisions *decisions)
+{
+    struct status_socket status;
+    char request[32];
+    const char *line;
+    cJSON *object;
+    uint32_t count = decisions->options->count ? decisions->options->count : DECISIONS_DEFAULT;
+    int result;
+
+    snprintf(request, sizeof(request), "decisions %u", count);
+    result = status_socket_open(&status, ctl_socket(decisions->options), request);
+    if (result != 0) {
+        return result;
+    }
+    while ((result = status_socket_next(&status, LIMIT_CTL_ANSWER_MS, &line, &object)) == 0) {
+        bool ended = cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(object, "outcome"));
+
+        result = decisions_take(decisions, line, object);
+        if (result == 0 && ended && decisions->options->follow) {
+            result = buf_append_le64(&decisions->known, decision_id(object));
+        }
+        cJSON_Delete(object);
+        if (result != 0) {
+            break;
+        }
+    }
+    status_socket_close(&status);
+    return result == 1 ? 0 : result;
+}
+
+/* Prints what has been taken. */
+static int decisions_put(struct decisions *decisions)
+{
+    int result = 0;
+
+    if (!decisions->options->json) {
+        result = table_print(&decisions->table, &decisions->style, &decisions->text);
+        decisions->table.without_titles = true; /* once is enough */
+    }
+    result = screen_put(result, &decisions->text) == CTL_DONE ? 0 : TANDEM_EIO;
+    return result == 0 && fflush(stdout) != 0 ? TANDEM_EIO : result;
+}
+
+/* Goes on until the daemon or the reader goes. */
+static int decisions_follow(struct decisions *decisions, struct status_socket *follow)
+{
+    const char *line;
+    cJSON *object;
+    int result;
+
+    while ((result = status_socket_next(follow, -1, &line, &object)) == 0) {
+        /* Those that came between the two connections are in both. */
+        bool news = !decision_is_known(decisions, decision_id(object));
+
+        result = news ? decisions_take(decisions, line, object) : 0;
+        cJSON_Delete(object);
+        if (result == 0 && news) {
+            result = decisions_put(decisions);
+        }
+        if (result != 0) {
+            return result;
+        }
+    }
+    if (result == 1) {
+        (void)ctl_fail(TANDEM_EGONE, "the daemon went away");
+        return TANDEM_EGONE;
+    }
+    return result;
+}
+
+int command_decisions(const struct ctl_options *options)
+{
+    struct decisions decisions = {.options = options, .style = screen_style()};
+    struct status_socket follow;
+    int result = 0;
+
+    if (options->follow) {
+        /* Listening begins before the past is read, so that nothing falls in between. */
+        result = status_socket_open(&follow, ctl_socket(options), "follow");
+        if (result != 0) {
+            return result == TANDEM_EGONE ? CTL_NOT_RUNNING : CTL_FAILED;
+        }
+    }
+    buf_init(&decisions.text, 0);
+    buf_init(&decisions.known, 0);
+    print_decisions_begin(&decisions.table);
+    result = decisions_past(&decisions);
+    if (result == 0) {
+        result = decisions_put(&decisions);
+    }
+    if (result == 0 && options->follow) {
+        result = decisions_follow(&decisions, &follow);
+    }
+    if (options->follow) {
+        status_socket_close(&follow);
+    }
+    table_fini(&decisions.table);
+    buf_fini(&decisions.text);
+    buf_fini(&decisions.known);
+    return result == 0 ? CTL_DONE : result == TANDEM_EGONE ? CTL_NOT_RUNNING : CTL_FAILED;
+}
+
+/* A decimal number of at most 20 digits, as ids are. */
+static bool id_is_valid(const char *text)
+{
+    size_t bytes = strlen(text);
+
+    return bytes > 0 && bytes <= 20 && strspn(text, "0123456789") == bytes;
+}
+
+int command_explain(const struct ctl_options *options)
+{
+    struct table_style style = screen_style();
+    char request[64];
+    char *line;
+    cJSON *object;
+    struct buf text;
+    int result;
+
+    if (!id_is_valid(options->arguments[0])) {
+        (void)ctl_fail(TANDEM_EINVAL, "'%s' is not a decision id (a decimal number)", options->arguments[0]);
+        return CTL_WRONG_USE;
+    }
+    snprintf(request, sizeof(request), "explain %s", options->arguments[0]);
+    result = status_socket_ask(ctl_socket(options), request, &line, &object);
+    if (result != 0) {
+        return result == TANDEM_EGONE ? CTL_NOT_RUNNING : CTL_FAILED;
+    }
+    buf_init(&text, 0);
+    result = options->json ? buf_printf(&text, "%s\n", line) : print_decision(object, &style, &text);
+    result = screen_put(result, &text);
+    buf_fini(&text);
+    free(line);
+    cJSON_Delete(object);
+    return result;
+}

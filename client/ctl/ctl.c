@@ -1,0 +1,263 @@
+#include "client/ctl/ctl.h"
+
+#include "common/base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLIENT_STATUS_SOCKET "/run/tandem-client/status.sock"
+#define SERVER_STATUS_SOCKET "/run/tandem-server/status.sock"
+
+enum option_type { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER };
+
+/* Which options a command takes; --json and --socket belong to every one. */
+enum {
+    TAKES_ALWAYS = 1,
+    TAKES_SERVER = 2,
+    TAKES_COUNT = 4,
+    TAKES_FOLLOW = 8,
+    TAKES_RUN = 16,
+};
+
+struct ctl_option {
+    const char *name;
+    const char *value; /* for the help; NULL: a flag */
+    enum option_type type;
+    size_t offset; /* in struct ctl_options */
+    unsigned takes;
+    const char *help;
+};
+
+#define AT(member) offsetof(struct ctl_options, member)
+static const struct ctl_option options_table[] = {
+    {"--json", NULL, OPTION_FLAG, AT(json), TAKES_ALWAYS, "JSON, one object a line, as the daemon says it"},
+    {"--socket", "PATH", OPTION_TEXT, AT(socket), TAKES_ALWAYS, "status socket (" CLIENT_STATUS_SOCKET ")"},
+    {"--server", NULL, OPTION_FLAG, AT(server), TAKES_SERVER, "ask tandem-server (" SERVER_STATUS_SOCKET ")"},
+    {"-n", "N", OPTION_NUMBER, AT(count), TAKES_COUNT, "so many decisions (20), or screens of top (no end)"},
+    {"--follow", NULL, OPTION_FLAG, AT(follow), TAKES_FOLLOW, "go on printing decisions as they come"},
+    {"--deadline-ms", "N", OPTION_NUMBER, AT(deadline_ms), TAKES_RUN, "when the answer is needed (the task's default)"},
+    {"--session", "NAME", OPTION_TEXT, AT(session), TAKES_RUN, "requests of one name continue one conversation"},
+    {"--route", "ROUTE", OPTION_TEXT, AT(route), TAKES_RUN, "auto, local, edge, edge:NAME or cascade (auto)"},
+};
+#define OPTION_COUNT (sizeof(options_table) / sizeof(options_table[0]))
+
+struct ctl_command {
+    const char *name;
+    const char *arguments;
+    int argument_count;
+    unsigned takes;
+    int (*run)(const struct ctl_options *options);
+    const char *help;
+};
+
+static const struct ctl_command commands[] = {
+    {"status", "", 0, TAKES_SERVER, command_status, "how the daemon is"},
+    {"decisions", "", 0, TAKES_COUNT | TAKES_FOLLOW, command_decisions, "the last decisions, newest last"},
+    {"explain", "ID", 1, 0, command_explain, "one decision: what was possible, what was chosen, why, and what came of it"},
+    {"top", "", 0, TAKES_SERVER | TAKES_COUNT, command_top, "status and decisions, again every second"},
+    {"cache", "", 0, TAKES_SERVER, command_cache, "what is kept of work already done"},
+    {"edges", "", 0, 0, command_edges, "the edge nodes this device knows"},
+    {"run", "TASK INPUT", 2, TAKES_RUN, command_run,
+     "one request by hand; INPUT: a file for pictures, text for text tasks, @FILE, - for standard input"},
+};
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+const char *ctl_socket(const struct ctl_options *options)
+{
+    if (options->socket) {
+        return options->socket;
+    }
+    return options->server ? SERVER_STATUS_SOCKET : CLIENT_STATUS_SOCKET;
+}
+
+int ctl_fail(int code, const char *format, ...)
+{
+    va_list arguments;
+
+    fputs("tandemctl: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    return code == TANDEM_EGONE ? CTL_NOT_RUNNING : CTL_FAILED;
+}
+
+static int ctl_wrong_use(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static int ctl_wrong_use(const char *format, ...)
+{
+    va_list arguments;
+
+    fputs("tandemctl: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputs("; `tandemctl --help` says what there is\n", stderr);
+    return CTL_WRONG_USE;
+}
+
+static void help_option(FILE *out, const struct ctl_option *option)
+{
+    char left[32];
+
+    snprintf(left, sizeof(left), "%s %s", option->name, option->value ? option->value : "");
+    fprintf(out, "  %-19s %s\n", left, option->help);
+}
+
+static void ctl_help(FILE *out)
+{
+    fputs("usage: tandemctl COMMAND [ARGUMENTS] [OPTIONS]\n\ncommands:\n", out);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        char left[32];
+
+        snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].arguments);
+        fprintf(out, "  %-19s %s\n", left, commands[i].help);
+        for (size_t k = 0; k < OPTION_COUNT; k++) {
+            if (options_table[k].takes & commands[i].takes) {
+                fprintf(out, "  %-19s   [%s%s%s]\n", "", options_table[k].name, options_table[k].value ? " " : "",
+                        options_table[k].value ? options_table[k].value : "");
+            }
+        }
+    }
+    fputs("\noptions:\n", out);
+    for (size_t k = 0; k < OPTION_COUNT; k++) {
+        help_option(out, &options_table[k]);
+    }
+    fputs("  --help, --version\n\nexit status: 0 done, 1 failed, 2 wrong use, 3 daemon not running\n", out);
+}
+
+static const struct ctl_command *command_find(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct ctl_option *option_find(const char *word, size_t name_bytes)
+{
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        if (strlen(options_table[i].name) == name_bytes && strncmp(options_table[i].name, word, name_bytes) == 0) {
+            return &options_table[i];
+        }
+    }
+    return NULL;
+}
+
+/* 0, or CTL_WRONG_USE. A number is from 1 to UINT32_MAX. */
+static int option_set(const struct ctl_option *option, const char *value, struct ctl_options *options)
+{
+    char *at = (char *)options + option->offset;
+    unsigned long long number;
+    char *end;
+
+    switch (option->type) {
+    case OPTION_FLAG:
+        *(bool *)(void *)at = true;
+        return 0;
+    case OPTION_TEXT:
+        *(const char **)(void *)at = value;
+        return 0;
+    case OPTION_NUMBER:
+        errno = 0;
+        number = strtoull(value, &end, 10);
+        if (errno != 0 || end == value || *end != '\0' || value[0] == '-' || number == 0 || number > UINT32_MAX) {
+            return ctl_wrong_use("%s needs a number from 1, not '%s'", option->name, value);
+        }
+        *(uint32_t *)(void *)at = (uint32_t)number;
+        return 0;
+    }
+    return CTL_WRONG_USE;
+}
+
+/* Takes the option at argv[*at] with its value ("--x V" or "--x=V"). */
+static int option_take(const struct ctl_command *command, int argc, char **argv, int *at, struct ctl_options *options)
+{
+    const char *word = argv[*at];
+    const char *equals = strncmp(word, "--", 2) == 0 ? strchr(word, '=') : NULL;
+    const struct ctl_option *option = option_find(word, equals ? (size_t)(equals - word) : strlen(word));
+    const char *value = equals ? equals + 1 : NULL;
+
+    if (!option) {
+        return ctl_wrong_use("there is no option %s", word);
+    }
+    if (!(option->takes & (command->takes | TAKES_ALWAYS))) {
+        return ctl_wrong_use("%s does not take %s", command->name, option->name);
+    }
+    if (option->type == OPTION_FLAG && value) {
+        return ctl_wrong_use("%s takes no value", option->name);
+    }
+    if (option->type != OPTION_FLAG && !value) {
+        if (*at + 1 >= argc) {
+            return ctl_wrong_use("%s needs a value", option->name);
+        }
+        value = argv[++*at];
+    }
+    return option_set(option, value, options);
+}
+
+/* "-" alone is an argument, and so is all that follows "--". */
+static int arguments_take(const struct ctl_command *command, int argc, char **argv, struct ctl_options *options)
+{
+    bool only_arguments = false;
+
+    for (int i = 2; i < argc; i++) {
+        if (!only_arguments && strcmp(argv[i], "--") == 0) {
+            only_arguments = true;
+        } else if (!only_arguments && argv[i][0] == '-' && argv[i][1] != '\0') {
+            int result = option_take(command, argc, argv, &i, options);
+
+            if (result != 0) {
+                return result;
+            }
+        } else if (options->argument_count < command->argument_count) {
+            options->arguments[options->argument_count++] = argv[i];
+        } else {
+            return ctl_wrong_use("%s takes no '%s'", command->name, argv[i]);
+        }
+    }
+    if (options->argument_count < command->argument_count) {
+        return ctl_wrong_use("%s needs %s", command->name, command->arguments);
+    }
+    return 0;
+}
+
+int ctl_main(int argc, char **argv)
+{
+    struct ctl_options options = {.socket = NULL};
+    const struct ctl_command *command;
+    int result;
+
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            ctl_help(stdout);
+            return CTL_DONE;
+        }
+    }
+    if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+        printf("tandemctl %s\n", TANDEM_VERSION);
+        return CTL_DONE;
+    }
+    if (argc < 2) {
+        ctl_help(stderr);
+        return CTL_WRONG_USE;
+    }
+    command = command_find(argv[1]);
+    if (!command) {
+        return ctl_wrong_use("there is no command '%s'", argv[1]);
+    }
+    result = arguments_take(command, argc, argv, &options);
+    if (result != 0) {
+        return result;
+    }
+    result = command->run(&options);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        return ctl_fail(TANDEM_EIO, "standard output: %s", strerror(errno));
+    }
+    return result;
+}

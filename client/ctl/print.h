@@ -1,0 +1,25 @@
+/* print.h: the daemons' JSON for people. Pure: objects in, text appended to a buffer; what is missing or null is shown as "-", what is
+ * unknown is left out or, in print_object, shown as it is. 0, TANDEM_ENOMEM or TANDEM_ETOOBIG. */
+#ifndef TANDEM_CTL_PRINT_H
+#define TANDEM_CTL_PRINT_H
+
+#include "client/ctl/table.h"
+
+#include <cjson/cJSON.h>
+
+/* Any object: numbers and texts as lines "key  value" (nested ones as "outer.inner"), lists of objects as tables. */
+int print_object(const cJSON *object, const struct table_style *style, struct buf *out);
+/* A list of objects as a table with a column for each key. */
+int print_list(const cJSON *list, const struct table_style *style, struct buf *out);
+
+/* Decisions one by one, in columns that stay where they are. */
+void print_decisions_begin(struct table *table);
+void print_decisions_add(struct table *table, const cJSON *decision);
+/* Everything about one decision. */
+int print_decision(const cJSON *decision, const struct table_style *style, struct buf *out);
+
+/* "12.3", "-" when `value` is not a number. `ret_text` is returned. */
+#define PRINT_NUMBER_BYTES 64
+const char *print_number(const cJSON *value, int decimals, char ret_text[PRINT_NUMBER_BYTES]);
+
+#endif

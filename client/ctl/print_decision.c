@@ -1,0 +1,225 @@
+#include "client/ctl/print.h"
+
+#include "common/base/error.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const cJSON *get(const cJSON *object, const char *key)
+{
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+/* "-" for anything but a text. */
+static const char *text_of(const cJSON *object, const char *key)
+{
+    const cJSON *value = get(object, key);
+
+    return cJSON_IsString(value) && value->valuestring[0] ? value->valuestring : "-";
+}
+
+static const char *bool_of(const cJSON *object, const char *key, const char *yes, const char *no)
+{
+    const cJSON *value = get(object, key);
+
+    return cJSON_IsBool(value) ? (cJSON_IsTrue(value) ? yes : no) : "-";
+}
+
+/* Local time to the millisecond; with the day for `with_day`. */
+static const char *time_of(const cJSON *decision, bool with_day, char ret_text[64])
+{
+    const cJSON *value = get(decision, "time_unix_ns");
+    double ns = cJSON_IsNumber(value) ? value->valuedouble : cJSON_IsString(value) ? strtod(value->valuestring, NULL) : 0;
+    time_t seconds = (time_t)(ns / 1e9);
+    int milliseconds = (int)((ns - (double)seconds * 1e9) / 1e6);
+    struct tm parts;
+    size_t bytes;
+
+    if (!(ns > 0 && ns < 9e18) || !localtime_r(&seconds, &parts)) {
+        return strcpy(ret_text, "-");
+    }
+    bytes = strftime(ret_text, 40, with_day ? "%Y-%m-%d %H:%M:%S" : "%H:%M:%S", &parts);
+    snprintf(ret_text + bytes, 64 - bytes, ".%03d", milliseconds % 1000);
+    return ret_text;
+}
+
+/* "", or the name of the error the request ended in. */
+static const char *error_of(const cJSON *outcome)
+{
+    const cJSON *value = get(outcome, "error_code");
+
+    if (!cJSON_IsNumber(value) || value->valueint == 0) {
+        return "";
+    }
+    return tandem_error_name(value->valueint) + strlen("TANDEM_");
+}
+
+void print_decisions_begin(struct table *table)
+{
+    static const struct table_column columns[] = {
+        {.title = "ID", .min_width = 6, .right = true},
+        {.title = "TIME", .min_width = 12},
+        {.title = "TASK", .min_width = 8},
+        {.title = "ROUTE", .min_width = 10},
+        {.title = "BY", .min_width = 10},
+        {.title = "MS", .min_width = 8, .right = true},
+        {.title = "DEADLINE", .min_width = 8, .right = true},
+        {.title = "END", .min_width = 4},
+        {.title = "CONF", .min_width = 4, .right = true},
+        {.title = "REASON"},
+    };
+
+    table_init(table, columns, sizeof(columns) / sizeof(columns[0]));
+}
+
+void print_decisions_add(struct table *table, const cJSON *decision)
+{
+    const cJSON *outcome = get(decision, "outcome");
+    char number[PRINT_NUMBER_BYTES], time_text[64];
+    const char *error = error_of(outcome);
+
+    table_cell(table, "%s", text_of(decision, "id"));
+    table_cell(table, "%s", time_of(decision, false, time_text));
+    table_cell(table, "%s", text_of(decision, "task"));
+    table_cell(table, "%s", text_of(decision, "route"));
+    table_cell(table, "%s", text_of(outcome, "route"));
+    table_cell(table, "%s", print_number(get(outcome, "latency_ms"), 2, number));
+    table_cell(table, "%s", print_number(get(decision, "deadline_ms"), 0, number));
+    table_cell(table, "%s", !cJSON_IsObject(outcome) ? "..." : error[0] ? error : bool_of(outcome, "met_deadline", "ok", "late"));
+    table_cell(table, "%s", print_number(get(decision, "confidence"), 2, number));
+    table_cell(table, "%s", text_of(decision, "reason"));
+}
+
+/* ---- one decision ---- */
+
+static int print_candidates(const cJSON *decision, const struct table_style *style, struct buf *out)
+{
+    static const struct table_column columns[] = {
+        {.title = " "},
+        {.title = "ROUTE"},
+        {.title = "MS", .right = true},
+        {.title = "P95 MS", .right = true},
+        {.title = "P(MISS)", .right = true},
+        {.title = "P(ERROR)", .right = true},
+        {.title = "JOULE", .right = true},
+        {.title = "BYTES", .right = true},
+        {.title = "COST MS", .right = true},
+    };
+    static const struct {
+        const char *key;
+        int decimals;
+    } numbers[] = {{"latency_ms", 2},        {"latency_p95_ms", 2}, {"miss_probability", 3}, {"error_probability", 3},
+                   {"energy_j", 4}, {"bytes", 0},          {"cost", 2}};
+    const cJSON *candidate;
+    struct table table;
+    char number[PRINT_NUMBER_BYTES];
+    int result;
+
+    table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
+    cJSON_ArrayForEach(candidate, get(decision, "candidates"))
+    {
+        bool chosen = strcmp(text_of(candidate, "route"), text_of(decision, "route")) == 0;
+
+        table_cell(&table, "%s", chosen ? "*" : " ");
+        table_cell(&table, "%s", text_of(candidate, "route"));
+        for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+            table_cell(&table, "%s", print_number(get(candidate, numbers[i].key), numbers[i].decimals, number));
+        }
+    }
+    result = buf_append_text(out, "\npossible routes (* chosen)\n");
+    if (result == 0) {
+        result = table_print(&table, style, out);
+    }
+    table_fini(&table);
+    return result;
+}
+
+struct outcome_line {
+    const char *title;
+    const char *key;
+    int decimals;
+    const char *unit;
+};
+
+static int print_outcome(const cJSON *outcome, const struct table_style *style, struct buf *out)
+{
+    static const struct table_column columns[] = {{.title = "what", .min_width = 14}, {.title = "value"}};
+    static const struct outcome_line lines[] = {
+        {"waited here", "local_wait_ms", 2, "ms"}, {"ran here", "local_run_ms", 2, "ms"},
+        {"prepared", "prepare_ms", 2, "ms"},       {"way up", "up_ms", 2, "ms"},
+        {"waited at edge", "edge_wait_ms", 2, "ms"}, {"ran at edge", "edge_run_ms", 2, "ms"},
+        {"way down", "down_ms", 2, "ms"},          {"sent", "bytes_up", 0, "bytes"},
+        {"received", "bytes_down", 0, "bytes"},    {"from cache", "cached_tokens", 0, "tokens"},
+    };
+    const char *error = error_of(outcome);
+    struct table table;
+    char number[PRINT_NUMBER_BYTES];
+    int result;
+
+    table_init(&table, columns, 2);
+    table.without_titles = true;
+    table_cell(&table, "answered by");
+    table_cell(&table, "%s", text_of(outcome, "route"));
+    table_cell(&table, "latency");
+    table_cell(&table, "%s ms, %s", print_number(get(outcome, "latency_ms"), 2, number),
+               bool_of(outcome, "met_deadline", "in time", "late"));
+    if (error[0]) {
+        table_cell(&table, "error");
+        table_cell(&table, "%s: %s", error, tandem_error_text(get(outcome, "error_code")->valueint));
+    }
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        const cJSON *value = get(outcome, lines[i].key);
+
+        if (cJSON_IsNumber(value)) { /* what was not measured is not shown */
+            table_cell(&table, "%s", lines[i].title);
+            table_cell(&table, "%s %s", print_number(value, lines[i].decimals, number), lines[i].unit);
+        }
+    }
+    table_cell(&table, "model");
+    table_cell(&table, "%s", text_of(outcome, "model_digest"));
+    result = buf_append_text(out, "\nwhat came of it\n");
+    if (result == 0) {
+        result = table_print(&table, style, out);
+    }
+    table_fini(&table);
+    return result;
+}
+
+int print_decision(const cJSON *decision, const struct table_style *style, struct buf *out)
+{
+    static const struct table_column columns[] = {{.title = "what", .min_width = 14}, {.title = "value"}};
+    static const char *const texts[][2] = {{"decision", "id"},   {"task", "task"},   {"session", "session"},
+                                           {"tenant", "tenant"}, {"route", "route"}, {"reason", "reason"}};
+    struct table table;
+    char number[PRINT_NUMBER_BYTES], time_text[64];
+    int result;
+
+    table_init(&table, columns, 2);
+    table.without_titles = true;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        table_cell(&table, "%s", texts[i][0]);
+        table_cell(&table, "%s", text_of(decision, texts[i][1]));
+    }
+    table_cell(&table, "time");
+    table_cell(&table, "%s", time_of(decision, true, time_text));
+    table_cell(&table, "deadline");
+    table_cell(&table, "%s ms", print_number(get(decision, "deadline_ms"), 0, number));
+    table_cell(&table, "confidence");
+    table_cell(&table, "%s", print_number(get(decision, "confidence"), 3, number));
+    table_cell(&table, "hedged");
+    table_cell(&table, "%s", bool_of(decision, "hedged", "yes: both sides were started", "no"));
+    result = table_print(&table, style, out);
+    table_fini(&table);
+    if (result == 0) {
+        result = print_candidates(decision, style, out);
+    }
+    if (result != 0) {
+        return result;
+    }
+    if (!cJSON_IsObject(get(decision, "outcome"))) {
+        return buf_append_text(out, "\nstill running\n");
+    }
+    return print_outcome(get(decision, "outcome"), style, out);
+}

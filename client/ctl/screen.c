@@ -1,0 +1,36 @@
+#include "client/ctl/screen.h"
+
+#include "client/ctl/ctl.h"
+#include "common/base/error.h"
+
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+bool screen_is_terminal(void)
+{
+    return isatty(STDOUT_FILENO) == 1;
+}
+
+struct table_style screen_style(void)
+{
+    struct winsize size;
+    struct table_style style = {.bold = screen_is_terminal()};
+
+    if (style.bold && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
+        style.width = size.ws_col;
+    }
+    return style;
+}
+
+int screen_put(int result, struct buf *text)
+{
+    if (result != 0) {
+        return ctl_fail(result, "%s", tandem_error_text(result));
+    }
+    if (text->bytes > 0) {
+        (void)fwrite(text->data, 1, text->bytes, stdout); /* ctl_main looks at ferror */
+    }
+    buf_clear(text);
+    return CTL_DONE;
+}

@@ -1,0 +1,15 @@
+/* screen.h: standard output, and what kind of reader it has. */
+#ifndef TANDEM_CTL_SCREEN_H
+#define TANDEM_CTL_SCREEN_H
+
+#include "client/ctl/table.h"
+
+#include <stdbool.h>
+
+/* Bold titles and lines cut at its width for a terminal, plain text for everything else. */
+struct table_style screen_style(void);
+bool screen_is_terminal(void);
+/* Writes and clears `text` when `result` is 0. Returns an exit code: `result` itself is said when it is an error. */
+int screen_put(int result, struct buf *text);
+
+#endif

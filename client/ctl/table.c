@@ -1,0 +1,178 @@
+#include "client/ctl/table.h"
+
+#include "common/base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void table_init(struct table *table, const struct table_column *columns, size_t count)
+{
+    *table = (struct table){.column_count = count < TABLE_COLUMNS_MAX ? count : TABLE_COLUMNS_MAX};
+    memcpy(table->columns, columns, table->column_count * sizeof(*columns));
+    buf_init(&table->cells, 0);
+}
+
+void table_fini(struct table *table)
+{
+    buf_fini(&table->cells);
+}
+
+size_t text_width(const char *text)
+{
+    size_t width = 0;
+
+    for (; *text; text++) {
+        width += ((unsigned char)*text & 0xc0) != 0x80; /* bytes that begin a character */
+    }
+    return width;
+}
+
+/* Whether the byte at `text` steers a terminal: C0, DEL, and C1 as UTF-8 has it. */
+static bool text_is_control(const char *text)
+{
+    const unsigned char *byte = (const unsigned char *)text;
+
+    return byte[0] < 0x20 || byte[0] == 0x7f || (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] < 0xa0);
+}
+
+int text_clean_append(struct buf *out, const char *text, bool newlines)
+{
+    size_t bytes = strlen(text);
+    int result = buf_reserve(out, bytes);
+
+    for (; result == 0 && *text; text++) {
+        bool keep = !text_is_control(text) || (newlines && (*text == '\n' || *text == '\t'));
+
+        result = buf_append_u8(out, (uint8_t)(keep ? *text : '?'));
+        if (!keep && (unsigned char)*text == 0xc2) {
+            text++;
+        }
+    }
+    return result;
+}
+
+void table_cell(struct table *table, const char *format, ...)
+{
+    char *text = NULL;
+    va_list arguments;
+    int bytes;
+
+    va_start(arguments, format);
+    bytes = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    if (bytes < 0) {
+        table->error = table->error ? table->error : TANDEM_ENOMEM;
+        return;
+    }
+    if (table->error == 0) {
+        table->error = text_clean_append(&table->cells, text, false);
+    }
+    if (table->error == 0) {
+        table->error = buf_append_u8(&table->cells, 0);
+        table->cell_count++;
+    }
+    free(text);
+}
+
+static void table_widths(const struct table *table, size_t widths[TABLE_COLUMNS_MAX])
+{
+    const char *cell = (const char *)table->cells.data;
+
+    for (size_t i = 0; i < table->column_count; i++) {
+        size_t title = table->without_titles ? 0 : text_width(table->columns[i].title);
+
+        widths[i] = title > table->columns[i].min_width ? title : table->columns[i].min_width;
+    }
+    for (size_t i = 0; i < table->cell_count; i++, cell += strlen(cell) + 1) {
+        size_t column = i % table->column_count;
+
+        if (text_width(cell) > widths[column]) {
+            widths[column] = text_width(cell);
+        }
+    }
+}
+
+static int pad(struct buf *out, size_t count)
+{
+    int result = 0;
+
+    while (result == 0 && count-- > 0) {
+        result = buf_append_u8(out, ' ');
+    }
+    return result;
+}
+
+/* The first `width` characters. */
+static int append_cut(struct buf *out, const char *text, size_t width)
+{
+    const char *end = text;
+
+    while (*end && (width > 0 || ((unsigned char)*end & 0xc0) == 0x80)) {
+        width -= ((unsigned char)*end & 0xc0) != 0x80;
+        end++;
+    }
+    return buf_append(out, text, (size_t)(end - text));
+}
+
+/* One line; the last column has no padding and is cut where the terminal ends. */
+static int table_line(const struct table *table, const size_t *widths, const char *const *cells, size_t line_width,
+                      struct buf *out)
+{
+    size_t at = 0;
+    int result = 0;
+
+    for (size_t i = 0; result == 0 && i < table->column_count; i++) {
+        bool last = i + 1 == table->column_count;
+        size_t fill = widths[i] - text_width(cells[i]);
+
+        if (table->columns[i].right) {
+            result = pad(out, fill);
+        }
+        if (result == 0) {
+            result = last && line_width > at ? append_cut(out, cells[i], line_width - at) : buf_append_text(out, cells[i]);
+        }
+        if (result == 0 && !last) {
+            result = pad(out, (table->columns[i].right ? 0 : fill) + 2);
+        }
+        at += widths[i] + 2;
+    }
+    return result == 0 ? buf_append_u8(out, '\n') : result;
+}
+
+static int table_titles(const struct table *table, const size_t *widths, const struct table_style *style, struct buf *out)
+{
+    const char *titles[TABLE_COLUMNS_MAX];
+    int result = style->bold ? buf_append_text(out, "\033[1m") : 0;
+
+    for (size_t i = 0; i < table->column_count; i++) {
+        titles[i] = table->columns[i].title;
+    }
+    if (result == 0) {
+        result = table_line(table, widths, titles, style->width, out);
+    }
+    return result == 0 && style->bold ? buf_append_text(out, "\033[0m") : result;
+}
+
+int table_print(struct table *table, const struct table_style *style, struct buf *out)
+{
+    size_t widths[TABLE_COLUMNS_MAX];
+    const char *cells[TABLE_COLUMNS_MAX];
+    const char *cell = (const char *)table->cells.data;
+    int result = table->error;
+
+    table_widths(table, widths);
+    if (result == 0 && !table->without_titles) {
+        result = table_titles(table, widths, style, out);
+    }
+    for (size_t i = 0; result == 0 && i < table->cell_count; i++, cell += strlen(cell) + 1) {
+        cells[i % table->column_count] = cell;
+        if ((i + 1) % table->column_count == 0) {
+            result = table_line(table, widths, cells, style->width, out);
+        }
+    }
+    buf_clear(&table->cells);
+    table->cell_count = 0;
+    return result;
+}

@@ -1,0 +1,48 @@
+/* table.h: text in aligned columns for people. Cells are cleaned of control bytes, so that nothing a model or a peer says can
+ * steer a terminal. Pure; one thread. */
+#ifndef TANDEM_CTL_TABLE_H
+#define TANDEM_CTL_TABLE_H
+
+#include "common/base/buf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TABLE_COLUMNS_MAX 32
+
+struct table_column {
+    const char *title; /* borrowed */
+    size_t min_width;
+    bool right; /* numbers */
+};
+
+/* How the reader sees it. */
+struct table_style {
+    bool bold;    /* the reader is a terminal */
+    size_t width; /* of its lines; 0: no limit */
+};
+
+struct table {
+    struct table_column columns[TABLE_COLUMNS_MAX];
+    size_t column_count;
+    bool without_titles;
+    struct buf cells; /* NUL after each */
+    size_t cell_count;
+    int error; /* the first, of table_cell */
+};
+
+/* At most TABLE_COLUMNS_MAX; more are left out. */
+void table_init(struct table *table, const struct table_column *columns, size_t count);
+void table_fini(struct table *table);
+/* The next cell, row by row. */
+void table_cell(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Appends all rows, with the titles first. Forgets the rows. 0, TANDEM_ENOMEM, TANDEM_ETOOBIG. */
+int table_print(struct table *table, const struct table_style *style, struct buf *out);
+
+/* Appends `text` with control bytes as '?'; with `newlines`, '\n' and '\t' stay. */
+int text_clean_append(struct buf *out, const char *text, bool newlines);
+/* What it takes on a terminal, one column a character. */
+size_t text_width(const char *text);
+
+#endif
