@@ -75,6 +75,7 @@ static void flow_free(struct conn *conn, struct flow *flow)
     for (struct chunk *chunk = flow->chunks; chunk; chunk = next) {
         next = chunk->next;
         chunk_unref(chunk);
+        conn->chunks_queued--;
     }
     free(flow);
     conn->flow_count--;

@@ -77,6 +77,7 @@ struct conn {
     bool writing;
     bool flush_wanted;
     struct flow *ready_first, **ready_end;
+    size_t chunks_queued; /* of all flows, with or without credits */
     uint64_t sent_bytes;
 
     /* receiving */

@@ -11,7 +11,7 @@
 
 bool conn_has_output(const struct conn *conn)
 {
-    return conn->writing || conn->control.bytes > 0 || conn->ready_first;
+    return conn->writing || conn->control.bytes > 0 || conn->chunks_queued > 0;
 }
 
 /* Frames are gathered until the loop is about to wait, so that a request and its payload, or answers to many, leave together. */
@@ -69,6 +69,7 @@ static struct transport_span batch_take_data(struct conn *conn, struct flow *flo
             flow->chunks_end = &flow->chunks;
         }
         chunk_unref(chunk);
+        conn->chunks_queued--;
     }
     frame_prefix_store(&frame, conn->batch.data + conn->batch.bytes);
     conn->batch.bytes += FRAME_PREFIX_BYTES;
@@ -241,6 +242,7 @@ int conn_send_payload_part(struct conn *conn, uint64_t request_id, uint8_t *data
     flow->queued_last = last;
     *flow->chunks_end = chunk;
     flow->chunks_end = &chunk->next;
+    conn->chunks_queued++;
     flow_wake(conn, flow);
     return 0;
 }

@@ -234,19 +234,19 @@ static bool pair_run_for(struct pair *pair, bool (*condition)(void *user), void 
     return held;
 }
 
-static bool pair_run(struct pair *pair, bool (*condition)(void *user), void *user)
+static inline bool pair_run(struct pair *pair, bool (*condition)(void *user), void *user)
 {
     return pair_run_for(pair, condition, user, PATIENCE_NS);
 }
 
-static bool both_open(void *user)
+static inline bool both_open(void *user)
 {
     struct side *side = user;
 
     return side->opened && side->pair->accepted_count > 0 && side->pair->accepted[(side->pair->accepted_count - 1) % SIDES_MAX].opened;
 }
 
-static bool side_is_closed(void *user)
+static inline bool side_is_closed(void *user)
 {
     return ((struct side *)user)->closed;
 }
@@ -282,7 +282,7 @@ static void pair_free(struct pair *pair, struct side *sides, size_t count)
     free(pair);
 }
 
-static uint8_t *pattern_new(size_t bytes, unsigned seed)
+static inline uint8_t *pattern_new(size_t bytes, unsigned seed)
 {
     uint8_t *data = malloc(bytes + 1);
     uint32_t state = seed * 2654435761u + 1;
