@@ -1,0 +1,187 @@
+/* The daemons' lines as people see them. */
+#include "client/ctl/print.h"
+#include "client/ctl/run_result.h"
+
+#include "common/base/error.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char decision_line[] =
+    "{\"schema\":1,\"daemon\":\"tandem-client\",\"id\":\"18446744073709551615\",\"time_unix_ns\":1764000000123000000,"
+    "\"task\":\"objects\",\"session\":null,\"tenant\":null,\"deadline_ms\":100,\"candidates\":["
+    "{\"route\":\"local\",\"latency_ms\":3.25,\"latency_p95_ms\":5,\"miss_probability\":0,\"energy_j\":null,\"bytes\":0,"
+    "\"error_probability\":0.25,\"cost\":253.25},"
+    "{\"route\":\"edge:hall\",\"latency_ms\":9.5,\"latency_p95_ms\":14,\"miss_probability\":0.001,\"bytes\":3072,"
+    "\"error_probability\":0.125,\"cost\":135.5}],"
+    "\"route\":\"edge:hall\",\"reason\":\"lowest cost\",\"confidence\":0.625,\"hedged\":true,"
+    "\"outcome\":{\"route\":\"local\",\"latency_ms\":51.5,\"met_deadline\":true,\"bytes_up\":3072,\"error_code\":0,"
+    "\"local_wait_ms\":0.5,\"local_run_ms\":3.5,\"edge_run_ms\":null,\"model_digest\":\"00ff\"}}";
+
+static struct table_style plain;
+
+static char *text_take(struct buf *out)
+{
+    assert_int_equal(buf_append_u8(out, 0), 0);
+    return (char *)buf_take(out, &(size_t){0});
+}
+
+static void expect_has(const char *text, const char *part)
+{
+    if (!strstr(text, part)) {
+        print_error("no \"%s\" in:\n%s\n", part, text);
+        fail();
+    }
+}
+
+static void test_decision(void **state)
+{
+    cJSON *decision = cJSON_Parse(decision_line);
+    struct buf out;
+    char *text;
+
+    (void)state;
+    assert_non_null(decision);
+    buf_init(&out, 0);
+    assert_int_equal(print_decision(decision, &plain, &out), 0);
+    text = text_take(&out);
+    expect_has(text, "decision        18446744073709551615\n");
+    expect_has(text, "session         -\n");
+    expect_has(text, "reason          lowest cost\n");
+    expect_has(text, "deadline        100 ms\n");
+    expect_has(text, "hedged          yes: both sides were started\n");
+    expect_has(text, "*  edge:hall  9.50   14.00    0.001     0.125      -   3072   135.50\n");
+    expect_has(text, "   local      3.25    5.00    0.000     0.250      -      0   253.25\n");
+    expect_has(text, "answered by     local\n");
+    expect_has(text, "latency         51.50 ms, in time\n");
+    expect_has(text, "ran here        3.50 ms\n");
+    expect_has(text, "sent            3072 bytes\n");
+    assert_null(strstr(text, "ran at edge")); /* not measured, not shown */
+    assert_null(strstr(text, "error  "));
+    free(text);
+    cJSON_Delete(decision);
+}
+
+static void test_decision_running_and_failed(void **state)
+{
+    cJSON *decision = cJSON_Parse("{\"id\":\"7\",\"route\":\"local\",\"outcome\":null}");
+    cJSON *failed = cJSON_Parse("{\"id\":\"8\",\"outcome\":{\"route\":null,\"latency_ms\":100,\"met_deadline\":false,\"error_code\":-9}}");
+    struct buf out;
+    char *text;
+
+    (void)state;
+    buf_init(&out, 0);
+    assert_int_equal(print_decision(decision, &plain, &out), 0);
+    text = text_take(&out);
+    expect_has(text, "still running\n");
+    free(text);
+    assert_int_equal(print_decision(failed, &plain, &out), 0);
+    text = text_take(&out);
+    expect_has(text, "answered by     -\n");
+    expect_has(text, "latency         100.00 ms, late\n");
+    expect_has(text, "error           ELATE: ");
+    free(text);
+    cJSON_Delete(decision);
+    cJSON_Delete(failed);
+}
+
+static void test_decision_rows(void **state)
+{
+    static const char *const lines[] = {
+        decision_line,
+        "{\"id\":\"9\",\"task\":\"commands\",\"route\":\"cascade\",\"reason\":\"x\\u001b[2J\",\"outcome\":null}",
+        "{\"id\":\"10\",\"outcome\":{\"error_code\":-12}}",
+        "{}",
+    };
+    struct table table;
+    struct buf out;
+    char *text;
+
+    (void)state;
+    setenv("TZ", "UTC", 1);
+    print_decisions_begin(&table);
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        cJSON *decision = cJSON_Parse(lines[i]);
+
+        assert_non_null(decision);
+        print_decisions_add(&table, decision);
+        cJSON_Delete(decision);
+    }
+    buf_init(&out, 0);
+    assert_int_equal(table_print(&table, &plain, &out), 0);
+    text = text_take(&out);
+    expect_has(text, "18446744073709551615  16:00:00.123  objects   edge:hall   local          51.50       100  ok        0.62  "
+                     "lowest cost\n");
+    expect_has(text, "9  -             commands  cascade     -                  -         -  ...          -  x?[2J\n");
+    expect_has(text, "ENOROUTE");
+    free(text);
+    table_fini(&table);
+}
+
+static void test_object(void **state)
+{
+    cJSON *status = cJSON_Parse("{\"schema\":1,\"daemon\":\"tandem-client\",\"uptime_s\":12.5,\"ready\":true,\"load\":{\"queued\":3},"
+                                "\"names\":[\"a\",\"b\"],\"none\":null,\"edges\":[{\"name\":\"hall\",\"rtt_ms\":1.25},"
+                                "{\"name\":\"roof\",\"state\":\"down\"}],\"empty\":[]}");
+    struct buf out;
+    char *text;
+
+    (void)state;
+    buf_init(&out, 0);
+    assert_int_equal(print_object(status, &plain, &out), 0);
+    text = text_take(&out);
+    assert_string_equal(text, "daemon       tandem-client\n"
+                              "uptime_s     12.5\n"
+                              "ready        yes\n"
+                              "load.queued  3\n"
+                              "names        a, b\n"
+                              "none         -\n"
+                              "empty        -\n"
+                              "\nedges\n"
+                              "name  rtt_ms  state\n"
+                              "hall    1.25  -\n"
+                              "roof       -  down\n");
+    free(text);
+    cJSON_Delete(status);
+}
+
+/* A failure without a decision is JSON too, with every key of the contract. */
+static void test_run_failure_json(void **state)
+{
+    static const char *const keys[] = {"schema",  "id",           "route",   "outcome_route", "reason", "latency_ms",
+                                       "partial", "met_deadline", "answer", "error_code"};
+    struct buf out;
+    char *text;
+    cJSON *object;
+
+    (void)state;
+    buf_init(&out, 0);
+    assert_int_equal(run_result_json(TANDEM_EGONE, NULL, &out), 0);
+    text = text_take(&out);
+    assert_int_equal(text[strlen(text) - 1], '\n');
+    object = cJSON_Parse(text);
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        assert_non_null(cJSON_GetObjectItemCaseSensitive(object, keys[i]));
+    }
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(object, "error_code")->valueint, TANDEM_EGONE);
+    assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(object, "answer")));
+    assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(object, "latency_ms")));
+    cJSON_Delete(object);
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_decision),      cmocka_unit_test(test_decision_running_and_failed),
+        cmocka_unit_test(test_decision_rows), cmocka_unit_test(test_object),
+        cmocka_unit_test(test_run_failure_json),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

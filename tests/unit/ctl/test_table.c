@@ -1,0 +1,88 @@
+/* Columns, cutting, and that nothing steers a terminal. */
+#include "client/ctl/table.h"
+
+#include "common/base/error.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct table_column columns[] = {{.title = "NAME"}, {.title = "MS", .right = true}, {.title = "WHY"}};
+
+static void expect(struct table *table, struct table_style style, const char *text)
+{
+    struct buf out;
+
+    buf_init(&out, 0);
+    assert_int_equal(table_print(table, &style, &out), 0);
+    assert_int_equal(buf_append_u8(&out, 0), 0);
+    assert_string_equal((const char *)out.data, text);
+    buf_fini(&out);
+}
+
+static void test_aligned(void **state)
+{
+    struct table table;
+
+    (void)state;
+    table_init(&table, columns, 3);
+    table_cell(&table, "küche"); /* one column a character, whatever its bytes */
+    table_cell(&table, "%.1f", 12.25);
+    table_cell(&table, "fast");
+    table_cell(&table, "a");
+    table_cell(&table, "7");
+    table_cell(&table, "%s", "");
+    expect(&table, (struct table_style){.width = 0}, "NAME     MS  WHY\nküche  12.2  fast\na         7  \n");
+    expect(&table, (struct table_style){.width = 0}, "NAME  MS  WHY\n"); /* the rows were forgotten */
+    table.columns[0].min_width = 6;
+    table.without_titles = true;
+    table_cell(&table, "b");
+    table_cell(&table, "1");
+    table_cell(&table, "x");
+    expect(&table, (struct table_style){.bold = true}, "b       1  x\n");
+    table_fini(&table);
+}
+
+static void test_terminal(void **state)
+{
+    struct table table;
+
+    (void)state;
+    table_init(&table, columns, 3);
+    table_cell(&table, "a");
+    table_cell(&table, "1");
+    table_cell(&table, "a räther long reason");
+    expect(&table, (struct table_style){.bold = true, .width = 14}, "\033[1mNAME  MS  WHY\n\033[0ma      1  a rä\n");
+    table_fini(&table);
+}
+
+static void test_control_bytes(void **state)
+{
+    struct table table;
+    struct buf out;
+
+    (void)state;
+    table_init(&table, columns, 1);
+    table_cell(&table, "%s", "x\033[2Jy\nz\x7f\xc2\x9b");
+    expect(&table, (struct table_style){.width = 0}, "NAME\nx?[2Jy?z??\n");
+    table_fini(&table);
+    buf_init(&out, 0);
+    assert_int_equal(text_clean_append(&out, "a\n\tb\r\033é", true), 0);
+    assert_int_equal(out.bytes, 8);
+    assert_memory_equal(out.data, "a\n\tb??é", 8);
+    buf_fini(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_aligned),
+        cmocka_unit_test(test_terminal),
+        cmocka_unit_test(test_control_bytes),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
