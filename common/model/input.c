@@ -1,0 +1,136 @@
+/* input.c: from files and arguments to what the engine takes. */
+#include "common/base/limits.h"
+#include "common/model/tool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int input_context(struct engine_model *model, uint32_t max_tokens, struct engine_context **ret_context,
+                  char error[ENGINE_ERROR_BYTES])
+{
+    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    const struct engine_context_params params = {
+        .max_tokens = max_tokens,
+        .max_sequences = 1,
+        .threads = processors > 1 ? (uint32_t)processors : 1,
+    };
+
+    return engine_context_new(model, &params, ret_context, error);
+}
+
+int input_tokens(const char *text, uint32_t *ids, size_t capacity, size_t *ret_count, char error[ENGINE_ERROR_BYTES])
+{
+    size_t count = 0;
+
+    for (const char *at = text;; at++) {
+        char *end = NULL;
+        unsigned long value;
+
+        errno = 0;
+        value = strtoul(at, &end, 10);
+        if (*at < '0' || *at > '9' || errno != 0 || value > UINT32_MAX || (*end != ',' && *end != '\0')) {
+            snprintf(error, ENGINE_ERROR_BYTES, "--tokens: ids with commas between them are expected, not \"%.40s\"", at);
+            return TANDEM_EINVAL;
+        }
+        if (count == capacity) {
+            snprintf(error, ENGINE_ERROR_BYTES, "--tokens: more than the %zu that the model takes at once", capacity);
+            return TANDEM_ETOOBIG;
+        }
+        ids[count++] = (uint32_t)value;
+        at = end;
+        if (*at == '\0') {
+            break;
+        }
+    }
+    *ret_count = count;
+    return 0;
+}
+
+/* A whole file of at most LIMIT_PICTURE_BYTES into `out`. */
+static int file_read(const char *path, struct buf *out, char error[ENGINE_ERROR_BYTES])
+{
+    FILE *file = fopen(path, "rb");
+    size_t got;
+    int rc = 0;
+
+    if (!file) {
+        snprintf(error, ENGINE_ERROR_BYTES, "%s: %s", path, strerror(errno));
+        return TANDEM_EIO;
+    }
+    do {
+        uint8_t block[16384];
+
+        errno = 0;
+        got = fread(block, 1, sizeof block, file);
+        if (out->bytes + got > LIMIT_PICTURE_BYTES) {
+            snprintf(error, ENGINE_ERROR_BYTES, "%s: over the limit of %u bytes", path, LIMIT_PICTURE_BYTES);
+            rc = TANDEM_ETOOBIG;
+        } else {
+            rc = buf_append(out, block, got);
+        }
+    } while (rc == 0 && got > 0);
+    if (rc == 0 && ferror(file)) {
+        snprintf(error, ENGINE_ERROR_BYTES, "%s: %s", path, strerror(errno));
+        rc = TANDEM_EIO;
+    }
+    fclose(file);
+    return rc;
+}
+
+int input_encode_picture(struct engine_model *model, struct engine_context *context, const char *path,
+                         const float **ret_logits, char error[ENGINE_ERROR_BYTES])
+{
+    struct engine_picture picture = {.format = ENGINE_PIXELS_ENCODED};
+    const float *pixels_list[1];
+    float *pixels = NULL;
+    struct buf file;
+    int rc;
+
+    buf_init(&file, LIMIT_PICTURE_BYTES);
+    rc = file_read(path, &file, error);
+    if (rc != 0) {
+        goto out;
+    }
+    pixels = malloc((engine_picture_floats(model) + 1) * sizeof *pixels);
+    if (!pixels) {
+        snprintf(error, ENGINE_ERROR_BYTES, "no memory for the picture");
+        rc = TANDEM_ENOMEM;
+        goto out;
+    }
+    picture.data = file.data;
+    picture.bytes = file.bytes;
+    rc = engine_picture_prepare(model, &picture, pixels, error);
+    if (rc != 0) {
+        goto out;
+    }
+    pixels_list[0] = pixels;
+    rc = engine_encode_pictures(context, pixels_list, 1, NULL, ret_logits);
+    if (rc != 0) {
+        snprintf(error, ENGINE_ERROR_BYTES, "the model could not be run: %s", tandem_error_text(rc));
+    }
+out:
+    free(pixels);
+    buf_fini(&file);
+    return rc;
+}
+
+int input_prefill(struct engine_context *context, struct engine_seq *seq, const uint32_t *tokens, size_t count, size_t chunk,
+                  const float **ret_logits)
+{
+    int rc = count > UINT32_MAX ? TANDEM_ETOOBIG : engine_seq_reserve(seq, (uint32_t)count);
+
+    for (size_t at = 0; at < count && rc == 0; at += chunk) {
+        const size_t here = count - at < chunk ? count - at : chunk;
+        struct engine_chunk piece = {
+            .seq = seq,
+            .tokens = tokens + at,
+            .count = (uint32_t)here,
+            .want = at + here == count ? ENGINE_LOGITS_LAST : ENGINE_LOGITS_NONE,
+        };
+
+        rc = engine_step(context, &piece, 1, NULL, ret_logits);
+    }
+    return rc;
+}

@@ -1,0 +1,216 @@
+/* tool.c: the tables of commands and options, and what the command line means. */
+#include "common/model/tool.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FOR_INFO = 1, FOR_RUN = 2, FOR_LOGITS = 4 };
+
+struct command {
+    const char *name;
+    unsigned bit;
+    bool computes; /* the kernels are checked first */
+    int (*run)(struct tool *tool);
+    const char *help;
+};
+
+static const struct command commands[] = {
+    {"info", FOR_INFO, false, info_run, "what is in a model file, and what its KV cache costs"},
+    {"run", FOR_RUN, true, run_run, "answers: a decoder continues --prompt, a vision model names --image"},
+    {"logits", FOR_LOGITS, true, logits_run, "the raw outputs as JSON, for --tokens or --image"},
+};
+
+enum kind { KIND_FLAG, KIND_TEXT, KIND_COUNT, KIND_REAL };
+
+struct option {
+    const char *name, *argument; /* argument NULL: a flag */
+    enum kind kind;
+    unsigned commands;
+    size_t offset; /* in struct tool_options */
+    double max;    /* numbers are 0..max */
+    const char *help;
+};
+
+#define AT(field) offsetof(struct tool_options, field)
+
+static const struct option options[] = {
+    {"--json", NULL, KIND_FLAG, FOR_INFO, AT(json), 0, "one JSON object instead of lines"},
+    {"--prompt", "TEXT", KIND_TEXT, FOR_RUN, AT(prompt), 0, "what to continue"},
+    {"--image", "FILE", KIND_TEXT, FOR_RUN | FOR_LOGITS, AT(image), 0, "a JPEG or PNG picture"},
+    {"--tokens", "1,2,3", KIND_TEXT, FOR_LOGITS, AT(tokens), 0, "token ids"},
+    {"--all", NULL, KIND_FLAG, FOR_LOGITS, AT(all), 0, "a decoder's row for every position, not the last alone"},
+    {"--temperature", "X", KIND_REAL, FOR_RUN, AT(temperature), 1000, "0 (the default) always takes the most probable token"},
+    {"--top-k", "N", KIND_COUNT, FOR_RUN, AT(top_k), UINT32_MAX, "choose among the N most probable; 0: all"},
+    {"--top-p", "X", KIND_REAL, FOR_RUN, AT(top_p), 1, "choose among the fewest whose probabilities reach X; 1: all"},
+    {"--seed", "N", KIND_COUNT, FOR_RUN, AT(seed), 0x1p64, "of the random numbers; 0 is the default"},
+    {"--max-tokens", "N", KIND_COUNT, FOR_RUN, AT(max_tokens), UINT32_MAX, "stop after N tokens; 128 is the default"},
+};
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+int tool_say(const struct tool *tool, int status, const char *format, ...)
+{
+    va_list arguments;
+
+    fputs("tandem-model: ", tool->notes);
+    va_start(arguments, format);
+    vfprintf(tool->notes, format, arguments);
+    va_end(arguments);
+    fputc('\n', tool->notes);
+    return status;
+}
+
+static void help_print(FILE *file)
+{
+    fprintf(file, "usage: tandem-model COMMAND FILE [OPTIONS]\n\ncommands:\n");
+    for (size_t i = 0; i < COUNT(commands); i++) {
+        fprintf(file, "  %-8s %s\n", commands[i].name, commands[i].help);
+    }
+    fprintf(file, "\noptions:\n");
+    for (size_t i = 0; i < COUNT(options); i++) {
+        char left[40];
+
+        snprintf(left, sizeof left, "%s%s%s", options[i].name, options[i].argument ? " " : "",
+                 options[i].argument ? options[i].argument : "");
+        fprintf(file, "  %-16s  ", left);
+        for (size_t j = 0; j < COUNT(commands); j++) {
+            if (options[i].commands & commands[j].bit) {
+                fprintf(file, "%s ", commands[j].name);
+            }
+        }
+        fprintf(file, "- %s\n", options[i].help);
+    }
+    fprintf(file, "\nResults go to standard output, everything else to standard error. Exit status: 0 done, 1 failed,\n"
+                  "2 wrong use.\n");
+}
+
+static bool number_parse(const struct option *option, const char *text, void *at)
+{
+    char *end = NULL;
+
+    errno = 0;
+    if (option->kind == KIND_COUNT) {
+        const unsigned long long value = strtoull(text, &end, 10);
+
+        if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || (double)value > option->max) {
+            return false;
+        }
+        *(uint64_t *)at = value;
+        return true;
+    }
+    {
+        const double value = strtod(text, &end);
+
+        if (end == text || *end != '\0' || !(value >= 0 && value <= option->max)) {
+            return false;
+        }
+        *(double *)at = value;
+        return true;
+    }
+}
+
+static const struct option *option_find(const char *name)
+{
+    for (size_t i = 0; i < COUNT(options); i++) {
+        if (strcmp(options[i].name, name) == 0) {
+            return &options[i];
+        }
+    }
+    return NULL;
+}
+
+static int option_take(struct tool *tool, const struct option *option, const char *value)
+{
+    void *at = (char *)&tool->options + option->offset;
+
+    if (option->kind == KIND_FLAG) {
+        *(bool *)at = true;
+        return TOOL_DONE;
+    }
+    if (!value) {
+        return tool_say(tool, TOOL_WRONG_USE, "%s needs %s", option->name, option->argument);
+    }
+    if (option->kind == KIND_TEXT) {
+        *(const char **)at = value;
+        return TOOL_DONE;
+    }
+    if (!number_parse(option, value, at)) {
+        return tool_say(tool, TOOL_WRONG_USE, "%s: \"%s\" is not a number it can be", option->name, value);
+    }
+    return TOOL_DONE;
+}
+
+static int options_parse(struct tool *tool, const struct command *command, int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        const struct option *option = option_find(argv[i]);
+        int status;
+
+        if (argv[i][0] != '-' && !tool->options.file) {
+            tool->options.file = argv[i];
+            continue;
+        }
+        if (!option || !(option->commands & command->bit)) {
+            return tool_say(tool, TOOL_WRONG_USE, "%s does not know \"%s\"; see tandem-model help", command->name, argv[i]);
+        }
+        status = option_take(tool, option, option->kind != KIND_FLAG && i + 1 < argc ? argv[i + 1] : NULL);
+        if (status != TOOL_DONE) {
+            return status;
+        }
+        i += option->kind != KIND_FLAG;
+    }
+    if (!tool->options.file) {
+        return tool_say(tool, TOOL_WRONG_USE, "%s needs a model file", command->name);
+    }
+    return TOOL_DONE;
+}
+
+static int command_run(struct tool *tool, const struct command *command)
+{
+    char error[ENGINE_ERROR_BYTES] = "";
+    int status;
+
+    if (command->computes && engine_self_check(error) != 0) {
+        return tool_say(tool, TOOL_FAILED, "%s", error);
+    }
+    if (engine_model_open(tool->options.file, &tool->model, error) != 0) {
+        return tool_say(tool, TOOL_FAILED, "%s", error);
+    }
+    status = command->run(tool);
+    engine_model_unref(tool->model);
+    if (fflush(tool->out) != 0 || ferror(tool->out)) {
+        return tool_say(tool, TOOL_FAILED, "cannot write the result: %s", strerror(errno));
+    }
+    return status;
+}
+
+int tool_main(int argc, char **argv, FILE *out, FILE *notes)
+{
+    struct tool tool = {.out = out, .notes = notes, .options = {.top_p = 1, .max_tokens = 128}};
+    const char *name = argc > 1 ? argv[1] : NULL;
+
+    if (name && (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)) {
+        help_print(out);
+        return TOOL_DONE;
+    }
+    if (name && strcmp(name, "--version") == 0) {
+        fprintf(out, "tandem-model %s\n", TANDEM_VERSION);
+        return TOOL_DONE;
+    }
+    for (size_t i = 0; name && i < COUNT(commands); i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            const int status = options_parse(&tool, &commands[i], argc - 2, argv + 2);
+
+            return status == TOOL_DONE ? command_run(&tool, &commands[i]) : status;
+        }
+    }
+    if (!name) {
+        help_print(notes);
+        return TOOL_WRONG_USE;
+    }
+    return tool_say(&tool, TOOL_WRONG_USE, "no command \"%s\"; see tandem-model help", name);
+}
