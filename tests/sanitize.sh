@@ -1,9 +1,9 @@
 #!/bin/sh
-# Builds and runs the unit, golden and integration tests under AddressSanitizer with UndefinedBehaviorSanitizer, then under
+# Builds and runs the unit, golden, integration and short fuzz tests under AddressSanitizer with UndefinedBehaviorSanitizer, then under
 # ThreadSanitizer. Any report ends its test with a failure.   SANITIZERS="address,undefined thread" tests/sanitize.sh
 set -u
 cd "$(dirname "$0")/.."
-: "${SANITIZERS:=address,undefined thread}" "${SANITIZE_TESTS:=unit golden integration}"
+: "${SANITIZERS:=address,undefined thread}" "${SANITIZE_TESTS:=unit golden integration fuzz}"
 suppressions=$(pwd)/tests/tsan.supp
 ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:exitcode=99
 UBSAN_OPTIONS=print_stacktrace=1
