@@ -120,9 +120,10 @@ static void receive_frame(struct conn *conn, const struct frame *frame)
     }
 }
 
+/* A peer that broke the protocol is not listened to any more, whatever else it has sent. */
 static bool conn_listens(const struct conn *conn)
 {
-    return conn->state == CONN_OPEN || conn->state == CONN_FLUSHING;
+    return (conn->state == CONN_OPEN || conn->state == CONN_FLUSHING) && conn->error == 0;
 }
 
 /* Takes one frame off the front of `data`. 0 and the bytes it had, 1 and the bytes that must be there, or TANDEM_EPROTO. */

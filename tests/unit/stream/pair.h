@@ -21,6 +21,7 @@
 
 #define PATIENCE_NS (20 * NS_PER_S) /* for what happens at once unless something is broken */
 #define SIDES_MAX 32
+#define CONNECTIONS_MAX 30 /* of the listener */
 #define FRAMES_MAX 4096
 
 /* One end of a connection and what it saw. */
@@ -158,6 +159,9 @@ static bool pair_on_accept(struct conn *conn, void *listener_user, void **ret_us
     if (pair->refuse) {
         return false;
     }
+    while (pair->accepted[pair->accepted_count % SIDES_MAX].conn) {
+        pair->accepted_count++; /* that place is still taken; connections_max leaves one free */
+    }
     side = &pair->accepted[pair->accepted_count % SIDES_MAX];
     memset(side, 0, sizeof(*side));
     pair->accepted_count++;
@@ -190,7 +194,7 @@ static struct pair *pair_new(void)
 
 static void pair_listen(struct pair *pair, const char *url, struct conn_tls *tls)
 {
-    struct conn_listener_params params = {.conn = pair->params, .connections_max = SIDES_MAX, .on_accept = pair_on_accept};
+    struct conn_listener_params params = {.conn = pair->params, .connections_max = CONNECTIONS_MAX, .on_accept = pair_on_accept};
     char error[CONN_ERROR_BYTES] = "";
 
     params.conn.tls = tls;

@@ -440,21 +440,21 @@ static bool none_left(void *user)
 static void test_too_many_connections(void **state)
 {
     struct pair *pair = pair_new();
-    struct side sides[SIDES_MAX + 4];
+    struct side sides[CONNECTIONS_MAX + 4];
     unsigned open = 0;
 
     (void)state;
     pair_listen(pair, "tcp://127.0.0.1:0", NULL);
-    for (unsigned i = 0; i < SIDES_MAX + 4; i++) {
+    for (unsigned i = 0; i < CONNECTIONS_MAX + 4; i++) {
         pair_dial(pair, conn_listener_url(pair->listener), NULL, &sides[i]);
     }
     pair_run_for(pair, NULL, NULL, 300 * NS_PER_MS);
-    for (unsigned i = 0; i < SIDES_MAX + 4; i++) {
+    for (unsigned i = 0; i < CONNECTIONS_MAX + 4; i++) {
         open += !sides[i].closed;
     }
-    assert_int_equal(open, SIDES_MAX);
-    assert_int_equal(pair->accepted_count, SIDES_MAX);
-    for (unsigned i = 0; i < SIDES_MAX + 4; i++) {
+    assert_int_equal(open, CONNECTIONS_MAX);
+    assert_int_equal(pair->accepted_count, CONNECTIONS_MAX);
+    for (unsigned i = 0; i < CONNECTIONS_MAX + 4; i++) {
         if (sides[i].conn) {
             conn_close(sides[i].conn, false);
         }
@@ -462,7 +462,7 @@ static void test_too_many_connections(void **state)
     assert_true(pair_run(pair, none_left, pair)); /* and then there is room again */
     pair_dial(pair, conn_listener_url(pair->listener), NULL, &sides[0]);
     assert_true(pair_run(pair, both_open, &sides[0]));
-    pair_free(pair, sides, SIDES_MAX + 4);
+    pair_free(pair, sides, CONNECTIONS_MAX + 4);
 }
 
 static void test_refused_connection(void **state)
