@@ -67,6 +67,13 @@
 /* server and client daemon */
 #define LIMIT_REQUESTS_PER_CONNECTION 256
 #define LIMIT_REQUESTS 1024                  /* live in one daemon */
+#define LIMIT_RECENT_REQUESTS 4096           /* ended ones a server remembers, so that none runs twice */
+#define LIMIT_PAYLOADS_BYTES (256u << 20)    /* inputs a server holds at once, all requests together */
+#define LIMIT_PICTURE_BATCH 16               /* pictures in one step of a server */
+#define LIMIT_ANSWER_TEXT_BYTES (48u << 10)  /* generated text; over it the answer ends with finish `length` */
+#define LIMIT_TRANSCRIPT_BYTES (1u << 20)    /* one conversation in a server */
+#define LIMIT_LISTEN_URLS 8
+#define LIMIT_TENANTS 256                    /* configured; as many are told apart in one step */
 #define LIMIT_SESSIONS 256
 #define LIMIT_APP_CONNECTIONS 256
 #define LIMIT_STATUS_CONNECTIONS 64
