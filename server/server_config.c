@@ -214,7 +214,7 @@ int server_config_load(const char *path, struct server_config *ret_config, char 
         config_free(&server_config_schema, &config);
         return result;
     }
-    given = (config.tls_cert[0] != '\0') + (config.tls_key[0] != '\0') + (size_t)(config.tls_ca[0] != '\0');
+    given = (size_t)(config.tls_cert[0] != 0) + (size_t)(config.tls_key[0] != 0) + (size_t)(config.tls_ca[0] != 0);
     if (given != 0 && given != 3) {
         snprintf(error, CONFIG_ERROR_BYTES, "%s: [tls]: cert, key and ca belong together", path);
         result = TANDEM_ECONFIG;
