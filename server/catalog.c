@@ -168,7 +168,7 @@ static int task_open(const struct task_config *config, const struct server_confi
     if (result != 0) {
         return result;
     }
-    catalog->task_count++; /* from here catalog_free gives the model back */
+    catalog->task_count++; /* from here catalog_unref gives the model back */
     return task_check(config, task, error);
 }
 
@@ -181,6 +181,7 @@ int catalog_load(const struct server_config *config, const struct catalog *old, 
 
     snprintf(error, ENGINE_ERROR_BYTES, "out of memory");
     if (catalog) {
+        catalog->references = 1;
         result = task_config_load_dir(config->tasks_dir, config->models_dir, &catalog->configs, &catalog->config_count, error);
     }
     if (result == 0) {
@@ -198,16 +199,21 @@ int catalog_load(const struct server_config *config, const struct catalog *old, 
         result = TANDEM_ECONFIG;
     }
     if (result != 0) {
-        catalog_free(catalog);
+        catalog_unref(catalog);
         return result;
     }
     *ret_catalog = catalog;
     return 0;
 }
 
-void catalog_free(struct catalog *catalog)
+void catalog_ref(struct catalog *catalog)
 {
-    if (!catalog) {
+    catalog->references++;
+}
+
+void catalog_unref(struct catalog *catalog)
+{
+    if (!catalog || --catalog->references > 0) {
         return;
     }
     for (size_t i = 0; i < catalog->task_count; i++) {

@@ -35,6 +35,7 @@ struct served_task {
 };
 
 struct catalog {
+    unsigned references; /* requests hold one for their task */
     struct task_config *configs;
     size_t config_count;
     struct served_task *tasks;
@@ -42,10 +43,11 @@ struct catalog {
 };
 
 /* Reads the task files and opens their edge models. `old` (may be NULL) is borrowed: its models are taken over when the file has the
- * same digest. One line in `error` on failure. *returns owned* (catalog_free). */
+ * same digest. One line in `error` on failure. *returns owned* (one reference). */
 int catalog_load(const struct server_config *config, const struct catalog *old, struct catalog **ret_catalog,
                  char error[ENGINE_ERROR_BYTES]);
-void catalog_free(struct catalog *catalog); /* NULL is fine */
+void catalog_ref(struct catalog *catalog);
+void catalog_unref(struct catalog *catalog); /* NULL is fine */
 const struct served_task *catalog_find(const struct catalog *catalog, const char *name);
 
 /* Hex XXH3-128 of `bytes`, 32 characters and a NUL. */
