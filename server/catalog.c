@@ -61,6 +61,8 @@ static int model_furnish(struct served_model *model, const struct server_config 
             params.max_sequences = params.max_sequences ? params.max_sequences : 1;
         }
     }
+    model->step_tokens = params.max_tokens;
+    model->step_sequences = params.max_sequences;
     result = engine_context_new(model->model, &params, &model->context, error);
     if (result == 0 && decoder) {
         result = engine_pool_new(model->model, ENGINE_KV_F16, model->pool_budget_bytes, &model->pool, error);

@@ -16,6 +16,7 @@ struct served_model {
     struct engine_pool *pool;       /* decoders, else NULL */
     struct engine_context *context; /* used by one step at a time */
     uint64_t pool_budget_bytes;
+    uint32_t step_tokens, step_sequences; /* what the context was made for */
     struct batcher_rates rates;
     double tokens_per_byte; /* of prompts, moving mean; 0 unknown */
     double answer_tokens;   /* of answers, moving mean; 0 unknown */
