@@ -82,6 +82,7 @@ ROOMS = base engine model wire stream policy lib ctl server daemon
 ON_golden = model engine base
 ON_integration = lib policy stream wire engine base
 ON_fuzz = ctl policy lib stream wire engine base
+ON_bench = lib stream wire engine base
 archives = $(foreach r,$(ON_$(1)),$(call A,$(r)))
 libs = $(foreach r,$(ON_$(1)),$(LIBS_$(r)))
 
@@ -195,6 +196,8 @@ INTEGRATION_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integr
 # A fuzz target and the small driver that mutates its seeds; `make fuzz` builds the same targets with libFuzzer.
 $(eval $(call test_rules,fuzz,tests/fuzz,,$(if $(findstring fuzzer,$(SANITIZE)),,tests/fuzz/driver.c)))
 FUZZ_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(eval $(call test_rules,bench,tests/bench))
+BENCH_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/bench_*.c))
 TEST_BIN = $(UNIT_BIN) $(GOLDEN_BIN) $(INTEGRATION_BIN) $(FUZZ_BIN)
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 export CC BUILD VERSION SANITIZE PREFIX SYSCONFDIR LIBDIR DESTDIR
@@ -211,6 +214,9 @@ check-run: all tests $(ANNOTATE)
 	@tests/run.sh
 tests: $(TEST_BIN)
 unit: $(addprefix unit-,$(ROOMS))
+.PHONY: bench
+bench: $(BENCH_BIN)
+	@tests/bench/run.sh
 sanitize check-long:
 	@deploy/setup.sh
 	@tests/sanitize.sh
@@ -230,6 +236,7 @@ help:
 	@echo 'make demo            installs what is missing, builds, and shows the main job on this machine'
 	@echo 'make check           the same set-up, then every test; the last line says how many passed and failed'
 	@echo 'make check-long      unit, golden and integration tests under the sanitizers'
+	@echo 'make bench           round trips of a connection next to a bare TCP echo'
 	@echo 'make unit-ROOM       one room of: $(ROOMS)'
 	@echo 'make install         DESTDIR= PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) LIBDIR=$(LIBDIR); make uninstall'
 	@echo 'make configs         writes deploy/config/*.conf from the tables in the code'

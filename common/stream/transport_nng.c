@@ -70,6 +70,7 @@ static bool transport_finish(struct nng_transport *transport)
     nng_event_fini(&transport->opening);
     nng_event_fini(&transport->receiving);
     nng_event_fini(&transport->sending);
+    nng_aio_free(transport->trying);
     if (transport->dialer) {
         nng_stream_dialer_free(transport->dialer);
     }
@@ -101,13 +102,6 @@ static void on_received(struct nng_event *event)
     }
 }
 
-static void transport_send(struct nng_transport *transport)
-{
-    nng_aio_set_iov(transport->sending.aio, transport->output_count, transport->output);
-    transport->sending.busy = true;
-    nng_stream_send(transport->stream, transport->sending.aio);
-}
-
 /* Takes `bytes` off the front of what is left to send. */
 static void output_advance(struct nng_transport *transport, size_t bytes)
 {
@@ -124,10 +118,43 @@ static void output_advance(struct nng_transport *transport, size_t bytes)
     }
 }
 
+/* NNG writes to the socket within the call when there is room, but says so through two of its threads, which costs more than the write
+ * and comes just when the answer does. So a send without a callback is tried first and called back if it did not go through: cancelled,
+ * it has taken nothing; otherwise its count stands. Neither can block: the wait is for the end of what another thread is just doing. */
+static int transport_try(struct nng_transport *transport)
+{
+    int result;
+
+    nng_aio_set_iov(transport->trying, transport->output_count, transport->output);
+    nng_stream_send(transport->stream, transport->trying);
+    nng_aio_cancel(transport->trying);
+    nng_aio_wait(transport->trying);
+    result = nng_aio_result(transport->trying);
+    if (result == 0) {
+        output_advance(transport, nng_aio_count(transport->trying));
+    }
+    return result;
+}
+
+static void transport_send(struct nng_transport *transport)
+{
+    const int result = transport_try(transport);
+
+    transport->tried = transport->output_count == 0 || (result != 0 && result != NNG_ECANCELED);
+    if (transport->tried) {
+        transport->tried_result = result;
+        nng_event_post(&transport->sending);
+        return;
+    }
+    nng_aio_set_iov(transport->sending.aio, transport->output_count, transport->output);
+    transport->sending.busy = true;
+    nng_stream_send(transport->stream, transport->sending.aio);
+}
+
 static void on_sent(struct nng_event *event)
 {
     struct nng_transport *transport = event->owner;
-    const int result = nng_aio_result(event->aio);
+    const int result = transport->tried ? transport->tried_result : nng_aio_result(event->aio);
 
     if (transport_finish(transport) || transport->closed) {
         return;
@@ -136,7 +163,9 @@ static void on_sent(struct nng_event *event)
         transport_fail(transport, result);
         return;
     }
-    output_advance(transport, nng_aio_count(event->aio));
+    if (!transport->tried) {
+        output_advance(transport, nng_aio_count(event->aio));
+    }
     if (transport->output_count > 0) {
         transport_send(transport); /* NNG is content with a part */
     } else {
@@ -253,12 +282,13 @@ struct nng_transport *nng_transport_new(struct nng_hub *hub, void (*on_opening)(
     }
     transport->base.ops = &operations;
     transport->input = malloc(INPUT_BYTES);
-    whole = transport->input &&
+    whole = transport->input && nng_aio_alloc(&transport->trying, NULL, NULL) == 0 &&
             nng_event_init(&transport->opening, hub, on_opening != NULL, on_opening ? on_opening : on_open_posted, transport) == 0 &&
             nng_event_init(&transport->receiving, hub, true, on_received, transport) == 0 &&
             nng_event_init(&transport->sending, hub, true, on_sent, transport) == 0 &&
             nng_event_init(&transport->closing, hub, false, on_closing, transport) == 0;
     if (!whole) {
+        nng_aio_free(transport->trying);
         nng_event_fini(&transport->sending);
         nng_event_fini(&transport->receiving);
         nng_event_fini(&transport->opening);

@@ -16,6 +16,9 @@ struct nng_transport {
     struct nng_event opening;
     struct nng_event receiving;
     struct nng_event sending;
+    nng_aio *trying; /* without a callback: sends what the kernel takes at once, see transport_send */
+    bool tried;      /* `sending` was raised by hand, with this result */
+    int tried_result;
     struct nng_event closing;
     bool closed; /* close was called */
     uint8_t *input;

@@ -1,0 +1,14 @@
+#!/bin/sh
+# run.sh: runs the benchmarks that `make bench` has built, and keeps their tables under $BUILD/bench/.
+set -eu
+
+bins=$BUILD/tests/bench
+out=$BUILD/bench
+certs=$(mktemp -d)
+trap 'rm -r "$certs"' EXIT
+mkdir -p "$out"
+deploy/certs.sh "$certs" ca >"$certs/log"
+deploy/certs.sh "$certs" server server 127.0.0.1 >>"$certs/log"
+deploy/certs.sh "$certs" client client >>"$certs/log"
+"$bins/bench_conn" "${ROUNDS:-2000}" "$certs" >"$out/conn.txt"
+cat "$out/conn.txt"
