@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define INPUT_BYTES (64u << 10)
+#define INPUT_MANY_BYTES (16u << 10) /* a read of this size is likely to have more behind it */
+#define INPUT_MORE 4                 /* reads in a row, then other connections have their turn */
 
 const struct transport_kind transport_nng = {
     .dial = nng_transport_dial,
@@ -71,6 +73,7 @@ static bool transport_finish(struct nng_transport *transport)
     nng_event_fini(&transport->receiving);
     nng_event_fini(&transport->sending);
     nng_aio_free(transport->trying);
+    nng_aio_free(transport->taking);
     if (transport->dialer) {
         nng_stream_dialer_free(transport->dialer);
     }
@@ -84,10 +87,23 @@ static bool transport_finish(struct nng_transport *transport)
     return true;
 }
 
+/* What has arrived meanwhile, without NNG's threads (see transport_try); 0 when there is nothing, or an error that the next receive meets. */
+static size_t transport_take(struct nng_transport *transport)
+{
+    const nng_iov where = {.iov_buf = transport->input, .iov_len = INPUT_BYTES};
+
+    nng_aio_set_iov(transport->taking, 1, &where);
+    nng_stream_recv(transport->stream, transport->taking);
+    nng_aio_cancel(transport->taking);
+    nng_aio_wait(transport->taking);
+    return nng_aio_result(transport->taking) == 0 ? nng_aio_count(transport->taking) : 0;
+}
+
 static void on_received(struct nng_event *event)
 {
     struct nng_transport *transport = event->owner;
     const int result = nng_aio_result(event->aio);
+    size_t bytes;
 
     if (transport_finish(transport) || transport->closed) {
         return;
@@ -96,7 +112,11 @@ static void on_received(struct nng_event *event)
         transport_fail(transport, result);
         return;
     }
-    transport->base.events->on_read(transport->base.user, transport->input, nng_aio_count(event->aio));
+    bytes = nng_aio_count(event->aio);
+    for (unsigned more = 0; bytes > 0; more++) {
+        transport->base.events->on_read(transport->base.user, transport->input, bytes);
+        bytes = !transport->closed && bytes >= INPUT_MANY_BYTES && more < INPUT_MORE ? transport_take(transport) : 0;
+    }
     if (!transport->closed) {
         transport_receive(transport);
     }
@@ -283,12 +303,14 @@ struct nng_transport *nng_transport_new(struct nng_hub *hub, void (*on_opening)(
     transport->base.ops = &operations;
     transport->input = malloc(INPUT_BYTES);
     whole = transport->input && nng_aio_alloc(&transport->trying, NULL, NULL) == 0 &&
+            nng_aio_alloc(&transport->taking, NULL, NULL) == 0 &&
             nng_event_init(&transport->opening, hub, on_opening != NULL, on_opening ? on_opening : on_open_posted, transport) == 0 &&
             nng_event_init(&transport->receiving, hub, true, on_received, transport) == 0 &&
             nng_event_init(&transport->sending, hub, true, on_sent, transport) == 0 &&
             nng_event_init(&transport->closing, hub, false, on_closing, transport) == 0;
     if (!whole) {
         nng_aio_free(transport->trying);
+        nng_aio_free(transport->taking);
         nng_event_fini(&transport->sending);
         nng_event_fini(&transport->receiving);
         nng_event_fini(&transport->opening);

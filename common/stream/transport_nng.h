@@ -16,7 +16,8 @@ struct nng_transport {
     struct nng_event opening;
     struct nng_event receiving;
     struct nng_event sending;
-    nng_aio *trying; /* without a callback: sends what the kernel takes at once, see transport_send */
+    nng_aio *trying; /* without a callback: sends what the kernel takes at once, see transport_try */
+    nng_aio *taking; /* the same for receiving */
     bool tried;      /* `sending` was raised by hand, with this result */
     int tried_result;
     struct nng_event closing;
