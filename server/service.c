@@ -16,6 +16,10 @@ static void turn_end(struct service *service, struct request *request)
         return;
     }
     request->conversation = NULL;
+    if (!request->ids) { /* it never came as far as to take the rows: they are still where they were */
+        conversation->busy = false;
+        return;
+    }
     request->input.max_bytes = LIMIT_TRANSCRIPT_BYTES;
     if (answered && transcript_append(&request->input, TURN_ANSWER, (const char *)request->text.data, request->text.bytes) == 0) {
         transcript = &request->input;
