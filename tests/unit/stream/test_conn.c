@@ -1,6 +1,8 @@
 /* conn on loopback: order, credits, cancel, heartbeat, limits and closing. */
 #include "tests/unit/stream/pair.h"
 
+#include "common/stream/conn_parts.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -479,6 +481,20 @@ static void test_refused_connection(void **state)
     pair_free(pair, &side, 1);
 }
 
+static void test_default_times(void **state)
+{
+    struct pair *pair = pair_new();
+    struct side side;
+
+    (void)state;
+    pair_dial(pair, "tcp://127.0.0.1:1", NULL, &side);
+    assert_int_equal(side.conn->params.heartbeat_ns, LIMIT_HEARTBEAT_MS * NS_PER_MS);
+    assert_int_equal(side.conn->params.idle_ns, LIMIT_IDLE_MS * NS_PER_MS);
+    assert_int_equal(side.conn->params.connect_ns, LIMIT_HELLO_MS * NS_PER_MS);
+    assert_true(LIMIT_IDLE_MS > 2 * LIMIT_HEARTBEAT_MS); /* one lost heartbeat is no reason to close */
+    pair_free(pair, &side, 1);
+}
+
 static void test_url_is_local(void **state)
 {
     (void)state;
@@ -519,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_stale_socket_is_taken_over),
         cmocka_unit_test(test_too_many_connections),
         cmocka_unit_test(test_refused_connection),
+        cmocka_unit_test(test_default_times),
         cmocka_unit_test(test_url_is_local),
     };
 

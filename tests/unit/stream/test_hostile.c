@@ -328,6 +328,25 @@ static void test_flow_rules(void **state)
     buf_fini(&header);
 }
 
+/* Our last words are given time, but not for ever, to a peer that neither reads nor goes. */
+static void test_lingering_ends(void **state)
+{
+    struct pair *pair = pair_new();
+    int64_t started_ns;
+    int fd;
+
+    (void)state;
+    pair_listen(pair, "tcp://127.0.0.1:0", NULL);
+    fd = raw_tcp(pair);
+    assert_true(pair_run(pair, one_opened, pair));
+    assert_int_equal(send(fd, "garbage", 7, MSG_NOSIGNAL), 7);
+    started_ns = clock_now_ns();
+    assert_true(pair_run(pair, newest_closed, pair));
+    assert_true(clock_now_ns() - started_ns >= (LIMIT_LINGER_MS - 5) * NS_PER_MS);
+    close(fd);
+    pair_free(pair, NULL, 0);
+}
+
 /* A frame that arrives byte by byte, and many in one piece. */
 static void test_any_fragmentation(void **state)
 {
@@ -397,6 +416,9 @@ static void test_slow_reader(void **state)
     static const uint8_t text[60000];
     struct pair *pair = pair_new();
     struct buf bytes = {0};
+    uint64_t queued = 0;
+    uint64_t sent;
+    uint64_t received;
     int result = 0;
     int fd;
 
@@ -407,12 +429,16 @@ static void test_slow_reader(void **state)
     assert_int_equal(send(fd, bytes.data, bytes.bytes, MSG_NOSIGNAL), bytes.bytes);
     assert_true(pair_run(pair, one_opened, pair));
     for (int i = 0; i < 10000 && result == 0; i++) {
+        conn_bytes(newest(pair)->conn, &sent, &received);
         result = conn_send(newest(pair)->conn, FRAME_TOKENS, 0, 1, text, sizeof(text));
+        queued += result == 0 ? FRAME_PREFIX_BYTES + sizeof(text) : 0;
         if (i % 8 == 0) {
             uv_run(&pair->loop, UV_RUN_NOWAIT);
         }
     }
     assert_int_equal(result, TANDEM_EBUSY);
+    assert_true(queued - sent <= LIMIT_SEND_QUEUE_BYTES);
+    assert_true(queued - sent > LIMIT_SEND_QUEUE_BYTES - 2 * sizeof(text));
     assert_true(pair_run(pair, newest_closed, pair));
     assert_int_equal(newest(pair)->error, TANDEM_ETIMEDOUT);
     assert_non_null(strstr(newest(pair)->why, "slowly"));
@@ -463,6 +489,7 @@ int main(void)
         cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_unknown_kinds),
         cmocka_unit_test(test_flow_rules),
+        cmocka_unit_test(test_lingering_ends),
         cmocka_unit_test(test_any_fragmentation),
         cmocka_unit_test(test_silent_peers),
         cmocka_unit_test(test_slow_reader),

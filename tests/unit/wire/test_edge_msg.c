@@ -66,6 +66,22 @@ static void hello_gives(struct buf *out, int expected)
     buf_fini(out);
 }
 
+static void test_label_count_limit(void **state)
+{
+    (void)state;
+    for (uint64_t over = 0; over < 2; over++) {
+        struct buf out = raw_hello(1, 1, 16);
+        struct buf task = {0};
+
+        put_text(&task, 1, "a");
+        put_number(&task, 2, 1);
+        put_number(&task, 3, LIMIT_MODEL_CLASSES + over);
+        put_bytes(&out, 7, task.data, task.bytes);
+        buf_fini(&task);
+        hello_gives(&out, over ? TANDEM_ETOOBIG : 0);
+    }
+}
+
 static void test_hello_limits(void **state)
 {
     static const uint64_t versions[][2] = {{0, 1}, {2, 1}, {1, 0}};
@@ -348,6 +364,28 @@ static void test_result_limits(void **state)
     result_gives(&out, TANDEM_EPROTO, 0); /* nothing: no kind */
 }
 
+static void test_boxes_are_brought_in(void **state)
+{
+    struct edge_result back;
+    struct buf out = {0};
+    struct buf box = {0};
+
+    (void)state;
+    put_text(&box, 1, "l");
+    put_float(&box, 3, 1e9f);
+    put_float(&box, 4, -1e9f);
+    put_float(&box, 5, -3);
+    put_float(&box, 6, 12);
+    put_number(&out, 1, WIRE_DETECT);
+    put_bytes(&out, 3, box.data, box.bytes);
+    assert_int_equal(edge_result_unpack(out.data, out.bytes, &back), 0);
+    assert_true(back.answer.boxes[0].x == LIMIT_BOX_PIXELS && back.answer.boxes[0].y == -LIMIT_BOX_PIXELS);
+    assert_true(back.answer.boxes[0].w == 0 && back.answer.boxes[0].h == 12);
+    edge_result_fini(&back);
+    buf_fini(&box);
+    buf_fini(&out);
+}
+
 /* A header within the limit that would unpack to many times its size. */
 static void test_many_empty_parts(void **state)
 {
@@ -486,7 +524,7 @@ int main(void)
         cmocka_unit_test(test_request_limits), cmocka_unit_test(test_request_clamps), cmocka_unit_test(test_result),
         cmocka_unit_test(test_result_limits), cmocka_unit_test(test_many_empty_parts), cmocka_unit_test(test_pack_refuses),
         cmocka_unit_test(test_tokens),        cmocka_unit_test(test_error),        cmocka_unit_test(test_small_ones),
-        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_versions),      cmocka_unit_test(test_label_count_limit), cmocka_unit_test(test_boxes_are_brought_in),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
