@@ -22,7 +22,8 @@ static const struct encoding encodings[] = {
 static const struct encoding *encoding_find(const uint8_t *data, size_t bytes)
 {
     for (size_t i = 0; i < sizeof encodings / sizeof encodings[0]; i++) {
-        if (bytes >= encodings[i].magic_bytes && memcmp(data, encodings[i].magic, encodings[i].magic_bytes) == 0) {
+        if (bytes >= encodings[i].magic_bytes &&
+            memcmp(data, encodings[i].magic, encodings[i].magic_bytes) == 0) {
             return &encodings[i];
         }
     }
@@ -37,15 +38,16 @@ int picture_size_check(uint32_t width, uint32_t height, char error[ENGINE_ERROR_
     }
     if (width > LIMIT_PICTURE_SIDE_PIXELS || height > LIMIT_PICTURE_SIDE_PIXELS ||
         (uint64_t)width * height > LIMIT_PICTURE_PIXELS) {
-        snprintf(error, ENGINE_ERROR_BYTES, "a picture of %u x %u pixels is over the limit of %u a side, %u together", width,
+        snprintf(error, ENGINE_ERROR_BYTES,
+                 "a picture of %u x %u pixels is over the limit of %u a side, %u together", width,
                  height, LIMIT_PICTURE_SIDE_PIXELS, LIMIT_PICTURE_PIXELS);
         return TANDEM_ETOOBIG;
     }
     return 0;
 }
 
-int picture_pixels_init(struct picture_pixels *pixels, uint32_t width, uint32_t height, uint32_t channels,
-                        char error[ENGINE_ERROR_BYTES])
+int picture_pixels_init(struct picture_pixels *pixels, uint32_t width, uint32_t height,
+                        uint32_t channels, char error[ENGINE_ERROR_BYTES])
 {
     const int rc = picture_size_check(width, height, error);
     uint8_t *data;
@@ -55,7 +57,8 @@ int picture_pixels_init(struct picture_pixels *pixels, uint32_t width, uint32_t 
     }
     data = malloc((size_t)width * height * channels);
     if (!data) {
-        snprintf(error, ENGINE_ERROR_BYTES, "no memory for a picture of %u x %u pixels", width, height);
+        snprintf(error, ENGINE_ERROR_BYTES, "no memory for a picture of %u x %u pixels", width,
+                 height);
         return TANDEM_ENOMEM;
     }
     *pixels = (struct picture_pixels){width, height, channels, data};
@@ -81,7 +84,8 @@ static int pixels_decode(const struct engine_picture *picture, struct picture_pi
         return picture_raw_decode(picture, ret_pixels, error);
     }
     if (picture->bytes > LIMIT_PICTURE_BYTES) {
-        snprintf(error, ENGINE_ERROR_BYTES, "an encoded picture of %zu bytes is over the limit of %u", picture->bytes,
+        snprintf(error, ENGINE_ERROR_BYTES,
+                 "an encoded picture of %zu bytes is over the limit of %u", picture->bytes,
                  LIMIT_PICTURE_BYTES);
         return TANDEM_ETOOBIG;
     }
@@ -93,8 +97,10 @@ static int pixels_decode(const struct engine_picture *picture, struct picture_pi
     return encoding->decode(picture->data, picture->bytes, ret_pixels, error);
 }
 
-/* In place: three channels to one (0.299, 0.587, 0.114 in 1/65536, rounded), or one to three into new memory. */
-static int pixels_convert(struct picture_pixels *pixels, uint32_t channels, char error[ENGINE_ERROR_BYTES])
+/* In place: three channels to one (0.299, 0.587, 0.114 in 1/65536, rounded), or one to three into
+ * new memory. */
+static int pixels_convert(struct picture_pixels *pixels, uint32_t channels,
+                          char error[ENGINE_ERROR_BYTES])
 {
     const size_t count = (size_t)pixels->width * pixels->height;
     struct picture_pixels wide = {0};
@@ -107,7 +113,8 @@ static int pixels_convert(struct picture_pixels *pixels, uint32_t channels, char
         for (size_t i = 0; i < count; i++) {
             const uint8_t *rgb = pixels->data + 3 * i;
 
-            pixels->data[i] = (uint8_t)((19595u * rgb[0] + 38470u * rgb[1] + 7471u * rgb[2] + 32768u) >> 16);
+            pixels->data[i] =
+                (uint8_t)((19595u * rgb[0] + 38470u * rgb[1] + 7471u * rgb[2] + 32768u) >> 16);
         }
         pixels->channels = 1;
         return 0;
@@ -124,8 +131,8 @@ static int pixels_convert(struct picture_pixels *pixels, uint32_t channels, char
     return 0;
 }
 
-int picture_prepare(const struct picture_target *target, const struct engine_picture *picture, float *ret_pixels,
-                    char error[ENGINE_ERROR_BYTES])
+int picture_prepare(const struct picture_target *target, const struct engine_picture *picture,
+                    float *ret_pixels, char error[ENGINE_ERROR_BYTES])
 {
     const size_t values = (size_t)target->width * target->height * target->channels;
     struct picture_pixels pixels = {0};

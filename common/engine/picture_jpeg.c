@@ -1,5 +1,6 @@
-/* picture_jpeg.c: JPEG to RGB. The one file that knows libjpeg. Its errors end in longjmp, never in exit; its warnings, which
- * mean damaged data, are errors here: half a picture must not be classified as if it were a whole one. */
+/* picture_jpeg.c: JPEG to RGB. The one file that knows libjpeg. Its errors end in longjmp, never in
+ * exit; its warnings, which mean damaged data, are errors here: half a picture must not be
+ * classified as if it were a whole one. */
 #include "common/base/limits.h"
 #include "common/engine/picture.h"
 
@@ -30,14 +31,14 @@ static void trap_error(j_common_ptr info)
     longjmp(trap->back, 1);
 }
 
-/* Level -1 is a warning, 0 and above are traces. Cameras are known for stray bytes between markers and odd version numbers;
- * neither changes a pixel. */
+/* Level -1 is a warning, 0 and above are traces. Cameras are known for stray bytes between markers
+ * and odd version numbers; neither changes a pixel. */
 static void trap_message(j_common_ptr info, int level)
 {
     const int code = info->err->msg_code;
 
-    if (level < 0 && code != JWRN_EXTRANEOUS_DATA && code != JWRN_JFIF_MAJOR && code != JWRN_ADOBE_XFORM &&
-        code != JWRN_BOGUS_ICC) {
+    if (level < 0 && code != JWRN_EXTRANEOUS_DATA && code != JWRN_JFIF_MAJOR &&
+        code != JWRN_ADOBE_XFORM && code != JWRN_BOGUS_ICC) {
         trap_error(info);
     }
 }
@@ -64,9 +65,10 @@ static void trap_init(struct jpeg_trap *trap, struct jpeg_decompress_struct *jpe
     trap->progress.progress_monitor = trap_progress;
 }
 
-/* Only the two functions below call setjmp. What libjpeg changes stands in structs of their callers, so that nothing is lost
- * when it jumps back. */
-static int header_read(struct jpeg_decompress_struct *jpeg, struct jpeg_trap *trap, const uint8_t *data, size_t bytes)
+/* Only the two functions below call setjmp. What libjpeg changes stands in structs of their
+ * callers, so that nothing is lost when it jumps back. */
+static int header_read(struct jpeg_decompress_struct *jpeg, struct jpeg_trap *trap,
+                       const uint8_t *data, size_t bytes)
 {
     if (setjmp(trap->back) != 0) {
         return trap->code;
@@ -94,8 +96,8 @@ static int rows_read(struct jpeg_decompress_struct *jpeg, struct jpeg_trap *trap
     return 0;
 }
 
-static int decode(struct jpeg_decompress_struct *jpeg, struct jpeg_trap *trap, const uint8_t *data, size_t bytes,
-                  struct picture_pixels *pixels, char error[ENGINE_ERROR_BYTES])
+static int decode(struct jpeg_decompress_struct *jpeg, struct jpeg_trap *trap, const uint8_t *data,
+                  size_t bytes, struct picture_pixels *pixels, char error[ENGINE_ERROR_BYTES])
 {
     int rc = header_read(jpeg, trap, data, bytes);
 
@@ -119,7 +121,8 @@ failed:
     return rc;
 }
 
-int picture_jpeg_decode(const uint8_t *data, size_t bytes, struct picture_pixels *ret_pixels, char error[ENGINE_ERROR_BYTES])
+int picture_jpeg_decode(const uint8_t *data, size_t bytes, struct picture_pixels *ret_pixels,
+                        char error[ENGINE_ERROR_BYTES])
 {
     struct picture_pixels pixels = {0};
     struct jpeg_decompress_struct jpeg;

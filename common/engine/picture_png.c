@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 /* Text, colour profiles and other extras: read past, within these. */
-#define PNG_CHUNK_BYTES (1u << 20)
+#define PNG_CHUNK_BYTES  (1u << 20)
 #define PNG_CHUNKS_BYTES (4u << 20)
 
 static int png_fail(int code, char error[ENGINE_ERROR_BYTES])
@@ -16,8 +16,8 @@ static int png_fail(int code, char error[ENGINE_ERROR_BYTES])
 }
 
 /* A context that has read the header. *returns owned* in *ret_png on 0. */
-static int png_open(const uint8_t *data, size_t bytes, spng_ctx **ret_png, struct spng_ihdr *ret_header,
-                    char error[ENGINE_ERROR_BYTES])
+static int png_open(const uint8_t *data, size_t bytes, spng_ctx **ret_png,
+                    struct spng_ihdr *ret_header, char error[ENGINE_ERROR_BYTES])
 {
     spng_ctx *png = spng_ctx_new(0);
     int code = SPNG_EMEM;
@@ -39,7 +39,8 @@ static int png_open(const uint8_t *data, size_t bytes, spng_ctx **ret_png, struc
     return 0;
 }
 
-int picture_png_decode(const uint8_t *data, size_t bytes, struct picture_pixels *ret_pixels, char error[ENGINE_ERROR_BYTES])
+int picture_png_decode(const uint8_t *data, size_t bytes, struct picture_pixels *ret_pixels,
+                       char error[ENGINE_ERROR_BYTES])
 {
     struct picture_pixels pixels = {0};
     struct spng_ihdr header;
@@ -54,7 +55,8 @@ int picture_png_decode(const uint8_t *data, size_t bytes, struct picture_pixels 
     if (rc != 0) {
         goto out;
     }
-    code = spng_decode_image(png, pixels.data, (size_t)pixels.width * pixels.height * 3, SPNG_FMT_RGB8, 0);
+    code = spng_decode_image(png, pixels.data, (size_t)pixels.width * pixels.height * 3,
+                             SPNG_FMT_RGB8, 0);
     if (code != 0) {
         rc = png_fail(code, error);
         goto out;

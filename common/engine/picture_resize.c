@@ -1,8 +1,10 @@
-/* picture_resize.c: half-pixel bilinear resampling whose triangle is widened by the scale when shrinking, so that every source
- * pixel counts and fine texture does not alias. A window that reaches over an edge is cut there and its weights add up to one
- * again. The two axes are independent: rows are mixed first, straight from bytes, then the one mixed row is mixed across.
+/* picture_resize.c: half-pixel bilinear resampling whose triangle is widened by the scale when
+ * shrinking, so that every source pixel counts and fine texture does not alias. A window that
+ * reaches over an edge is cut there and its weights add up to one again. The two axes are
+ * independent: rows are mixed first, straight from bytes, then the one mixed row is mixed across.
  *
- *     source rows  [h, w·c] bytes ──axis y──→ row [w·c] floats ──axis x──→ target row [tw·c] floats      one target row at a time
+ *     source rows  [h, w·c] bytes ──axis y──→ row [w·c] floats ──axis x──→ target row [tw·c] floats
+ * one target row at a time
  */
 #include "common/engine/picture.h"
 
@@ -10,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What each target index reads: weights[first_weight[i] ...] times source[start[i] ... start[i] + count[i] - 1]. */
+/* What each target index reads: weights[first_weight[i] ...] times source[start[i] ... start[i] +
+ * count[i] - 1]. */
 struct axis {
     uint32_t *start, *count; /* [target] */
     size_t *first_weight;    /* [target] */
@@ -56,7 +59,8 @@ static int axis_init(struct axis *axis, uint32_t source, uint32_t target)
             sum += distance < 1 ? 1 - distance : 0;
         }
         for (uint32_t j = start; j < end; j++) {
-            axis->weights[used + j - start] = (float)((double)axis->weights[used + j - start] / sum);
+            axis->weights[used + j - start] =
+                (float)((double)axis->weights[used + j - start] / sum);
         }
         used += end - start;
     }
@@ -71,7 +75,8 @@ static void row_add(float *row, const uint8_t *source, float weight, size_t n)
     }
 }
 
-static void mix_across(const struct axis *axis, const float *row, uint32_t target_width, uint32_t channels, float *ret_row)
+static void mix_across(const struct axis *axis, const float *row, uint32_t target_width,
+                       uint32_t channels, float *ret_row)
 {
     for (uint32_t x = 0; x < target_width; x++) {
         const float *weights = axis->weights + axis->first_weight[x];
@@ -88,7 +93,8 @@ static void mix_across(const struct axis *axis, const float *row, uint32_t targe
     }
 }
 
-int picture_resize(const struct picture_pixels *pixels, uint32_t target_width, uint32_t target_height, float *ret_values)
+int picture_resize(const struct picture_pixels *pixels, uint32_t target_width,
+                   uint32_t target_height, float *ret_values)
 {
     const size_t row_values = (size_t)pixels->width * pixels->channels;
     struct axis across = {0}, down = {0};
@@ -116,8 +122,8 @@ int picture_resize(const struct picture_pixels *pixels, uint32_t target_width, u
     for (uint32_t y = 0; y < target_height; y++) {
         memset(row, 0, row_values * sizeof *row);
         for (uint32_t j = 0; j < down.count[y]; j++) {
-            row_add(row, pixels->data + (size_t)(down.start[y] + j) * row_values, down.weights[down.first_weight[y] + j],
-                    row_values);
+            row_add(row, pixels->data + (size_t)(down.start[y] + j) * row_values,
+                    down.weights[down.first_weight[y] + j], row_values);
         }
         mix_across(&across, row, target_width, pixels->channels,
                    ret_values + (size_t)y * target_width * pixels->channels);

@@ -1,5 +1,6 @@
-/* sampler.c: from a row of logits to an id. Pure: randomness comes from the caller's seed alone, so a request repeated with the
- * same seed and the same logits gives the same text on every machine. */
+/* sampler.c: from a row of logits to an id. Pure: randomness comes from the caller's seed alone, so
+ * a request repeated with the same seed and the same logits gives the same text on every machine.
+ */
 #include "common/engine/engine.h"
 
 #include <assert.h>
@@ -60,7 +61,8 @@ static float logprob_of(const float *logits, size_t n, size_t best, size_t chose
     return (float)((double)logits[chosen] - (double)logits[best] - log(sum));
 }
 
-/* The more probable first, then the smaller id: an order without ties, so that a cut is the same everywhere. */
+/* The more probable first, then the smaller id: an order without ties, so that a cut is the same
+ * everywhere. */
 static bool candidate_before(const struct candidate *a, const struct candidate *b)
 {
     return a->weight > b->weight || (a->weight >= b->weight && a->id < b->id);
@@ -99,8 +101,9 @@ static struct candidate heap_pop(struct candidate *heap, size_t n)
     return best;
 }
 
-/* Sorts the candidates that top-k and top-p keep to the end of `all`, best last; returns how many. A heap gives them in order
- * without sorting the whole vocabulary. Top-p counts within what top-k left. */
+/* Sorts the candidates that top-k and top-p keep to the end of `all`, best last; returns how many.
+ * A heap gives them in order without sorting the whole vocabulary. Top-p counts within what top-k
+ * left. */
 static size_t cut(const struct engine_sampling *params, struct candidate *all, size_t n)
 {
     const size_t most = params->top_k > 0 && params->top_k < n ? params->top_k : n;
@@ -156,14 +159,16 @@ static uint32_t draw(const struct candidate *all, size_t n, size_t kept, double 
     return last;
 }
 
-uint32_t engine_sample(struct engine_sampler *sampler, const float *logits, size_t n, void *scratch, float *ret_logprob)
+uint32_t engine_sample(struct engine_sampler *sampler, const float *logits, size_t n, void *scratch,
+                       float *ret_logprob)
 {
     const struct engine_sampling *params = &sampler->params;
     const size_t best = index_of_largest(logits, n);
     struct candidate *all = scratch;
     size_t chosen = best;
 
-    /* Written so that a temperature that is not a number is greedy too, and so are logits that have overflowed. */
+    /* Written so that a temperature that is not a number is greedy too, and so are logits that have
+     * overflowed. */
     if (params->temperature > 0 && isfinite(logits[best])) {
         size_t kept = n;
 
@@ -190,7 +195,8 @@ size_t engine_softmax(float *logits, size_t n)
     const float largest = n > 0 ? logits[best] : 0;
     double sum = 0;
 
-    if (!isfinite(largest)) { /* one +inf takes all; nothing comparable at all: no answer is better than another */
+    if (!isfinite(largest)) { /* one +inf takes all; nothing comparable at all: no answer is better
+                                 than another */
         for (size_t i = 0; i < n; i++) {
             logits[i] = largest > 0 ? (float)(i == best) : 1.0f / (float)n;
         }

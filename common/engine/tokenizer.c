@@ -59,7 +59,8 @@ uint32_t tokenizer_find(const struct tokenizer *tokenizer, struct token_text tex
 
 static const struct tokenizer_kind *const kinds[] = {&tokenizer_kind_bpe, &tokenizer_kind_words};
 
-static int kind_read(const struct gguf *gguf, struct tokenizer *tokenizer, char error[ENGINE_ERROR_BYTES])
+static int kind_read(const struct gguf *gguf, struct tokenizer *tokenizer,
+                     char error[ENGINE_ERROR_BYTES])
 {
     struct gguf_text name;
     const int rc = gguf_get_text(gguf, "tokenizer.ggml.model", &name, error);
@@ -73,13 +74,15 @@ static int kind_read(const struct gguf *gguf, struct tokenizer *tokenizer, char 
             return 0;
         }
     }
-    snprintf(error, ENGINE_ERROR_BYTES, "tokenizer.ggml.model: \"%.*s\" is neither gpt2 nor tandem-words",
+    snprintf(error, ENGINE_ERROR_BYTES,
+             "tokenizer.ggml.model: \"%.*s\" is neither gpt2 nor tandem-words",
              name.bytes < LIMIT_NAME_BYTES ? (int)name.bytes : LIMIT_NAME_BYTES, name.data);
     return TANDEM_EUNSUPPORTED;
 }
 
 /* A text array that must be there. */
-static int texts_get(const struct gguf *gguf, const char *key, struct gguf_array *ret_array, char error[ENGINE_ERROR_BYTES])
+static int texts_get(const struct gguf *gguf, const char *key, struct gguf_array *ret_array,
+                     char error[ENGINE_ERROR_BYTES])
 {
     struct gguf_array array;
     const int rc = gguf_get_array(gguf, key, &array, error);
@@ -95,7 +98,8 @@ static int texts_get(const struct gguf *gguf, const char *key, struct gguf_array
 }
 
 /* Takes the memory of all token tables. */
-static int tables_init(struct tokenizer *tokenizer, struct gguf_array texts, char error[ENGINE_ERROR_BYTES])
+static int tables_init(struct tokenizer *tokenizer, struct gguf_array texts,
+                       char error[ENGINE_ERROR_BYTES])
 {
     struct gguf_text text;
     size_t bytes = 1, slots = 16;
@@ -119,7 +123,8 @@ static int tables_init(struct tokenizer *tokenizer, struct gguf_array texts, cha
     return 0;
 }
 
-static int types_read(const struct gguf *gguf, struct tokenizer *tokenizer, char error[ENGINE_ERROR_BYTES])
+static int types_read(const struct gguf *gguf, struct tokenizer *tokenizer,
+                      char error[ENGINE_ERROR_BYTES])
 {
     struct gguf_array array;
     int rc;
@@ -145,9 +150,11 @@ static int types_read(const struct gguf *gguf, struct tokenizer *tokenizer, char
     return 0;
 }
 
-/* Appends the bytes that token `id` stands for at offsets[id] and enters it into the hash table. A text outside the byte alphabet
- * (tokens that other tools add) prints as it stands and is never matched. */
-static int token_add(struct tokenizer *tokenizer, uint32_t id, struct gguf_text text, char error[ENGINE_ERROR_BYTES])
+/* Appends the bytes that token `id` stands for at offsets[id] and enters it into the hash table. A
+ * text outside the byte alphabet (tokens that other tools add) prints as it stands and is never
+ * matched. */
+static int token_add(struct tokenizer *tokenizer, uint32_t id, struct gguf_text text,
+                     char error[ENGINE_ERROR_BYTES])
 {
     uint8_t *at = tokenizer->bytes + tokenizer->offsets[id];
     const struct token_text written = {(const uint8_t *)text.data, text.bytes};
@@ -175,7 +182,8 @@ static int token_add(struct tokenizer *tokenizer, uint32_t id, struct gguf_text 
     return 0;
 }
 
-static int tokens_read(const struct gguf *gguf, struct tokenizer *tokenizer, char error[ENGINE_ERROR_BYTES])
+static int tokens_read(const struct gguf *gguf, struct tokenizer *tokenizer,
+                       char error[ENGINE_ERROR_BYTES])
 {
     struct gguf_array texts;
     struct gguf_text text;
@@ -186,7 +194,8 @@ static int tokens_read(const struct gguf *gguf, struct tokenizer *tokenizer, cha
         return rc;
     }
     if (texts.count == 0 || texts.count > tokenizer->n_vocab) {
-        snprintf(error, ENGINE_ERROR_BYTES, "tokenizer.ggml.tokens: %zu tokens for a vocabulary of %u", texts.count,
+        snprintf(error, ENGINE_ERROR_BYTES,
+                 "tokenizer.ggml.tokens: %zu tokens for a vocabulary of %u", texts.count,
                  tokenizer->n_vocab);
         return TANDEM_EFORMAT;
     }
@@ -195,13 +204,15 @@ static int tokens_read(const struct gguf *gguf, struct tokenizer *tokenizer, cha
         rc = types_read(gguf, tokenizer, error);
     }
     for (uint32_t id = 0; id < tokenizer->count && rc == 0; id++) {
-        rc = gguf_next_text(&texts, &text) ? token_add(tokenizer, id, text, error)
-                                           : fail(TANDEM_EFORMAT, error, "tokenizer.ggml.tokens ends early");
+        rc = gguf_next_text(&texts, &text)
+                 ? token_add(tokenizer, id, text, error)
+                 : fail(TANDEM_EFORMAT, error, "tokenizer.ggml.tokens ends early");
     }
     return rc;
 }
 
-static int merges_read(const struct gguf *gguf, struct tokenizer *tokenizer, char error[ENGINE_ERROR_BYTES])
+static int merges_read(const struct gguf *gguf, struct tokenizer *tokenizer,
+                       char error[ENGINE_ERROR_BYTES])
 {
     struct gguf_array texts;
     struct gguf_text text;
@@ -226,8 +237,9 @@ static int merges_read(const struct gguf *gguf, struct tokenizer *tokenizer, cha
         if (!gguf_next_text(&texts, &text)) {
             rc = fail(TANDEM_EFORMAT, error, "tokenizer.ggml.merges ends early");
         } else {
-            rc = bpe_merge_parse(tokenizer, rank, (struct token_text){(const uint8_t *)text.data, text.bytes}, scratch,
-                                 &tokenizer->merges[rank], error);
+            rc = bpe_merge_parse(tokenizer, rank,
+                                 (struct token_text){(const uint8_t *)text.data, text.bytes},
+                                 scratch, &tokenizer->merges[rank], error);
         }
     }
     free(scratch);
@@ -250,7 +262,8 @@ static int id_read(const struct gguf *gguf, const char *key, uint32_t n_vocab, u
         return rc;
     }
     if (id >= n_vocab) {
-        snprintf(error, ENGINE_ERROR_BYTES, "%s: %u is outside a vocabulary of %u", key, id, n_vocab);
+        snprintf(error, ENGINE_ERROR_BYTES, "%s: %u is outside a vocabulary of %u", key, id,
+                 n_vocab);
         return TANDEM_EFORMAT;
     }
     *ret_id = id;
@@ -258,8 +271,8 @@ static int id_read(const struct gguf *gguf, const char *key, uint32_t n_vocab, u
 }
 
 /* An optional array of ids below V. */
-static int ids_read(const struct gguf *gguf, const char *key, uint32_t n_vocab, uint32_t **ret_ids, size_t *ret_count,
-                    char error[ENGINE_ERROR_BYTES])
+static int ids_read(const struct gguf *gguf, const char *key, uint32_t n_vocab, uint32_t **ret_ids,
+                    size_t *ret_count, char error[ENGINE_ERROR_BYTES])
 {
     uint32_t *ids = NULL;
     size_t count = 0;
@@ -275,7 +288,8 @@ static int ids_read(const struct gguf *gguf, const char *key, uint32_t n_vocab, 
     rc = gguf_get_u32s(gguf, key, ids, LIMIT_PROMPT_TOKENS, &count, error);
     for (size_t i = 0; i < count && rc == 0; i++) {
         if (ids[i] >= n_vocab) {
-            snprintf(error, ENGINE_ERROR_BYTES, "%s: %u is outside a vocabulary of %u", key, ids[i], n_vocab);
+            snprintf(error, ENGINE_ERROR_BYTES, "%s: %u is outside a vocabulary of %u", key, ids[i],
+                     n_vocab);
             rc = TANDEM_EFORMAT;
         }
     }
@@ -288,7 +302,8 @@ static int ids_read(const struct gguf *gguf, const char *key, uint32_t n_vocab, 
     return 0;
 }
 
-static int specials_read(const struct gguf *gguf, struct tokenizer *tokenizer, char error[ENGINE_ERROR_BYTES])
+static int specials_read(const struct gguf *gguf, struct tokenizer *tokenizer,
+                         char error[ENGINE_ERROR_BYTES])
 {
     const uint32_t n = tokenizer->n_vocab;
     int rc;
@@ -307,10 +322,12 @@ static int specials_read(const struct gguf *gguf, struct tokenizer *tokenizer, c
         rc = fail(TANDEM_EFORMAT, error, "tokenizer.ggml.add_bos_token without a bos_token_id");
     }
     if (rc == 0) {
-        rc = ids_read(gguf, "tandem.prompt.prefix", n, &tokenizer->prefix, &tokenizer->prefix_count, error);
+        rc = ids_read(gguf, "tandem.prompt.prefix", n, &tokenizer->prefix, &tokenizer->prefix_count,
+                      error);
     }
     if (rc == 0) {
-        rc = ids_read(gguf, "tandem.prompt.suffix", n, &tokenizer->suffix, &tokenizer->suffix_count, error);
+        rc = ids_read(gguf, "tandem.prompt.suffix", n, &tokenizer->suffix, &tokenizer->suffix_count,
+                      error);
     }
     return rc;
 }
@@ -367,28 +384,33 @@ void tokenizer_free(struct tokenizer *tokenizer)
 /* ---- use ---- */
 
 /* Appends the text's ids to what `writer` has. */
-static int text_encode(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, struct id_writer *writer,
-                       char error[ENGINE_ERROR_BYTES])
+static int text_encode(const struct tokenizer *tokenizer, const char *text, size_t text_bytes,
+                       struct id_writer *writer, char error[ENGINE_ERROR_BYTES])
 {
     if (text_bytes > LIMIT_TEXT_BYTES) {
-        snprintf(error, ENGINE_ERROR_BYTES, "a text of %zu bytes is over the limit of %u", text_bytes, LIMIT_TEXT_BYTES);
+        snprintf(error, ENGINE_ERROR_BYTES, "a text of %zu bytes is over the limit of %u",
+                 text_bytes, LIMIT_TEXT_BYTES);
         return TANDEM_ETOOBIG;
     }
-    return tokenizer->kind->encode(tokenizer, (struct token_text){(const uint8_t *)text, text_bytes}, writer, error);
+    return tokenizer->kind->encode(
+        tokenizer, (struct token_text){(const uint8_t *)text, text_bytes}, writer, error);
 }
 
-static int writer_end(const struct id_writer *writer, size_t *ret_count, char error[ENGINE_ERROR_BYTES])
+static int writer_end(const struct id_writer *writer, size_t *ret_count,
+                      char error[ENGINE_ERROR_BYTES])
 {
     *ret_count = writer->count;
     if (writer->count > writer->capacity) {
-        snprintf(error, ENGINE_ERROR_BYTES, "the text has %zu tokens, there is room for %zu", writer->count, writer->capacity);
+        snprintf(error, ENGINE_ERROR_BYTES, "the text has %zu tokens, there is room for %zu",
+                 writer->count, writer->capacity);
         return TANDEM_ETOOBIG;
     }
     return 0;
 }
 
-int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, uint32_t *ids, size_t capacity,
-                     size_t *ret_count, char error[ENGINE_ERROR_BYTES])
+int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t text_bytes,
+                     uint32_t *ids, size_t capacity, size_t *ret_count,
+                     char error[ENGINE_ERROR_BYTES])
 {
     struct id_writer writer = {ids, capacity, 0};
     const int rc = text_encode(tokenizer, text, text_bytes, &writer, error);
@@ -396,8 +418,9 @@ int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t
     return rc == 0 ? writer_end(&writer, ret_count, error) : rc;
 }
 
-int tokenizer_encode_prompt(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, uint32_t *ids,
-                            size_t capacity, size_t *ret_count, char error[ENGINE_ERROR_BYTES])
+int tokenizer_encode_prompt(const struct tokenizer *tokenizer, const char *text, size_t text_bytes,
+                            uint32_t *ids, size_t capacity, size_t *ret_count,
+                            char error[ENGINE_ERROR_BYTES])
 {
     struct id_writer writer = {ids, capacity, 0};
     int rc;
@@ -426,7 +449,8 @@ int tokenizer_decode(const struct tokenizer *tokenizer, uint32_t id, bool first,
     if (id >= tokenizer->n_vocab) {
         return TANDEM_EINVAL;
     }
-    if (id >= tokenizer->count || tokenizer->control[id]) { /* padding of the vocabulary prints nothing either */
+    if (id >= tokenizer->count ||
+        tokenizer->control[id]) { /* padding of the vocabulary prints nothing either */
         return 0;
     }
     text = tokenizer_text(tokenizer, id);

@@ -1,11 +1,13 @@
 /* tokenizer_bpe.c: byte-level byte-pair encoding as GPT-2 does it.
  *
- * The text is cut into pieces (bpe_piece_end), each piece starts as its bytes, and the adjacent pair of the lowest rank is merged
- * everywhere in the piece, left to right, until no pair has a rank. A heap of (rank, place) finds that pair, so a long piece costs
- * n log n, not n squared: a request may hold a word of LIMIT_TEXT_BYTES.
+ * The text is cut into pieces (bpe_piece_end), each piece starts as its bytes, and the adjacent
+ * pair of the lowest rank is merged everywhere in the piece, left to right, until no pair has a
+ * rank. A heap of (rank, place) finds that pair, so a long piece costs n log n, not n squared: a
+ * request may hold a word of LIMIT_TEXT_BYTES.
  *
- *     symbols   h e l l o      next/prev link the living ones; a merge keeps the left symbol and kills the right one
- *     heap      (rank of h+e, 0) (rank of l+l, 2) ...      an entry whose symbols have changed is passed over
+ *     symbols   h e l l o      next/prev link the living ones; a merge keeps the left symbol and
+ * kills the right one heap      (rank of h+e, 0) (rank of l+l, 2) ...      an entry whose symbols
+ * have changed is passed over
  */
 #include "common/engine/tokenizer_parts.h"
 
@@ -20,10 +22,12 @@
 
 static bool byte_is_printable(uint32_t byte)
 {
-    return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
+    return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) ||
+           (byte >= 174 && byte <= 255);
 }
 
-/* Code point -> byte, -1 for none: printable bytes stand for themselves, the others for 256, 257, ... in order. */
+/* Code point -> byte, -1 for none: printable bytes stand for themselves, the others for 256, 257,
+ * ... in order. */
 static void alphabet_init(int16_t inverse[ALPHABET_POINTS])
 {
     uint32_t next = 256;
@@ -36,12 +40,18 @@ static void alphabet_init(int16_t inverse[ALPHABET_POINTS])
     }
 }
 
-/* The code point at `at` (left > 0 bytes) and how many bytes it has; what is not UTF-8 is one byte with UINT32_MAX. */
+/* The code point at `at` (left > 0 bytes) and how many bytes it has; what is not UTF-8 is one byte
+ * with UINT32_MAX. */
 static size_t utf8_next(const uint8_t *at, size_t left, uint32_t *ret_point)
 {
-    static const uint32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000}; /* by length: shorter forms are not UTF-8 */
+    static const uint32_t smallest[5] = {0, 0, 0x80, 0x800,
+                                         0x10000}; /* by length: shorter forms are not UTF-8 */
     const uint8_t lead = at[0];
-    const size_t count = lead < 0x80 ? 1 : lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : lead >> 3 == 30 ? 4 : 0;
+    const size_t count = lead < 0x80       ? 1
+                         : lead >> 5 == 6  ? 2
+                         : lead >> 4 == 14 ? 3
+                         : lead >> 3 == 30 ? 4
+                                           : 0;
     uint32_t point = count == 1 ? lead : lead & (0x7Fu >> count);
 
     *ret_point = UINT32_MAX;
@@ -79,7 +89,8 @@ ptrdiff_t bpe_bytes_of(struct token_text text, uint8_t *ret_bytes)
     return count;
 }
 
-/* ---- the pre-tokenizer: 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ ---- */
+/* ---- the pre-tokenizer: 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+|
+ * ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ ---- */
 
 static size_t contraction_at(struct token_text text, size_t at)
 {
@@ -95,7 +106,8 @@ static size_t contraction_at(struct token_text text, size_t at)
     return 0;
 }
 
-/* The end of the run of `wanted` characters that starts at `at`; *ret_last is where its last character starts. */
+/* The end of the run of `wanted` characters that starts at `at`; *ret_last is where its last
+ * character starts. */
 static size_t run_end(struct token_text text, size_t at, enum text_class wanted, size_t *ret_last)
 {
     while (at < text.count) {
@@ -183,7 +195,8 @@ int bpe_init(struct tokenizer *tokenizer, char error[ENGINE_ERROR_BYTES])
         size_t slot = pair_slot(tokenizer, merge->left, merge->right);
 
         if (pair_rank(tokenizer, merge->left, merge->right) != TOKEN_NONE) {
-            snprintf(error, ENGINE_ERROR_BYTES, "tokenizer.ggml.merges: merge %zu stands twice", rank);
+            snprintf(error, ENGINE_ERROR_BYTES, "tokenizer.ggml.merges: merge %zu stands twice",
+                     rank);
             return TANDEM_EFORMAT;
         }
         while (tokenizer->merge_slots[slot] != TOKEN_NONE) {
@@ -194,8 +207,8 @@ int bpe_init(struct tokenizer *tokenizer, char error[ENGINE_ERROR_BYTES])
     return 0;
 }
 
-int bpe_merge_parse(const struct tokenizer *tokenizer, size_t rank, struct token_text text, uint8_t *scratch,
-                    struct bpe_merge *ret_merge, char error[ENGINE_ERROR_BYTES])
+int bpe_merge_parse(const struct tokenizer *tokenizer, size_t rank, struct token_text text,
+                    uint8_t *scratch, struct bpe_merge *ret_merge, char error[ENGINE_ERROR_BYTES])
 {
     const uint8_t *space = text.count > 0 ? memchr(text.bytes, ' ', text.count) : NULL;
     const size_t left_text = space ? (size_t)(space - text.bytes) : 0;
@@ -203,17 +216,23 @@ int bpe_merge_parse(const struct tokenizer *tokenizer, size_t rank, struct token
     ptrdiff_t right = 0;
 
     if (left > 0) { /* a second space is not in the alphabet, so it fails here */
-        right = bpe_bytes_of((struct token_text){space + 1, text.count - left_text - 1}, scratch + left);
+        right = bpe_bytes_of((struct token_text){space + 1, text.count - left_text - 1},
+                             scratch + left);
     }
     if (left <= 0 || right <= 0) {
-        snprintf(error, ENGINE_ERROR_BYTES, "tokenizer.ggml.merges: merge %zu does not split in two", rank);
+        snprintf(error, ENGINE_ERROR_BYTES,
+                 "tokenizer.ggml.merges: merge %zu does not split in two", rank);
         return TANDEM_EFORMAT;
     }
     ret_merge->left = tokenizer_find(tokenizer, (struct token_text){scratch, (size_t)left});
-    ret_merge->right = tokenizer_find(tokenizer, (struct token_text){scratch + left, (size_t)right});
-    ret_merge->product = tokenizer_find(tokenizer, (struct token_text){scratch, (size_t)(left + right)});
-    if (ret_merge->left == TOKEN_NONE || ret_merge->right == TOKEN_NONE || ret_merge->product == TOKEN_NONE) {
-        snprintf(error, ENGINE_ERROR_BYTES, "tokenizer.ggml.merges: merge %zu names a token that is not there", rank);
+    ret_merge->right =
+        tokenizer_find(tokenizer, (struct token_text){scratch + left, (size_t)right});
+    ret_merge->product =
+        tokenizer_find(tokenizer, (struct token_text){scratch, (size_t)(left + right)});
+    if (ret_merge->left == TOKEN_NONE || ret_merge->right == TOKEN_NONE ||
+        ret_merge->product == TOKEN_NONE) {
+        snprintf(error, ENGINE_ERROR_BYTES,
+                 "tokenizer.ggml.merges: merge %zu names a token that is not there", rank);
         return TANDEM_EFORMAT;
     }
     return 0;
@@ -221,13 +240,14 @@ int bpe_merge_parse(const struct tokenizer *tokenizer, size_t rank, struct token
 
 /* ---- merging one piece ---- */
 
-/* One block for the longest piece a text can have: n symbols, and heap entries rank << 32 | place. A piece of n symbols starts
- * with n - 1 pairs and each of its n - 1 merges makes at most two new ones. */
+/* One block for the longest piece a text can have: n symbols, and heap entries rank << 32 | place.
+ * A piece of n symbols starts with n - 1 pairs and each of its n - 1 merges makes at most two new
+ * ones. */
 struct bpe_work {
     uint64_t *heap;    /* [3n] */
     uint64_t *pending; /* [2n]: made while one rank is merged, pushed after it */
     size_t heap_count, pending_count;
-    uint32_t *ids;     /* [n], TOKEN_NONE: merged away, or a byte without a token */
+    uint32_t *ids;         /* [n], TOKEN_NONE: merged away, or a byte without a token */
     uint32_t *next, *prev; /* [n]; n stands for none */
     uint32_t count;
 };
@@ -284,7 +304,8 @@ static void pair_merge(const struct tokenizer *tokenizer, struct bpe_work *work,
     const struct bpe_merge *merge = &tokenizer->merges[entry >> 32];
     const uint32_t place = (uint32_t)entry, right = work->next[place];
 
-    if (work->ids[place] != merge->left || right == work->count || work->ids[right] != merge->right) {
+    if (work->ids[place] != merge->left || right == work->count ||
+        work->ids[right] != merge->right) {
         return; /* one of the two has been merged since */
     }
     work->ids[place] = merge->product;
@@ -305,7 +326,8 @@ static void pending_push(struct bpe_work *work)
     work->pending_count = 0;
 }
 
-static void piece_merge(const struct tokenizer *tokenizer, struct bpe_work *work, struct token_text piece)
+static void piece_merge(const struct tokenizer *tokenizer, struct bpe_work *work,
+                        struct token_text piece)
 {
     work->count = (uint32_t)piece.count;
     work->heap_count = work->pending_count = 0;
@@ -321,8 +343,9 @@ static void piece_merge(const struct tokenizer *tokenizer, struct bpe_work *work
     while (work->heap_count > 0) {
         const uint64_t rank = work->heap[0] >> 32;
 
-        /* All places of one rank before any pair that these merges make, as the original does: it matters for tables that are
-         * not in the order they were learned. Equal ranks come off the heap left to right. */
+        /* All places of one rank before any pair that these merges make, as the original does: it
+         * matters for tables that are not in the order they were learned. Equal ranks come off the
+         * heap left to right. */
         while (work->heap_count > 0 && work->heap[0] >> 32 == rank) {
             pair_merge(tokenizer, work, heap_pop(work));
         }
@@ -330,14 +353,16 @@ static void piece_merge(const struct tokenizer *tokenizer, struct bpe_work *work
     }
 }
 
-static int piece_write(const struct tokenizer *tokenizer, const struct bpe_work *work, struct token_text piece,
-                       struct id_writer *writer, char error[ENGINE_ERROR_BYTES])
+static int piece_write(const struct tokenizer *tokenizer, const struct bpe_work *work,
+                       struct token_text piece, struct id_writer *writer,
+                       char error[ENGINE_ERROR_BYTES])
 {
     for (uint32_t i = 0; i < work->count; i = work->next[i]) {
         const uint32_t id = work->ids[i] == TOKEN_NONE ? tokenizer->unknown : work->ids[i];
 
         if (id == TOKEN_NONE) {
-            snprintf(error, ENGINE_ERROR_BYTES, "this model has no token for the byte 0x%02x", piece.bytes[i]);
+            snprintf(error, ENGINE_ERROR_BYTES, "this model has no token for the byte 0x%02x",
+                     piece.bytes[i]);
             return TANDEM_EINVAL;
         }
         id_writer_add(writer, id);
@@ -345,8 +370,8 @@ static int piece_write(const struct tokenizer *tokenizer, const struct bpe_work 
     return 0;
 }
 
-static int bpe_encode(const struct tokenizer *tokenizer, struct token_text text, struct id_writer *writer,
-                      char error[ENGINE_ERROR_BYTES])
+static int bpe_encode(const struct tokenizer *tokenizer, struct token_text text,
+                      struct id_writer *writer, char error[ENGINE_ERROR_BYTES])
 {
     const size_t n = text.count;
     struct bpe_work work = {0};

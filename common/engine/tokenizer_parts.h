@@ -1,7 +1,8 @@
-/* tokenizer_parts.h: what the files of the tokenizer share among themselves. Nothing outside of them includes it.
+/* tokenizer_parts.h: what the files of the tokenizer share among themselves. Nothing outside of
+ * them includes it.
  *
- * A token's text is kept as the bytes it stands for: the byte alphabet of GPT-2 files is undone once, when the file is read, and
- * everything after works on plain bytes. */
+ * A token's text is kept as the bytes it stands for: the byte alphabet of GPT-2 files is undone
+ * once, when the file is read, and everything after works on plain bytes. */
 #ifndef TANDEM_ENGINE_TOKENIZER_PARTS_H
 #define TANDEM_ENGINE_TOKENIZER_PARTS_H
 
@@ -38,8 +39,8 @@ struct tokenizer_kind {
     const char *name;
     bool byte_alphabet; /* token texts are written in GPT-2's printable alphabet */
     bool spaced;        /* decoding puts a space between tokens */
-    int (*encode)(const struct tokenizer *tokenizer, struct token_text text, struct id_writer *writer,
-                  char error[ENGINE_ERROR_BYTES]);
+    int (*encode)(const struct tokenizer *tokenizer, struct token_text text,
+                  struct id_writer *writer, char error[ENGINE_ERROR_BYTES]);
 };
 
 struct tokenizer {
@@ -56,10 +57,10 @@ struct tokenizer {
     uint32_t *prefix, *suffix; /* around the text of a prompt */
     size_t prefix_count, suffix_count;
     /* byte-level BPE only */
-    uint32_t byte_ids[256];    /* TOKEN_NONE: no token for this byte */
-    struct bpe_merge *merges;  /* [merge_count], by rank */
+    uint32_t byte_ids[256];   /* TOKEN_NONE: no token for this byte */
+    struct bpe_merge *merges; /* [merge_count], by rank */
     size_t merge_count;
-    uint32_t *merge_slots;     /* [merge_mask + 1]: (left, right) -> rank */
+    uint32_t *merge_slots; /* [merge_mask + 1]: (left, right) -> rank */
     size_t merge_mask;
 };
 
@@ -71,16 +72,18 @@ uint32_t tokenizer_find(const struct tokenizer *tokenizer, struct token_text tex
 
 extern const struct tokenizer_kind tokenizer_kind_bpe;
 
-/* Undoes the byte alphabet: `text` is UTF-8 of the 256 printable stand-ins. Writes at most text.count bytes to `ret_bytes` and
- * returns how many, or -1 when a character is none of them. */
+/* Undoes the byte alphabet: `text` is UTF-8 of the 256 printable stand-ins. Writes at most
+ * text.count bytes to `ret_bytes` and returns how many, or -1 when a character is none of them. */
 ptrdiff_t bpe_bytes_of(struct token_text text, uint8_t *ret_bytes);
-/* Fills byte_ids and the merge table from merges[0..merge_count). TANDEM_EFORMAT for a pair that comes twice, ENOMEM. */
+/* Fills byte_ids and the merge table from merges[0..merge_count). TANDEM_EFORMAT for a pair that
+ * comes twice, ENOMEM. */
 int bpe_init(struct tokenizer *tokenizer, char error[ENGINE_ERROR_BYTES]);
-/* Splits "left right" at rank `rank` into ids. TANDEM_EFORMAT with a line when it does not split in two known tokens that make
- * a known one. `scratch` holds text.count bytes. */
-int bpe_merge_parse(const struct tokenizer *tokenizer, size_t rank, struct token_text text, uint8_t *scratch,
-                    struct bpe_merge *ret_merge, char error[ENGINE_ERROR_BYTES]);
-/* The end of the piece that GPT-2's pre-tokenizer cuts off `text` at `start` (> start unless at the end). */
+/* Splits "left right" at rank `rank` into ids. TANDEM_EFORMAT with a line when it does not split in
+ * two known tokens that make a known one. `scratch` holds text.count bytes. */
+int bpe_merge_parse(const struct tokenizer *tokenizer, size_t rank, struct token_text text,
+                    uint8_t *scratch, struct bpe_merge *ret_merge, char error[ENGINE_ERROR_BYTES]);
+/* The end of the piece that GPT-2's pre-tokenizer cuts off `text` at `start` (> start unless at the
+ * end). */
 size_t bpe_piece_end(struct token_text text, size_t start);
 
 /* ---- tokenizer_words.c ---- */

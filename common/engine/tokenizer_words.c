@@ -10,8 +10,8 @@ static bool is_space(uint8_t byte)
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
 }
 
-static int words_encode(const struct tokenizer *tokenizer, struct token_text text, struct id_writer *writer,
-                        char error[ENGINE_ERROR_BYTES])
+static int words_encode(const struct tokenizer *tokenizer, struct token_text text,
+                        struct id_writer *writer, char error[ENGINE_ERROR_BYTES])
 {
     size_t at = 0;
 

@@ -44,7 +44,8 @@ static void cache_print(FILE *out, const struct engine_model_info *info)
     bytes_print(out, "KV bytes, 2k tokens", info->kv_bytes_per_token * 2048);
     bytes_print(out, "KV bytes, 32k tokens", info->kv_bytes_per_token * 32768);
     fprintf(out, "%-22s %.1f %% less than QKV with %u KV heads\n", "KV reduction",
-            info_kv_reduction(info->kv_tensors_per_layer, info->n_head_kv, info->n_head), info->n_head);
+            info_kv_reduction(info->kv_tensors_per_layer, info->n_head_kv, info->n_head),
+            info->n_head);
 }
 
 static void text_print(FILE *out, const struct engine_model_info *info)
@@ -58,15 +59,18 @@ static void text_print(FILE *out, const struct engine_model_info *info)
     }
     fprintf(out, "%-22s %s\n", "architecture", info->architecture_text);
     fprintf(out, "%-22s %s\n", "projection", info->projection_text);
-    fprintf(out, "%-22s %u layers, width %u, feed-forward %u\n", "shape", info->n_layer, info->n_embd, info->n_ff);
-    fprintf(out, "%-22s %u, of them %u for KV, width %u\n", "heads", info->n_head, info->n_head_kv, info->head_dim);
+    fprintf(out, "%-22s %u layers, width %u, feed-forward %u\n", "shape", info->n_layer,
+            info->n_embd, info->n_ff);
+    fprintf(out, "%-22s %u, of them %u for KV, width %u\n", "heads", info->n_head, info->n_head_kv,
+            info->head_dim);
     fprintf(out, "%-22s %u tokens\n", "context", info->n_context);
     if (info->n_vocab) {
-        fprintf(out, "%-22s %u%s\n", "vocabulary", info->n_vocab, info->has_tokenizer ? "" : ", no tokenizer");
+        fprintf(out, "%-22s %u%s\n", "vocabulary", info->n_vocab,
+                info->has_tokenizer ? "" : ", no tokenizer");
     }
     if (info->image_width) {
-        fprintf(out, "%-22s %u x %u, %u channels\n", "picture", info->image_width, info->image_height,
-                info->image_channels);
+        fprintf(out, "%-22s %u x %u, %u channels\n", "picture", info->image_width,
+                info->image_height, info->image_channels);
     }
     if (info->architecture != ENGINE_GPT2) {
         fprintf(out, "%-22s %u\n", "classes", info->n_class);
@@ -87,13 +91,25 @@ struct number {
 static int json_print(const struct tool *tool, const struct engine_model_info *info)
 {
     const struct number numbers[] = {
-        {"parameters", info->parameters}, {"n_layer", info->n_layer}, {"n_embd", info->n_embd},
-        {"n_ff", info->n_ff}, {"n_head", info->n_head}, {"n_head_kv", info->n_head_kv},
-        {"head_dim", info->head_dim}, {"n_context", info->n_context}, {"n_vocab", info->n_vocab},
-        {"n_class", info->n_class}, {"image_width", info->image_width}, {"image_height", info->image_height},
-        {"image_channels", info->image_channels}, {"file_bytes", info->file_bytes}, {"f32_bytes", info->f32_bytes},
-        {"f16_bytes", info->f16_bytes}, {"kv_tensors_per_layer", info->kv_tensors_per_layer},
-        {"kv_bytes_per_token", info->kv_bytes_per_token}, {"kv_bytes_per_page", info->kv_bytes_per_page},
+        {"parameters", info->parameters},
+        {"n_layer", info->n_layer},
+        {"n_embd", info->n_embd},
+        {"n_ff", info->n_ff},
+        {"n_head", info->n_head},
+        {"n_head_kv", info->n_head_kv},
+        {"head_dim", info->head_dim},
+        {"n_context", info->n_context},
+        {"n_vocab", info->n_vocab},
+        {"n_class", info->n_class},
+        {"image_width", info->image_width},
+        {"image_height", info->image_height},
+        {"image_channels", info->image_channels},
+        {"file_bytes", info->file_bytes},
+        {"f32_bytes", info->f32_bytes},
+        {"f16_bytes", info->f16_bytes},
+        {"kv_tensors_per_layer", info->kv_tensors_per_layer},
+        {"kv_bytes_per_token", info->kv_bytes_per_token},
+        {"kv_bytes_per_page", info->kv_bytes_per_page},
         {"page_tokens", ENGINE_PAGE_TOKENS},
     };
     struct json_writer json;

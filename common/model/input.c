@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-int input_context(struct engine_model *model, uint32_t max_tokens, struct engine_context **ret_context,
-                  char error[ENGINE_ERROR_BYTES])
+int input_context(struct engine_model *model, uint32_t max_tokens,
+                  struct engine_context **ret_context, char error[ENGINE_ERROR_BYTES])
 {
     const long processors = sysconf(_SC_NPROCESSORS_ONLN);
     const struct engine_context_params params = {
@@ -20,7 +20,8 @@ int input_context(struct engine_model *model, uint32_t max_tokens, struct engine
     return engine_context_new(model, &params, ret_context, error);
 }
 
-int input_tokens(const char *text, uint32_t *ids, size_t capacity, size_t *ret_count, char error[ENGINE_ERROR_BYTES])
+int input_tokens(const char *text, uint32_t *ids, size_t capacity, size_t *ret_count,
+                 char error[ENGINE_ERROR_BYTES])
 {
     size_t count = 0;
 
@@ -30,12 +31,15 @@ int input_tokens(const char *text, uint32_t *ids, size_t capacity, size_t *ret_c
 
         errno = 0;
         value = strtoul(at, &end, 10);
-        if (*at < '0' || *at > '9' || errno != 0 || value > UINT32_MAX || (*end != ',' && *end != '\0')) {
-            snprintf(error, ENGINE_ERROR_BYTES, "--tokens: ids with commas between them are expected, not \"%.40s\"", at);
+        if (*at < '0' || *at > '9' || errno != 0 || value > UINT32_MAX ||
+            (*end != ',' && *end != '\0')) {
+            snprintf(error, ENGINE_ERROR_BYTES,
+                     "--tokens: ids with commas between them are expected, not \"%.40s\"", at);
             return TANDEM_EINVAL;
         }
         if (count == capacity) {
-            snprintf(error, ENGINE_ERROR_BYTES, "--tokens: more than the %zu that the model takes at once", capacity);
+            snprintf(error, ENGINE_ERROR_BYTES,
+                     "--tokens: more than the %zu that the model takes at once", capacity);
             return TANDEM_ETOOBIG;
         }
         ids[count++] = (uint32_t)value;
@@ -65,7 +69,8 @@ static int file_read(const char *path, struct buf *out, char error[ENGINE_ERROR_
         errno = 0;
         got = fread(block, 1, sizeof block, file);
         if (out->bytes + got > LIMIT_PICTURE_BYTES) {
-            snprintf(error, ENGINE_ERROR_BYTES, "%s: over the limit of %u bytes", path, LIMIT_PICTURE_BYTES);
+            snprintf(error, ENGINE_ERROR_BYTES, "%s: over the limit of %u bytes", path,
+                     LIMIT_PICTURE_BYTES);
             rc = TANDEM_ETOOBIG;
         } else {
             rc = buf_append(out, block, got);
@@ -79,8 +84,8 @@ static int file_read(const char *path, struct buf *out, char error[ENGINE_ERROR_
     return rc;
 }
 
-int input_encode_picture(struct engine_model *model, struct engine_context *context, const char *path,
-                         const float **ret_logits, char error[ENGINE_ERROR_BYTES])
+int input_encode_picture(struct engine_model *model, struct engine_context *context,
+                         const char *path, const float **ret_logits, char error[ENGINE_ERROR_BYTES])
 {
     struct engine_picture picture = {.format = ENGINE_PIXELS_ENCODED};
     const float *pixels_list[1];
@@ -108,7 +113,8 @@ int input_encode_picture(struct engine_model *model, struct engine_context *cont
     pixels_list[0] = pixels;
     rc = engine_encode_pictures(context, pixels_list, 1, NULL, ret_logits);
     if (rc != 0) {
-        snprintf(error, ENGINE_ERROR_BYTES, "the model could not be run: %s", tandem_error_text(rc));
+        snprintf(error, ENGINE_ERROR_BYTES, "the model could not be run: %s",
+                 tandem_error_text(rc));
     }
 out:
     free(pixels);
@@ -116,8 +122,8 @@ out:
     return rc;
 }
 
-int input_prefill(struct engine_context *context, struct engine_seq *seq, const uint32_t *tokens, size_t count, size_t chunk,
-                  const float **ret_logits)
+int input_prefill(struct engine_context *context, struct engine_seq *seq, const uint32_t *tokens,
+                  size_t count, size_t chunk, const float **ret_logits)
 {
     int rc = count > UINT32_MAX ? TANDEM_ETOOBIG : engine_seq_reserve(seq, (uint32_t)count);
 

@@ -37,7 +37,8 @@ static void logits_print(FILE *out, const float *logits, uint32_t rows, uint32_t
     fputs("}\n", out);
 }
 
-static int decoder_run(struct tool *tool, const uint32_t *ids, uint32_t count, char error[ENGINE_ERROR_BYTES])
+static int decoder_run(struct tool *tool, const uint32_t *ids, uint32_t count,
+                       char error[ENGINE_ERROR_BYTES])
 {
     const struct engine_model_info *info = engine_model_info(tool->model);
     const uint32_t chunk = tool->options.all || count < CHUNK_TOKENS ? count : CHUNK_TOKENS;
@@ -45,7 +46,8 @@ static int decoder_run(struct tool *tool, const uint32_t *ids, uint32_t count, c
     struct engine_context *context = NULL;
     struct engine_pool *pool = NULL;
     struct engine_seq seq = {0};
-    struct engine_chunk all = {.seq = &seq, .tokens = ids, .count = count, .want = ENGINE_LOGITS_ALL};
+    struct engine_chunk all = {
+        .seq = &seq, .tokens = ids, .count = count, .want = ENGINE_LOGITS_ALL};
     const float *logits = NULL;
     int rc;
 
@@ -67,7 +69,8 @@ static int decoder_run(struct tool *tool, const uint32_t *ids, uint32_t count, c
     if (rc == 0) {
         logits_print(tool->out, logits, tool->options.all ? count : 0, info->n_class);
     } else {
-        snprintf(error, ENGINE_ERROR_BYTES, "the tokens could not be run: %s", tandem_error_text(rc));
+        snprintf(error, ENGINE_ERROR_BYTES, "the tokens could not be run: %s",
+                 tandem_error_text(rc));
     }
 out:
     engine_context_free(context);
@@ -76,7 +79,8 @@ out:
     return rc;
 }
 
-static int encoder_run(struct tool *tool, const uint32_t *ids, uint32_t count, char error[ENGINE_ERROR_BYTES])
+static int encoder_run(struct tool *tool, const uint32_t *ids, uint32_t count,
+                       char error[ENGINE_ERROR_BYTES])
 {
     struct engine_context *context = NULL;
     const float *logits = NULL;
@@ -89,7 +93,8 @@ static int encoder_run(struct tool *tool, const uint32_t *ids, uint32_t count, c
     if (rc == 0) {
         logits_print(tool->out, logits, count, engine_model_info(tool->model)->n_class);
     } else {
-        snprintf(error, ENGINE_ERROR_BYTES, "the tokens could not be run: %s", tandem_error_text(rc));
+        snprintf(error, ENGINE_ERROR_BYTES, "the tokens could not be run: %s",
+                 tandem_error_text(rc));
     }
     engine_context_free(context);
     return rc;
@@ -99,7 +104,8 @@ static int tokens_run(struct tool *tool, char error[ENGINE_ERROR_BYTES])
 {
     const struct engine_model_info *info = engine_model_info(tool->model);
     const bool at_once = tool->options.all || info->architecture == ENGINE_ENCODER;
-    const size_t capacity = at_once && info->n_context > LIMIT_BATCH_TOKENS ? LIMIT_BATCH_TOKENS : info->n_context;
+    const size_t capacity =
+        at_once && info->n_context > LIMIT_BATCH_TOKENS ? LIMIT_BATCH_TOKENS : info->n_context;
     uint32_t *ids = calloc(capacity, sizeof *ids);
     size_t count = 0;
     int rc;
@@ -145,7 +151,8 @@ int logits_run(struct tool *tool)
         return tool_say(tool, TOOL_WRONG_USE, "logits needs either --tokens or --image");
     }
     if (vision != (tool->options.image != NULL)) {
-        return tool_say(tool, TOOL_FAILED, "%s: this model takes %s", tool->options.file, vision ? "--image" : "--tokens");
+        return tool_say(tool, TOOL_FAILED, "%s: this model takes %s", tool->options.file,
+                        vision ? "--image" : "--tokens");
     }
     rc = vision ? picture_run(tool, error) : tokens_run(tool, error);
     return rc == 0 ? TOOL_DONE : tool_say(tool, TOOL_FAILED, "%s", error);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define CHUNK_TOKENS 512
-#define NAMES_SHOWN 5
+#define NAMES_SHOWN  5
 
 /* Everything one generation holds. */
 struct generation {
@@ -15,18 +15,19 @@ struct generation {
     struct engine_seq seq;
     struct engine_context *context;
     struct engine_sampler sampler;
-    uint32_t *ids;  /* [n_context]: the prompt */
-    void *scratch;  /* of the sampler */
+    uint32_t *ids;   /* [n_context]: the prompt */
+    void *scratch;   /* of the sampler */
     struct buf text; /* of one token */
 };
 
-static int generation_init(struct generation *generation, const struct tool *tool, char error[ENGINE_ERROR_BYTES])
+static int generation_init(struct generation *generation, const struct tool *tool,
+                           char error[ENGINE_ERROR_BYTES])
 {
     const struct engine_model_info *info = engine_model_info(tool->model);
     const struct tool_options *options = &tool->options;
     const uint32_t pages = (info->n_context + ENGINE_PAGE_TOKENS - 1) / ENGINE_PAGE_TOKENS;
-    const struct engine_sampling params = {(float)options->temperature, (uint32_t)options->top_k, (float)options->top_p,
-                                           options->seed};
+    const struct engine_sampling params = {(float)options->temperature, (uint32_t)options->top_k,
+                                           (float)options->top_p, options->seed};
     int rc;
 
     buf_init(&generation->text, 0);
@@ -37,10 +38,12 @@ static int generation_init(struct generation *generation, const struct tool *too
         snprintf(error, ENGINE_ERROR_BYTES, "no memory");
         return TANDEM_ENOMEM;
     }
-    rc = engine_pool_new(tool->model, ENGINE_KV_F16, info->kv_bytes_per_page * pages, &generation->pool, error);
+    rc = engine_pool_new(tool->model, ENGINE_KV_F16, info->kv_bytes_per_page * pages,
+                         &generation->pool, error);
     if (rc == 0) {
         engine_seq_init(&generation->seq, generation->pool);
-        rc = input_context(tool->model, info->n_context < CHUNK_TOKENS ? info->n_context : CHUNK_TOKENS,
+        rc = input_context(tool->model,
+                           info->n_context < CHUNK_TOKENS ? info->n_context : CHUNK_TOKENS,
                            &generation->context, error);
     }
     return rc;
@@ -57,14 +60,15 @@ static void generation_fini(struct generation *generation)
 }
 
 /* Runs the prompt; *ret_logits is the row after it. */
-static int prompt_run(struct generation *generation, const struct tool *tool, const char *prompt, size_t *ret_count,
-                      const float **ret_logits, char error[ENGINE_ERROR_BYTES])
+static int prompt_run(struct generation *generation, const struct tool *tool, const char *prompt,
+                      size_t *ret_count, const float **ret_logits, char error[ENGINE_ERROR_BYTES])
 {
     const struct engine_model_info *info = engine_model_info(tool->model);
     size_t count = 0;
     int rc;
 
-    rc = engine_tokenize_prompt(tool->model, prompt, strlen(prompt), generation->ids, info->n_context, &count, error);
+    rc = engine_tokenize_prompt(tool->model, prompt, strlen(prompt), generation->ids,
+                                info->n_context, &count, error);
     if (rc != 0) {
         return rc;
     }
@@ -75,23 +79,26 @@ static int prompt_run(struct generation *generation, const struct tool *tool, co
     rc = input_prefill(generation->context, &generation->seq, generation->ids, count,
                        info->n_context < CHUNK_TOKENS ? info->n_context : CHUNK_TOKENS, ret_logits);
     if (rc != 0) {
-        snprintf(error, ENGINE_ERROR_BYTES, "the prompt could not be run: %s", tandem_error_text(rc));
+        snprintf(error, ENGINE_ERROR_BYTES, "the prompt could not be run: %s",
+                 tandem_error_text(rc));
     }
     *ret_count = count;
     return rc;
 }
 
 /* Prints tokens as they come until the end token, `max_tokens` or the end of the context. */
-static int tokens_run(struct generation *generation, const struct tool *tool, const float *logits, size_t *ret_count,
-                      char error[ENGINE_ERROR_BYTES])
+static int tokens_run(struct generation *generation, const struct tool *tool, const float *logits,
+                      size_t *ret_count, char error[ENGINE_ERROR_BYTES])
 {
     const struct engine_model_info *info = engine_model_info(tool->model);
     size_t made = 0;
     int rc = 0;
 
     while (made < tool->options.max_tokens) {
-        uint32_t id = engine_sample(&generation->sampler, logits, info->n_vocab, generation->scratch, NULL);
-        struct engine_chunk chunk = {.seq = &generation->seq, .tokens = &id, .count = 1, .want = ENGINE_LOGITS_LAST};
+        uint32_t id =
+            engine_sample(&generation->sampler, logits, info->n_vocab, generation->scratch, NULL);
+        struct engine_chunk chunk = {
+            .seq = &generation->seq, .tokens = &id, .count = 1, .want = ENGINE_LOGITS_LAST};
 
         if (engine_is_end_token(tool->model, id)) {
             break;
@@ -141,8 +148,9 @@ static int decoder_run(struct tool *tool, char error[ENGINE_ERROR_BYTES])
     }
     end_ns = clock_now_ns();
     if (rc == 0) {
-        fprintf(tool->notes, "prompt: %zu tokens in %.1f ms; answer: %zu tokens in %.1f ms\n", prompt_tokens,
-                (double)(prompt_ns - start_ns) / 1e6, made, (double)(end_ns - prompt_ns) / 1e6);
+        fprintf(tool->notes, "prompt: %zu tokens in %.1f ms; answer: %zu tokens in %.1f ms\n",
+                prompt_tokens, (double)(prompt_ns - start_ns) / 1e6, made,
+                (double)(end_ns - prompt_ns) / 1e6);
     }
 out:
     generation_fini(&generation);
@@ -203,7 +211,8 @@ int run_run(struct tool *tool)
         return tool_say(tool, TOOL_WRONG_USE, "run needs either --prompt or --image");
     }
     if (info->architecture == ENGINE_ENCODER) {
-        return tool_say(tool, TOOL_FAILED, "%s: a token encoder has rows of numbers for an answer; see logits",
+        return tool_say(tool, TOOL_FAILED,
+                        "%s: a token encoder has rows of numbers for an answer; see logits",
                         tool->options.file);
     }
     if ((info->architecture == ENGINE_VIT) != (tool->options.image != NULL)) {

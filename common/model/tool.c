@@ -20,7 +20,8 @@ struct command {
 
 static const struct command commands[] = {
     {"info", FOR_INFO, false, info_run, "what is in a model file, and what its KV cache costs"},
-    {"run", FOR_RUN, true, run_run, "answers: a decoder continues --prompt, a vision model names --image"},
+    {"run", FOR_RUN, true, run_run,
+     "answers: a decoder continues --prompt, a vision model names --image"},
     {"logits", FOR_LOGITS, true, logits_run, "the raw outputs as JSON, for --tokens or --image"},
 };
 
@@ -42,12 +43,18 @@ static const struct option options[] = {
     {"--prompt", "TEXT", KIND_TEXT, FOR_RUN, AT(prompt), 0, "what to continue"},
     {"--image", "FILE", KIND_TEXT, FOR_RUN | FOR_LOGITS, AT(image), 0, "a JPEG or PNG picture"},
     {"--tokens", "1,2,3", KIND_TEXT, FOR_LOGITS, AT(tokens), 0, "token ids"},
-    {"--all", NULL, KIND_FLAG, FOR_LOGITS, AT(all), 0, "a decoder's row for every position, not the last alone"},
-    {"--temperature", "X", KIND_REAL, FOR_RUN, AT(temperature), 1000, "0 (the default) always takes the most probable token"},
-    {"--top-k", "N", KIND_COUNT, FOR_RUN, AT(top_k), UINT32_MAX, "choose among the N most probable; 0: all"},
-    {"--top-p", "X", KIND_REAL, FOR_RUN, AT(top_p), 1, "choose among the fewest whose probabilities reach X; 1: all"},
-    {"--seed", "N", KIND_COUNT, FOR_RUN, AT(seed), 0x1p64, "of the random numbers; 0 is the default"},
-    {"--max-tokens", "N", KIND_COUNT, FOR_RUN, AT(max_tokens), UINT32_MAX, "stop after N tokens; 128 is the default"},
+    {"--all", NULL, KIND_FLAG, FOR_LOGITS, AT(all), 0,
+     "a decoder's row for every position, not the last alone"},
+    {"--temperature", "X", KIND_REAL, FOR_RUN, AT(temperature), 1000,
+     "0 (the default) always takes the most probable token"},
+    {"--top-k", "N", KIND_COUNT, FOR_RUN, AT(top_k), UINT32_MAX,
+     "choose among the N most probable; 0: all"},
+    {"--top-p", "X", KIND_REAL, FOR_RUN, AT(top_p), 1,
+     "choose among the fewest whose probabilities reach X; 1: all"},
+    {"--seed", "N", KIND_COUNT, FOR_RUN, AT(seed), 0x1p64,
+     "of the random numbers; 0 is the default"},
+    {"--max-tokens", "N", KIND_COUNT, FOR_RUN, AT(max_tokens), UINT32_MAX,
+     "stop after N tokens; 128 is the default"},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -84,7 +91,8 @@ static void help_print(FILE *file)
         }
         fprintf(file, "- %s\n", options[i].help);
     }
-    fprintf(file, "\nResults go to standard output, everything else to standard error. Exit status: 0 done, 1 failed,\n"
+    fprintf(file, "\nResults go to standard output, everything else to standard error. Exit "
+                  "status: 0 done, 1 failed,\n"
                   "2 wrong use.\n");
 }
 
@@ -96,7 +104,8 @@ static bool number_parse(const struct option *option, const char *text, void *at
     if (option->kind == KIND_COUNT) {
         const unsigned long long value = strtoull(text, &end, 10);
 
-        if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || (double)value > option->max) {
+        if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 ||
+            (double)value > option->max) {
             return false;
         }
         *(uint64_t *)at = value;
@@ -139,7 +148,8 @@ static int option_take(struct tool *tool, const struct option *option, const cha
         return TOOL_DONE;
     }
     if (!number_parse(option, value, at)) {
-        return tool_say(tool, TOOL_WRONG_USE, "%s: \"%s\" is not a number it can be", option->name, value);
+        return tool_say(tool, TOOL_WRONG_USE, "%s: \"%s\" is not a number it can be", option->name,
+                        value);
     }
     return TOOL_DONE;
 }
@@ -155,9 +165,11 @@ static int options_parse(struct tool *tool, const struct command *command, int a
             continue;
         }
         if (!option || !(option->commands & command->bit)) {
-            return tool_say(tool, TOOL_WRONG_USE, "%s does not know \"%s\"; see tandem-model help", command->name, argv[i]);
+            return tool_say(tool, TOOL_WRONG_USE, "%s does not know \"%s\"; see tandem-model help",
+                            command->name, argv[i]);
         }
-        status = option_take(tool, option, option->kind != KIND_FLAG && i + 1 < argc ? argv[i + 1] : NULL);
+        status = option_take(tool, option,
+                             option->kind != KIND_FLAG && i + 1 < argc ? argv[i + 1] : NULL);
         if (status != TOOL_DONE) {
             return status;
         }
@@ -193,7 +205,8 @@ int tool_main(int argc, char **argv, FILE *out, FILE *notes)
     struct tool tool = {.out = out, .notes = notes, .options = {.top_p = 1, .max_tokens = 128}};
     const char *name = argc > 1 ? argv[1] : NULL;
 
-    if (name && (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)) {
+    if (name &&
+        (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)) {
         help_print(out);
         return TOOL_DONE;
     }

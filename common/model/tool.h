@@ -1,6 +1,8 @@
-/* tool.h: tandem-model, the tool for model files. One table of commands, one of options; help is printed from both.
+/* tool.h: tandem-model, the tool for model files. One table of commands, one of options; help is
+ * printed from both.
  *
- * Results go to `out` alone, progress and errors to `notes`. One thread; nothing outlives tool_main. */
+ * Results go to `out` alone, progress and errors to `notes`. One thread; nothing outlives
+ * tool_main. */
 #ifndef TANDEM_MODEL_TOOL_H
 #define TANDEM_MODEL_TOOL_H
 
@@ -37,21 +39,27 @@ int logits_run(struct tool *tool); /* logits.c */
 /* ---- shared by them (tool.c, input.c) ---- */
 
 /* Writes "tandem-model: " and the text as one line to notes, returns `status`. */
-int tool_say(const struct tool *tool, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int tool_say(const struct tool *tool, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Bytes of an F16 KV cache a token needs: 2 bytes, `tensors` a layer, g heads of dk numbers. */
 uint64_t info_kv_bytes(uint32_t tensors, uint32_t layers, uint32_t kv_heads, uint32_t head_dim);
-/* What sharing saves of the cache of plain QKV with all heads, in per cent: 100 * (1 - tensors*g / 2H). */
+/* What sharing saves of the cache of plain QKV with all heads, in per cent: 100 * (1 - tensors*g /
+ * 2H). */
 double info_kv_reduction(uint32_t tensors, uint32_t kv_heads, uint32_t heads);
 /* A context that uses the machine's processors. *returns owned*. */
-int input_context(struct engine_model *model, uint32_t max_tokens, struct engine_context **ret_context,
-                  char error[ENGINE_ERROR_BYTES]);
+int input_context(struct engine_model *model, uint32_t max_tokens,
+                  struct engine_context **ret_context, char error[ENGINE_ERROR_BYTES]);
 /* "1,2,3" to ids. TANDEM_EINVAL, ETOOBIG (over `capacity`) with a line. */
-int input_tokens(const char *text, uint32_t *ids, size_t capacity, size_t *ret_count, char error[ENGINE_ERROR_BYTES]);
-/* Reads the picture at `path` and runs the model on it; *ret_logits [n_class] lives in `context`. */
-int input_encode_picture(struct engine_model *model, struct engine_context *context, const char *path,
-                         const float **ret_logits, char error[ENGINE_ERROR_BYTES]);
-/* Runs `count` tokens through a decoder in chunks of at most `chunk`; *ret_logits [V] of the last one. */
-int input_prefill(struct engine_context *context, struct engine_seq *seq, const uint32_t *tokens, size_t count, size_t chunk,
-                  const float **ret_logits);
+int input_tokens(const char *text, uint32_t *ids, size_t capacity, size_t *ret_count,
+                 char error[ENGINE_ERROR_BYTES]);
+/* Reads the picture at `path` and runs the model on it; *ret_logits [n_class] lives in `context`.
+ */
+int input_encode_picture(struct engine_model *model, struct engine_context *context,
+                         const char *path, const float **ret_logits,
+                         char error[ENGINE_ERROR_BYTES]);
+/* Runs `count` tokens through a decoder in chunks of at most `chunk`; *ret_logits [V] of the last
+ * one. */
+int input_prefill(struct engine_context *context, struct engine_seq *seq, const uint32_t *tokens,
+                  size_t count, size_t chunk, const float **ret_logits);
 
 #endif
