@@ -379,6 +379,7 @@ static void server_close(struct server *server)
     service_free(server->service);
     uv_walk(&server->loop, on_walk, server);
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    (void)uv_run(&server->loop, UV_RUN_DEFAULT); /* a uv_stop from outside the loop ends the first of the two at once */
     if (uv_loop_close(&server->loop) != 0) {
         log_error("a handle of the loop was left open");
     }
