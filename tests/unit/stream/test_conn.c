@@ -243,12 +243,16 @@ static void test_cancel_stops_an_upload(void **state)
     struct side side;
     struct pair *pair = pair_start("tcp://127.0.0.1:0", &side);
     uint64_t before;
+    uint64_t sent;
+    uint64_t sent_after;
+    uint64_t received;
 
     (void)state;
     assert_int_equal(conn_send(side.conn, FRAME_REQUEST, 0, 1, NULL, 0), 0);
     assert_int_equal(conn_send_payload(side.conn, 1, pattern_new(BIG_BYTES, 1), BIG_BYTES), 0);
     assert_true(pair_run(pair, first_data_there, pair));
     before = accepted(pair)->data_bytes[1];
+    conn_bytes(side.conn, &sent, &received);
     conn_cancel(side.conn, 1);
     assert_true(pair_run(pair, cancel_there, pair));
     assert_true(accepted(pair)->data_bytes[1] <= before + LIMIT_CREDIT_BYTES);
@@ -256,7 +260,34 @@ static void test_cancel_stops_an_upload(void **state)
     before = accepted(pair)->data_bytes[1];
     pair_run_for(pair, NULL, NULL, 50 * NS_PER_MS);
     assert_int_equal(accepted(pair)->data_bytes[1], before); /* nothing after it */
+    conn_bytes(side.conn, &sent_after, &received);
+    assert_int_equal(sent_after, sent + FRAME_PREFIX_BYTES); /* and nothing but CANCEL left here */
     assert_int_equal(conn_send(side.conn, FRAME_REQUEST, 0, 1, NULL, 0), 0); /* the connection lives on */
+    pair_free(pair, &side, 1);
+}
+
+/* Control frames that need more than one write are not mixed with payload in the middle of a frame. */
+static void test_many_control_frames_and_payload(void **state)
+{
+    static const uint8_t text[50001];
+    uint8_t *data = pattern_new(1u << 20, 1);
+    const uint64_t sum = checksum(0, data, 1u << 20);
+    struct side side;
+    struct pair *pair = pair_start("tcp://127.0.0.1:0", &side);
+
+    (void)state;
+    assert_int_equal(conn_send(side.conn, FRAME_REQUEST, 0, 1, NULL, 0), 0);
+    assert_int_equal(conn_send_payload(side.conn, 1, data, 1u << 20), 0);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(conn_send(side.conn, FRAME_TOKENS, 0, 1, text, sizeof(text)), 0);
+    }
+    while (!accepted(pair)->data_last[1] && !side.closed) {
+        assert_true(pair_run_for(pair, first_data_there, pair, PATIENCE_NS) || side.closed);
+        uv_run(&pair->loop, UV_RUN_ONCE);
+    }
+    assert_false(side.closed);
+    assert_int_equal(accepted(pair)->data_sum[1], sum);
+    assert_int_equal(frame_place(accepted(pair), FRAME_TOKENS, 1, true), 20); /* all of them before the payload */
     pair_free(pair, &side, 1);
 }
 
@@ -525,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_payloads_take_turns),
         cmocka_unit_test(test_control_overtakes_payload),
         cmocka_unit_test(test_cancel_stops_an_upload),
+        cmocka_unit_test(test_many_control_frames_and_payload),
         cmocka_unit_test(test_credits_bound_an_upload),
         cmocka_unit_test(test_heartbeat),
         cmocka_unit_test(test_peer_vanishes),
