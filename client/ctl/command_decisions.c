@@ -18,7 +18,8 @@ struct decisions {
     struct table table;
     struct table_style style;
     struct buf text;
-    struct buf known; /* ids (8 bytes each) that were printed with their outcome, so that --follow does not say them again */
+    struct buf known; /* ids (8 bytes each) that were printed with their outcome, so that --follow
+                         does not say them again */
 };
 
 static uint64_t decision_id(const cJSON *decision)
@@ -168,7 +169,8 @@ int command_explain(const struct ctl_options *options)
     int result;
 
     if (!id_is_valid(options->arguments[0])) {
-        (void)ctl_fail(TANDEM_EINVAL, "'%s' is not a decision id (a decimal number)", options->arguments[0]);
+        (void)ctl_fail(TANDEM_EINVAL, "'%s' is not a decision id (a decimal number)",
+                       options->arguments[0]);
         return CTL_WRONG_USE;
     }
     snprintf(request, sizeof(request), "explain %s", options->arguments[0]);
@@ -177,7 +179,8 @@ int command_explain(const struct ctl_options *options)
         return result == TANDEM_EGONE ? CTL_NOT_RUNNING : CTL_FAILED;
     }
     buf_init(&text, 0);
-    result = options->json ? buf_printf(&text, "%s\n", line) : print_decision(object, &style, &text);
+    result =
+        options->json ? buf_printf(&text, "%s\n", line) : print_decision(object, &style, &text);
     result = screen_put(result, &text);
     buf_fini(&text);
     free(line);

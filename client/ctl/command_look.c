@@ -67,7 +67,8 @@ static int show_part(const struct ctl_options *options, bool (*wanted)(const cha
     }
     for (item = object->child; item; item = next) {
         next = item->next;
-        if (strcmp(item->string, "schema") != 0 && strcmp(item->string, "daemon") != 0 && !wanted(item->string)) {
+        if (strcmp(item->string, "schema") != 0 && strcmp(item->string, "daemon") != 0 &&
+            !wanted(item->string)) {
             cJSON_Delete(cJSON_DetachItemViaPointer(object, item));
         }
     }
@@ -83,7 +84,8 @@ static bool is_edges(const char *key)
 
 static bool is_cache(const char *key)
 {
-    return strncmp(key, "kv_", 3) == 0 || strncmp(key, "cache", 5) == 0 || strncmp(key, "session", 7) == 0;
+    return strncmp(key, "kv_", 3) == 0 || strncmp(key, "cache", 5) == 0 ||
+           strncmp(key, "session", 7) == 0;
 }
 
 int command_edges(const struct ctl_options *options)
@@ -94,8 +96,10 @@ int command_edges(const struct ctl_options *options)
 int command_cache(const struct ctl_options *options)
 {
     if (!options->server) {
-        return ctl_fail(TANDEM_EUNSUPPORTED, "tandem-client keeps no results in this version; `tandemctl cache --server` shows "
-                                             "the KV pages of an edge node");
+        return ctl_fail(
+            TANDEM_EUNSUPPORTED,
+            "tandem-client keeps no results in this version; `tandemctl cache --server` shows "
+            "the KV pages of an edge node");
     }
     return show_part(options, is_cache);
 }
@@ -163,7 +167,8 @@ int command_top(const struct ctl_options *options)
     int code = CTL_DONE;
 
     buf_init(&text, 0);
-    for (uint32_t i = 0; result == 0 && code == CTL_DONE && (options->count == 0 || i < options->count); i++) {
+    for (uint32_t i = 0;
+         result == 0 && code == CTL_DONE && (options->count == 0 || i < options->count); i++) {
         if (i > 0) {
             (void)nanosleep(&second, NULL);
         }

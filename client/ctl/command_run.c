@@ -1,5 +1,5 @@
-/* command_run.c: one request by hand, through libtandem like any application's. The status socket says what kind the task is and where
- * applications connect. */
+/* command_run.c: one request by hand, through libtandem like any application's. The status socket
+ * says what kind the task is and where applications connect. */
 #include "tandem.h"
 
 #include "client/ctl/ctl.h"
@@ -15,7 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INPUT_BYTES (LIMIT_PICTURE_BYTES + (64u << 10)) /* a little over, so that the library says what is too much */
+#define INPUT_BYTES                                                                                \
+    (LIMIT_PICTURE_BYTES +                                                                         \
+     (64u << 10)) /* a little over, so that the library says what is too much */
 
 /* What the daemon's status says about the task. */
 struct run_task {
@@ -33,7 +35,8 @@ static const char *task_kind(const cJSON *status, const char *name)
         const cJSON *task_name = cJSON_GetObjectItemCaseSensitive(task, "name");
         const cJSON *kind = cJSON_GetObjectItemCaseSensitive(task, "kind");
 
-        if (cJSON_IsString(task_name) && cJSON_IsString(kind) && strcmp(task_name->valuestring, name) == 0) {
+        if (cJSON_IsString(task_name) && cJSON_IsString(kind) &&
+            strcmp(task_name->valuestring, name) == 0) {
             return kind->valuestring;
         }
     }
@@ -54,10 +57,12 @@ static int run_task_find(const struct ctl_options *options, struct run_task *ret
     task.kind = task_kind(task.status, options->arguments[0]);
     if (!cJSON_IsString(app_socket)) {
         result = TANDEM_EPROTO;
-        (void)ctl_fail(result, "%s: this is not a tandem-client: it has no socket for applications", ctl_socket(options));
+        (void)ctl_fail(result, "%s: this is not a tandem-client: it has no socket for applications",
+                       ctl_socket(options));
     } else if (!task.kind) {
         result = TANDEM_ENOTASK;
-        (void)ctl_fail(result, "there is no task '%s'; `tandemctl status` lists them", options->arguments[0]);
+        (void)ctl_fail(result, "there is no task '%s'; `tandemctl status` lists them",
+                       options->arguments[0]);
     }
     if (result != 0) {
         cJSON_Delete(task.status);
@@ -105,7 +110,8 @@ static int file_read(const char *path, struct buf *ret_data)
     return result;
 }
 
-/* INPUT as bytes: of a file for pictures, of a text for text tasks. A file's last newline is not part of its text. */
+/* INPUT as bytes: of a file for pictures, of a text for text tasks. A file's last newline is not
+ * part of its text. */
 static int input_read(const char *input, bool picture, struct buf *ret_data)
 {
     bool file = picture || input[0] == '@' || strcmp(input, "-") == 0;
@@ -115,15 +121,17 @@ static int input_read(const char *input, bool picture, struct buf *ret_data)
         return buf_append_text(ret_data, input);
     }
     result = file_read(input[0] == '@' ? input + 1 : input, ret_data);
-    if (result == 0 && !picture && ret_data->bytes > 0 && ret_data->data[ret_data->bytes - 1] == '\n') {
+    if (result == 0 && !picture && ret_data->bytes > 0 &&
+        ret_data->data[ret_data->bytes - 1] == '\n') {
         ret_data->bytes--;
     }
     return result;
 }
 
 /* Sends it; 0 or TANDEM_E*. `ret_tandem` (owned) is set whatever happens. */
-static int run_call(const struct ctl_options *options, const struct run_task *task, const struct buf *data,
-                    struct tandem **ret_tandem, struct tandem_answer **ret_answer)
+static int run_call(const struct ctl_options *options, const struct run_task *task,
+                    const struct buf *data, struct tandem **ret_tandem,
+                    struct tandem_answer **ret_answer)
 {
     struct tandem_request request;
     int result = tandem_open(task->app_socket, ret_tandem);
@@ -147,7 +155,8 @@ static int run_call(const struct ctl_options *options, const struct run_task *ta
 }
 
 /* Answer on standard output, decision on standard error, so that the answer can be piped on. */
-static int run_show(const struct ctl_options *options, int error, const struct tandem_answer *answer)
+static int run_show(const struct ctl_options *options, int error,
+                    const struct tandem_answer *answer)
 {
     struct table_style style = screen_style();
     struct buf text;
@@ -158,7 +167,8 @@ static int run_show(const struct ctl_options *options, int error, const struct t
         result = screen_put(run_result_json(error, answer, &text), &text);
     } else {
         if (error == 0) {
-            result = screen_put(run_result_answer(answer, &style, screen_is_terminal(), &text), &text);
+            result =
+                screen_put(run_result_answer(answer, &style, screen_is_terminal(), &text), &text);
         }
         (void)fflush(stdout);
         if (answer && run_result_decision(answer, &text) == 0) {
@@ -170,7 +180,8 @@ static int run_show(const struct ctl_options *options, int error, const struct t
 }
 
 /* 0 or TANDEM_E*, said; the answer or failure is shown. */
-static int run_request(const struct ctl_options *options, const struct run_task *task, const struct buf *data)
+static int run_request(const struct ctl_options *options, const struct run_task *task,
+                       const struct buf *data)
 {
     struct tandem *tandem = NULL;
     struct tandem_answer *answer = NULL;
@@ -180,7 +191,10 @@ static int run_request(const struct ctl_options *options, const struct run_task 
     if (error != 0) {
         (void)ctl_fail(error, "%s", tandem ? tandem_last_error(tandem) : tandem_strerror(error));
     }
-    code = run_show(options, error, error == 0 ? answer : tandem ? tandem_last_failure(tandem) : NULL);
+    code = run_show(options, error,
+                    error == 0 ? answer
+                    : tandem   ? tandem_last_failure(tandem)
+                               : NULL);
     tandem_answer_free(answer);
     tandem_close(tandem);
     return error != 0 ? error : code == CTL_DONE ? 0 : TANDEM_EIO;

@@ -34,14 +34,22 @@ struct ctl_option {
 
 #define AT(member) offsetof(struct ctl_options, member)
 static const struct ctl_option options_table[] = {
-    {"--json", NULL, OPTION_FLAG, AT(json), TAKES_ALWAYS, "JSON, one object a line, as the daemon says it"},
-    {"--socket", "PATH", OPTION_TEXT, AT(socket), TAKES_ALWAYS, "status socket (" CLIENT_STATUS_SOCKET ")"},
-    {"--server", NULL, OPTION_FLAG, AT(server), TAKES_SERVER, "ask tandem-server (" SERVER_STATUS_SOCKET ")"},
-    {"-n", "N", OPTION_NUMBER, AT(count), TAKES_COUNT, "so many decisions (20), or screens of top (no end)"},
-    {"--follow", NULL, OPTION_FLAG, AT(follow), TAKES_FOLLOW, "go on printing decisions as they come"},
-    {"--deadline-ms", "N", OPTION_NUMBER, AT(deadline_ms), TAKES_RUN, "when the answer is needed (the task's default)"},
-    {"--session", "NAME", OPTION_TEXT, AT(session), TAKES_RUN, "requests of one name continue one conversation"},
-    {"--route", "ROUTE", OPTION_TEXT, AT(route), TAKES_RUN, "auto, local, edge, edge:NAME or cascade (auto)"},
+    {"--json", NULL, OPTION_FLAG, AT(json), TAKES_ALWAYS,
+     "JSON, one object a line, as the daemon says it"},
+    {"--socket", "PATH", OPTION_TEXT, AT(socket), TAKES_ALWAYS,
+     "status socket (" CLIENT_STATUS_SOCKET ")"},
+    {"--server", NULL, OPTION_FLAG, AT(server), TAKES_SERVER,
+     "ask tandem-server (" SERVER_STATUS_SOCKET ")"},
+    {"-n", "N", OPTION_NUMBER, AT(count), TAKES_COUNT,
+     "so many decisions (20), or screens of top (no end)"},
+    {"--follow", NULL, OPTION_FLAG, AT(follow), TAKES_FOLLOW,
+     "go on printing decisions as they come"},
+    {"--deadline-ms", "N", OPTION_NUMBER, AT(deadline_ms), TAKES_RUN,
+     "when the answer is needed (the task's default)"},
+    {"--session", "NAME", OPTION_TEXT, AT(session), TAKES_RUN,
+     "requests of one name continue one conversation"},
+    {"--route", "ROUTE", OPTION_TEXT, AT(route), TAKES_RUN,
+     "auto, local, edge, edge:NAME or cascade (auto)"},
 };
 #define OPTION_COUNT (sizeof(options_table) / sizeof(options_table[0]))
 
@@ -56,13 +64,17 @@ struct ctl_command {
 
 static const struct ctl_command commands[] = {
     {"status", "", 0, TAKES_SERVER, command_status, "how the daemon is"},
-    {"decisions", "", 0, TAKES_COUNT | TAKES_FOLLOW, command_decisions, "the last decisions, newest last"},
-    {"explain", "ID", 1, 0, command_explain, "one decision: what was possible, what was chosen, why, and what came of it"},
-    {"top", "", 0, TAKES_SERVER | TAKES_COUNT, command_top, "status and decisions, again every second"},
+    {"decisions", "", 0, TAKES_COUNT | TAKES_FOLLOW, command_decisions,
+     "the last decisions, newest last"},
+    {"explain", "ID", 1, 0, command_explain,
+     "one decision: what was possible, what was chosen, why, and what came of it"},
+    {"top", "", 0, TAKES_SERVER | TAKES_COUNT, command_top,
+     "status and decisions, again every second"},
     {"cache", "", 0, TAKES_SERVER, command_cache, "what is kept of work already done"},
     {"edges", "", 0, 0, command_edges, "the edge nodes this device knows"},
     {"run", "TASK INPUT", 2, TAKES_RUN, command_run,
-     "one request by hand; INPUT: a file for pictures, text for text tasks, @FILE, - for standard input"},
+     "one request by hand; INPUT: a file for pictures, text for text tasks, @FILE, - for standard "
+     "input"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -117,7 +129,8 @@ static void ctl_help(FILE *out)
         fprintf(out, "  %-19s %s\n", left, commands[i].help);
         for (size_t k = 0; k < OPTION_COUNT; k++) {
             if (options_table[k].takes & commands[i].takes) {
-                fprintf(out, "  %-19s   [%s%s%s]\n", "", options_table[k].name, options_table[k].value ? " " : "",
+                fprintf(out, "  %-19s   [%s%s%s]\n", "", options_table[k].name,
+                        options_table[k].value ? " " : "",
                         options_table[k].value ? options_table[k].value : "");
             }
         }
@@ -126,7 +139,9 @@ static void ctl_help(FILE *out)
     for (size_t k = 0; k < OPTION_COUNT; k++) {
         help_option(out, &options_table[k]);
     }
-    fputs("  --help, --version\n\nexit status: 0 done, 1 failed, 2 wrong use, 3 daemon not running\n", out);
+    fputs(
+        "  --help, --version\n\nexit status: 0 done, 1 failed, 2 wrong use, 3 daemon not running\n",
+        out);
 }
 
 static const struct ctl_command *command_find(const char *name)
@@ -142,7 +157,8 @@ static const struct ctl_command *command_find(const char *name)
 static const struct ctl_option *option_find(const char *word, size_t name_bytes)
 {
     for (size_t i = 0; i < OPTION_COUNT; i++) {
-        if (strlen(options_table[i].name) == name_bytes && strncmp(options_table[i].name, word, name_bytes) == 0) {
+        if (strlen(options_table[i].name) == name_bytes &&
+            strncmp(options_table[i].name, word, name_bytes) == 0) {
             return &options_table[i];
         }
     }
@@ -150,7 +166,8 @@ static const struct ctl_option *option_find(const char *word, size_t name_bytes)
 }
 
 /* 0, or CTL_WRONG_USE. A number is from 1 to UINT32_MAX. */
-static int option_set(const struct ctl_option *option, const char *value, struct ctl_options *options)
+static int option_set(const struct ctl_option *option, const char *value,
+                      struct ctl_options *options)
 {
     char *at = (char *)options + option->offset;
     unsigned long long number;
@@ -166,7 +183,8 @@ static int option_set(const struct ctl_option *option, const char *value, struct
     case OPTION_NUMBER:
         errno = 0;
         number = strtoull(value, &end, 10);
-        if (errno != 0 || end == value || *end != '\0' || value[0] == '-' || number == 0 || number > UINT32_MAX) {
+        if (errno != 0 || end == value || *end != '\0' || value[0] == '-' || number == 0 ||
+            number > UINT32_MAX) {
             return ctl_wrong_use("%s needs a number from 1, not '%s'", option->name, value);
         }
         *(uint32_t *)(void *)at = (uint32_t)number;
@@ -176,11 +194,13 @@ static int option_set(const struct ctl_option *option, const char *value, struct
 }
 
 /* Takes the option at argv[*at] with its value ("--x V" or "--x=V"). */
-static int option_take(const struct ctl_command *command, int argc, char **argv, int *at, struct ctl_options *options)
+static int option_take(const struct ctl_command *command, int argc, char **argv, int *at,
+                       struct ctl_options *options)
 {
     const char *word = argv[*at];
     const char *equals = strncmp(word, "--", 2) == 0 ? strchr(word, '=') : NULL;
-    const struct ctl_option *option = option_find(word, equals ? (size_t)(equals - word) : strlen(word));
+    const struct ctl_option *option =
+        option_find(word, equals ? (size_t)(equals - word) : strlen(word));
     const char *value = equals ? equals + 1 : NULL;
 
     if (!option) {
@@ -202,7 +222,8 @@ static int option_take(const struct ctl_command *command, int argc, char **argv,
 }
 
 /* "-" alone is an argument, and so is all that follows "--". */
-static int arguments_take(const struct ctl_command *command, int argc, char **argv, struct ctl_options *options)
+static int arguments_take(const struct ctl_command *command, int argc, char **argv,
+                          struct ctl_options *options)
 {
     bool only_arguments = false;
 

@@ -1,5 +1,6 @@
-/* ctl.h: tandemctl's command line. One table of subcommands and one of options drive parsing, checking and the help. A command
- * writes its result to standard output and what went wrong to standard error, and returns an exit code of the design. */
+/* ctl.h: tandemctl's command line. One table of subcommands and one of options drive parsing,
+ * checking and the help. A command writes its result to standard output and what went wrong to
+ * standard error, and returns an exit code of the design. */
 #ifndef TANDEM_CTL_CTL_H
 #define TANDEM_CTL_CTL_H
 

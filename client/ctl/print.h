@@ -1,5 +1,6 @@
-/* print.h: the daemons' JSON for people. Pure: objects in, text appended to a buffer; what is missing or null is shown as "-", what is
- * unknown is left out or, in print_object, shown as it is. 0, TANDEM_ENOMEM or TANDEM_ETOOBIG. */
+/* print.h: the daemons' JSON for people. Pure: objects in, text appended to a buffer; what is
+ * missing or null is shown as "-", what is unknown is left out or, in print_object, shown as it is.
+ * 0, TANDEM_ENOMEM or TANDEM_ETOOBIG. */
 #ifndef TANDEM_CTL_PRINT_H
 #define TANDEM_CTL_PRINT_H
 
@@ -7,7 +8,8 @@
 
 #include <cjson/cJSON.h>
 
-/* Any object: numbers and texts as lines "key  value" (nested ones as "outer.inner"), lists of objects as tables. */
+/* Any object: numbers and texts as lines "key  value" (nested ones as "outer.inner"), lists of
+ * objects as tables. */
 int print_object(const cJSON *object, const struct table_style *style, struct buf *out);
 /* A list of objects as a table with a column for each key. */
 int print_list(const cJSON *list, const struct table_style *style, struct buf *out);

@@ -31,7 +31,9 @@ static const char *bool_of(const cJSON *object, const char *key, const char *yes
 static const char *time_of(const cJSON *decision, bool with_day, char ret_text[64])
 {
     const cJSON *value = get(decision, "time_unix_ns");
-    double ns = cJSON_IsNumber(value) ? value->valuedouble : cJSON_IsString(value) ? strtod(value->valuestring, NULL) : 0;
+    double ns = cJSON_IsNumber(value)   ? value->valuedouble
+                : cJSON_IsString(value) ? strtod(value->valuestring, NULL)
+                                        : 0;
     time_t seconds = (time_t)(ns / 1e9);
     int milliseconds = (int)((ns - (double)seconds * 1e9) / 1e6);
     struct tm parts;
@@ -87,7 +89,10 @@ void print_decisions_add(struct table *table, const cJSON *decision)
     table_cell(table, "%s", text_of(outcome, "route"));
     table_cell(table, "%s", print_number(get(outcome, "latency_ms"), 2, number));
     table_cell(table, "%s", print_number(get(decision, "deadline_ms"), 0, number));
-    table_cell(table, "%s", !cJSON_IsObject(outcome) ? "..." : error[0] ? error : bool_of(outcome, "met_deadline", "ok", "late"));
+    table_cell(table, "%s",
+               !cJSON_IsObject(outcome) ? "..."
+               : error[0]               ? error
+                                        : bool_of(outcome, "met_deadline", "ok", "late"));
     table_cell(table, "%s", print_number(get(decision, "confidence"), 2, number));
     table_cell(table, "%s", text_of(decision, "reason"));
 }
@@ -110,8 +115,13 @@ static int print_candidates(const cJSON *decision, const struct table_style *sty
     static const struct {
         const char *key;
         int decimals;
-    } numbers[] = {{"latency_ms", 2},        {"latency_p95_ms", 2}, {"miss_probability", 3}, {"error_probability", 3},
-                   {"energy_j", 4}, {"bytes", 0},          {"cost", 2}};
+    } numbers[] = {{"latency_ms", 2},
+                   {"latency_p95_ms", 2},
+                   {"miss_probability", 3},
+                   {"error_probability", 3},
+                   {"energy_j", 4},
+                   {"bytes", 0},
+                   {"cost", 2}};
     const cJSON *candidate;
     struct table table;
     char number[PRINT_NUMBER_BYTES];
@@ -125,7 +135,8 @@ static int print_candidates(const cJSON *decision, const struct table_style *sty
         table_cell(&table, "%s", chosen ? "*" : " ");
         table_cell(&table, "%s", text_of(candidate, "route"));
         for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-            table_cell(&table, "%s", print_number(get(candidate, numbers[i].key), numbers[i].decimals, number));
+            table_cell(&table, "%s",
+                       print_number(get(candidate, numbers[i].key), numbers[i].decimals, number));
         }
     }
     result = buf_append_text(out, "\npossible routes (* chosen)\n");
@@ -145,13 +156,19 @@ struct outcome_line {
 
 static int print_outcome(const cJSON *outcome, const struct table_style *style, struct buf *out)
 {
-    static const struct table_column columns[] = {{.title = "what", .min_width = 14}, {.title = "value"}};
+    static const struct table_column columns[] = {{.title = "what", .min_width = 14},
+                                                  {.title = "value"}};
     static const struct outcome_line lines[] = {
-        {"waited here", "local_wait_ms", 2, "ms"}, {"ran here", "local_run_ms", 2, "ms"},
-        {"prepared", "prepare_ms", 2, "ms"},       {"way up", "up_ms", 2, "ms"},
-        {"waited at edge", "edge_wait_ms", 2, "ms"}, {"ran at edge", "edge_run_ms", 2, "ms"},
-        {"way down", "down_ms", 2, "ms"},          {"sent", "bytes_up", 0, "bytes"},
-        {"received", "bytes_down", 0, "bytes"},    {"from cache", "cached_tokens", 0, "tokens"},
+        {"waited here", "local_wait_ms", 2, "ms"},
+        {"ran here", "local_run_ms", 2, "ms"},
+        {"prepared", "prepare_ms", 2, "ms"},
+        {"way up", "up_ms", 2, "ms"},
+        {"waited at edge", "edge_wait_ms", 2, "ms"},
+        {"ran at edge", "edge_run_ms", 2, "ms"},
+        {"way down", "down_ms", 2, "ms"},
+        {"sent", "bytes_up", 0, "bytes"},
+        {"received", "bytes_down", 0, "bytes"},
+        {"from cache", "cached_tokens", 0, "tokens"},
     };
     const char *error = error_of(outcome);
     struct table table;
@@ -167,14 +184,16 @@ static int print_outcome(const cJSON *outcome, const struct table_style *style, 
                bool_of(outcome, "met_deadline", "in time", "late"));
     if (error[0]) {
         table_cell(&table, "error");
-        table_cell(&table, "%s: %s", error, tandem_error_text(get(outcome, "error_code")->valueint));
+        table_cell(&table, "%s: %s", error,
+                   tandem_error_text(get(outcome, "error_code")->valueint));
     }
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         const cJSON *value = get(outcome, lines[i].key);
 
         if (cJSON_IsNumber(value)) { /* what was not measured is not shown */
             table_cell(&table, "%s", lines[i].title);
-            table_cell(&table, "%s %s", print_number(value, lines[i].decimals, number), lines[i].unit);
+            table_cell(&table, "%s %s", print_number(value, lines[i].decimals, number),
+                       lines[i].unit);
         }
     }
     table_cell(&table, "model");
@@ -189,9 +208,11 @@ static int print_outcome(const cJSON *outcome, const struct table_style *style, 
 
 int print_decision(const cJSON *decision, const struct table_style *style, struct buf *out)
 {
-    static const struct table_column columns[] = {{.title = "what", .min_width = 14}, {.title = "value"}};
-    static const char *const texts[][2] = {{"decision", "id"},   {"task", "task"},   {"session", "session"},
-                                           {"tenant", "tenant"}, {"route", "route"}, {"reason", "reason"}};
+    static const struct table_column columns[] = {{.title = "what", .min_width = 14},
+                                                  {.title = "value"}};
+    static const char *const texts[][2] = {{"decision", "id"},     {"task", "task"},
+                                           {"session", "session"}, {"tenant", "tenant"},
+                                           {"route", "route"},     {"reason", "reason"}};
     struct table table;
     char number[PRINT_NUMBER_BYTES], time_text[64];
     int result;

@@ -42,7 +42,8 @@ static int value_append(const cJSON *value, struct buf *out)
     if (cJSON_IsNumber(value)) {
         double number = value->valuedouble;
 
-        return buf_printf(out, fabs(number) < 1e15 && number == floor(number) ? "%.0f" : "%.4g", number);
+        return buf_printf(out, fabs(number) < 1e15 && number == floor(number) ? "%.0f" : "%.4g",
+                          number);
     }
     if (cJSON_IsArray(value) && value->child) {
         for (const cJSON *item = value->child; result == 0 && item; item = item->next) {
@@ -74,7 +75,8 @@ static void value_cell(struct table *table, const cJSON *value)
     buf_fini(&text);
 }
 
-static void scalars_add(struct table *table, const cJSON *object, const char *prefix, unsigned depth)
+static void scalars_add(struct table *table, const cJSON *object, const char *prefix,
+                        unsigned depth)
 {
     for (const cJSON *item = object->child; item; item = item->next) {
         char key[KEY_BYTES];
@@ -102,7 +104,8 @@ static size_t list_columns(const cJSON *list, struct table_column columns[TABLE_
                 i++;
             }
             if (i == count && count < TABLE_COLUMNS_MAX && is_scalar(item)) {
-                columns[count++] = (struct table_column){.title = item->string, .right = cJSON_IsNumber(item)};
+                columns[count++] =
+                    (struct table_column){.title = item->string, .right = cJSON_IsNumber(item)};
             }
         }
     }
@@ -130,7 +133,8 @@ int print_list(const cJSON *list, const struct table_style *style, struct buf *o
     return result;
 }
 
-static int lists_print(const cJSON *object, const struct table_style *style, struct buf *out, unsigned depth)
+static int lists_print(const cJSON *object, const struct table_style *style, struct buf *out,
+                       unsigned depth)
 {
     int result = 0;
 

@@ -109,9 +109,11 @@ int run_result_json(int error, const struct tandem_answer *answer, struct buf *o
     return result == 0 ? buf_append_u8(out, '\n') : result;
 }
 
-static int labels_print(const struct tandem_answer *answer, const struct table_style *style, struct buf *out)
+static int labels_print(const struct tandem_answer *answer, const struct table_style *style,
+                        struct buf *out)
 {
-    static const struct table_column columns[] = {{.title = "LABEL", .min_width = 12}, {.title = "SCORE", .right = true}};
+    static const struct table_column columns[] = {{.title = "LABEL", .min_width = 12},
+                                                  {.title = "SCORE", .right = true}};
     struct table table;
     int result;
 
@@ -126,11 +128,13 @@ static int labels_print(const struct tandem_answer *answer, const struct table_s
     return result;
 }
 
-static int boxes_print(const struct tandem_answer *answer, const struct table_style *style, struct buf *out)
+static int boxes_print(const struct tandem_answer *answer, const struct table_style *style,
+                       struct buf *out)
 {
     static const struct table_column columns[] = {
-        {.title = "LABEL", .min_width = 12}, {.title = "SCORE", .right = true}, {.title = "X", .right = true},
-        {.title = "Y", .right = true},       {.title = "W", .right = true},     {.title = "H", .right = true}};
+        {.title = "LABEL", .min_width = 12}, {.title = "SCORE", .right = true},
+        {.title = "X", .right = true},       {.title = "Y", .right = true},
+        {.title = "W", .right = true},       {.title = "H", .right = true}};
     struct table table;
     int result;
 
@@ -150,7 +154,8 @@ static int boxes_print(const struct tandem_answer *answer, const struct table_st
     return result;
 }
 
-int run_result_answer(const struct tandem_answer *answer, const struct table_style *style, bool clean, struct buf *out)
+int run_result_answer(const struct tandem_answer *answer, const struct table_style *style,
+                      bool clean, struct buf *out)
 {
     size_t bytes;
     const char *text = tandem_answer_text(answer, &bytes);
@@ -171,9 +176,11 @@ int run_result_answer(const struct tandem_answer *answer, const struct table_sty
 int run_result_decision(const struct tandem_answer *answer, struct buf *out)
 {
     const char *by = tandem_answer_outcome_route(answer);
-    int result = buf_printf(out, "decision %s: %s, answered by %s in %.2f ms%s%s%s (", tandem_answer_id(answer),
-                            tandem_answer_route(answer), by[0] ? by : "nobody", tandem_answer_latency_ms(answer),
-                            tandem_answer_met_deadline(answer) ? "" : ", late", tandem_answer_partial(answer) ? ", partial" : "",
+    int result = buf_printf(out, "decision %s: %s, answered by %s in %.2f ms%s%s%s (",
+                            tandem_answer_id(answer), tandem_answer_route(answer),
+                            by[0] ? by : "nobody", tandem_answer_latency_ms(answer),
+                            tandem_answer_met_deadline(answer) ? "" : ", late",
+                            tandem_answer_partial(answer) ? ", partial" : "",
                             tandem_answer_hedged(answer) ? ", both sides started" : "");
 
     if (result == 0) {

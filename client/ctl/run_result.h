@@ -6,11 +6,12 @@
 
 #include "client/ctl/table.h"
 
-/* Appends the JSON of `tandemctl run --json`, with a newline. `answer`: of a success; else what tandem_last_failure has, or
- * NULL. */
+/* Appends the JSON of `tandemctl run --json`, with a newline. `answer`: of a success; else what
+ * tandem_last_failure has, or NULL. */
 int run_result_json(int error, const struct tandem_answer *answer, struct buf *out);
 /* Appends the answer alone, as text. `clean`: without control bytes, for a terminal. */
-int run_result_answer(const struct tandem_answer *answer, const struct table_style *style, bool clean, struct buf *out);
+int run_result_answer(const struct tandem_answer *answer, const struct table_style *style,
+                      bool clean, struct buf *out);
 /* Appends one line: which decision, who answered, in what time, why. */
 int run_result_decision(const struct tandem_answer *answer, struct buf *out);
 

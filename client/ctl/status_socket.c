@@ -32,7 +32,8 @@ static int connect_failed(const char *path, int number)
 
 static int request_send(struct status_socket *status, const char *request)
 {
-    struct iovec parts[2] = {{(void *)(uintptr_t)request, strlen(request)}, {(void *)(uintptr_t) "\n", 1}};
+    struct iovec parts[2] = {{(void *)(uintptr_t)request, strlen(request)},
+                             {(void *)(uintptr_t) "\n", 1}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     size_t bytes = parts[0].iov_len + 1;
     ssize_t sent;
@@ -131,7 +132,8 @@ static int object_parse(const struct status_socket *status, const char *line, cJ
     return 0;
 }
 
-int status_socket_next(struct status_socket *status, int timeout_ms, const char **ret_line, cJSON **ret_object)
+int status_socket_next(struct status_socket *status, int timeout_ms, const char **ret_line,
+                       cJSON **ret_object)
 {
     char *end;
     int result;

@@ -1,5 +1,5 @@
-/* status_socket.h: asks a daemon's status socket: one request line out, one JSON object a line back, closed by the daemon after the
- * last. One thread. */
+/* status_socket.h: asks a daemon's status socket: one request line out, one JSON object a line
+ * back, closed by the daemon after the last. One thread. */
 #ifndef TANDEM_CTL_STATUS_SOCKET_H
 #define TANDEM_CTL_STATUS_SOCKET_H
 
@@ -10,22 +10,26 @@
 struct status_socket {
     int fd;
     struct buf inbox;
-    size_t used; /* of the inbox: the line that was handed out last */
+    size_t used;      /* of the inbox: the line that was handed out last */
     const char *path; /* borrowed */
 };
 
-/* Connects and sends `request` (without its newline). 0, or TANDEM_EGONE (nobody there), EAUTH, EINVAL (path), EIO, ENOMEM, and one line on
- * standard error. After failure there is nothing to close. */
+/* Connects and sends `request` (without its newline). 0, or TANDEM_EGONE (nobody there), EAUTH,
+ * EINVAL (path), EIO, ENOMEM, and one line on standard error. After failure there is nothing to
+ * close. */
 int status_socket_open(struct status_socket *status, const char *path, const char *request);
 void status_socket_close(struct status_socket *status);
 
-/* The next line, NUL-terminated, which lives until the next call, and the object it holds (returns owned, cJSON_Delete). Waits at
- * most `timeout_ms` (-1: for ever). 0; 1 at the end; TANDEM_ETIMEDOUT, EPROTO (not a JSON object, or over LIMIT_CTL_LINE_BYTES), EIO or
- * ENOMEM; or TANDEM_EINVAL when the object is the daemon's refusal ({"error": "..."}): with one line on standard error. */
-int status_socket_next(struct status_socket *status, int timeout_ms, const char **ret_line, cJSON **ret_object);
+/* The next line, NUL-terminated, which lives until the next call, and the object it holds (returns
+ * owned, cJSON_Delete). Waits at most `timeout_ms` (-1: for ever). 0; 1 at the end;
+ * TANDEM_ETIMEDOUT, EPROTO (not a JSON object, or over LIMIT_CTL_LINE_BYTES), EIO or ENOMEM; or
+ * TANDEM_EINVAL when the object is the daemon's refusal ({"error": "..."}): with one line on
+ * standard error. */
+int status_socket_next(struct status_socket *status, int timeout_ms, const char **ret_line,
+                       cJSON **ret_object);
 
-/* Asks for one object. As above, and the end before it is TANDEM_EPROTO; the line (returns owned, free) may be asked for with
- * `ret_line`. */
+/* Asks for one object. As above, and the end before it is TANDEM_EPROTO; the line (returns owned,
+ * free) may be asked for with `ret_line`. */
 int status_socket_ask(const char *path, const char *request, char **ret_line, cJSON **ret_object);
 
 #endif

@@ -34,7 +34,8 @@ static bool text_is_control(const char *text)
 {
     const unsigned char *byte = (const unsigned char *)text;
 
-    return byte[0] < 0x20 || byte[0] == 0x7f || (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] < 0xa0);
+    return byte[0] < 0x20 || byte[0] == 0x7f ||
+           (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] < 0xa0);
 }
 
 int text_clean_append(struct buf *out, const char *text, bool newlines)
@@ -117,8 +118,8 @@ static int append_cut(struct buf *out, const char *text, size_t width)
 }
 
 /* One line; the last column has no padding and is cut where the terminal ends. */
-static int table_line(const struct table *table, const size_t *widths, const char *const *cells, size_t line_width,
-                      struct buf *out)
+static int table_line(const struct table *table, const size_t *widths, const char *const *cells,
+                      size_t line_width, struct buf *out)
 {
     size_t at = 0;
     int result = 0;
@@ -131,7 +132,8 @@ static int table_line(const struct table *table, const size_t *widths, const cha
             result = pad(out, fill);
         }
         if (result == 0) {
-            result = last && line_width > at ? append_cut(out, cells[i], line_width - at) : buf_append_text(out, cells[i]);
+            result = last && line_width > at ? append_cut(out, cells[i], line_width - at)
+                                             : buf_append_text(out, cells[i]);
         }
         if (result == 0 && !last) {
             result = pad(out, (table->columns[i].right ? 0 : fill) + 2);
@@ -141,7 +143,8 @@ static int table_line(const struct table *table, const size_t *widths, const cha
     return result == 0 ? buf_append_u8(out, '\n') : result;
 }
 
-static int table_titles(const struct table *table, const size_t *widths, const struct table_style *style, struct buf *out)
+static int table_titles(const struct table *table, const size_t *widths,
+                        const struct table_style *style, struct buf *out)
 {
     const char *titles[TABLE_COLUMNS_MAX];
     int result = style->bold ? buf_append_text(out, "\033[1m") : 0;

@@ -1,5 +1,5 @@
-/* table.h: text in aligned columns for people. Cells are cleaned of control bytes, so that nothing a model or a peer says can
- * steer a terminal. Pure; one thread. */
+/* table.h: text in aligned columns for people. Cells are cleaned of control bytes, so that nothing
+ * a model or a peer says can steer a terminal. Pure; one thread. */
 #ifndef TANDEM_CTL_TABLE_H
 #define TANDEM_CTL_TABLE_H
 

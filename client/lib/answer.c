@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The caller's view of the boxes: a struct of the public header, which may grow apart from the wire's. */
+/* The caller's view of the boxes: a struct of the public header, which may grow apart from the
+ * wire's. */
 static int answer_boxes_make(struct tandem_answer *answer)
 {
     const struct answer *from = &answer->wire.answer;
@@ -22,13 +23,18 @@ static int answer_boxes_make(struct tandem_answer *answer)
     for (size_t i = 0; i < from->box_count; i++) {
         const struct answer_box *box = &from->boxes[i];
 
-        answer->boxes[i] = (struct tandem_box){
-            .label = box->label, .score = box->score, .x = box->x, .y = box->y, .w = box->w, .h = box->h};
+        answer->boxes[i] = (struct tandem_box){.label = box->label,
+                                               .score = box->score,
+                                               .x = box->x,
+                                               .y = box->y,
+                                               .w = box->w,
+                                               .h = box->h};
     }
     return 0;
 }
 
-int answer_new(struct local_answer *wire, const struct pending *pending, struct tandem_answer **ret_answer)
+int answer_new(struct local_answer *wire, const struct pending *pending,
+               struct tandem_answer **ret_answer)
 {
     struct tandem_answer *answer = calloc(1, sizeof(*answer));
     int result;
@@ -51,7 +57,8 @@ int answer_new(struct local_answer *wire, const struct pending *pending, struct 
     return 0;
 }
 
-struct tandem_answer *answer_from_error(const struct local_error *error, const struct pending *pending)
+struct tandem_answer *answer_from_error(const struct local_error *error,
+                                        const struct pending *pending)
 {
     struct local_answer wire = {.latency_us = error->latency_us, .predicted_ms = -1};
     struct tandem_answer *answer;

@@ -17,7 +17,8 @@ struct call {
     char text[LIMIT_LINE_BYTES + 1];
 };
 
-static void call_done(struct tandem *tandem, uint64_t request_id, int error, struct tandem_answer *answer, void *user)
+static void call_done(struct tandem *tandem, uint64_t request_id, int error,
+                      struct tandem_answer *answer, void *user)
 {
     struct call *call = user;
 
@@ -32,7 +33,8 @@ static void call_done(struct tandem *tandem, uint64_t request_id, int error, str
     }
 }
 
-int tandem_call(struct tandem *tandem, const struct tandem_request *request, struct tandem_answer **ret_answer)
+int tandem_call(struct tandem *tandem, const struct tandem_request *request,
+                struct tandem_answer **ret_answer)
 {
     struct call call = {.done = false};
     int result;
@@ -83,14 +85,15 @@ static int file_read(struct tandem *tandem, const char *path, struct buf *ret_da
     return result;
 }
 
-int tandem_classify_file(struct tandem *tandem, const char *task, const char *path, uint32_t deadline_ms,
-                         struct tandem_answer **ret_answer)
+int tandem_classify_file(struct tandem *tandem, const char *task, const char *path,
+                         uint32_t deadline_ms, struct tandem_answer **ret_answer)
 {
     struct tandem_request request;
     struct buf data;
     int result;
 
-    /* One block more than a picture may have, so that the check of the request says what is wrong. */
+    /* One block more than a picture may have, so that the check of the request says what is wrong.
+     */
     buf_init(&data, LIMIT_PICTURE_BYTES + (128u << 10));
     result = file_read(tandem, path, &data);
     if (result == 0 && data.bytes == 0) {

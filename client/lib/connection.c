@@ -36,10 +36,12 @@ static int connection_connect_failed(struct tandem *tandem, int number)
 {
     for (size_t i = 0; i < sizeof(connect_codes) / sizeof(connect_codes[0]); i++) {
         if (connect_codes[i].number == number) {
-            return handle_fail(tandem, connect_codes[i].code, "%s: %s", tandem->address.sun_path, connect_codes[i].text);
+            return handle_fail(tandem, connect_codes[i].code, "%s: %s", tandem->address.sun_path,
+                               connect_codes[i].text);
         }
     }
-    return handle_fail(tandem, TANDEM_EIO, "%s: %s", tandem->address.sun_path, strerrordesc_np(number));
+    return handle_fail(tandem, TANDEM_EIO, "%s: %s", tandem->address.sun_path,
+                       strerrordesc_np(number));
 }
 
 void connection_drop(struct tandem *tandem, int code, const char *text)
@@ -57,8 +59,10 @@ void connection_drop(struct tandem *tandem, int code, const char *text)
 
 static int connection_socket_open(struct tandem *tandem)
 {
-    /* A connect to a Unix socket waits only while the listener's queue is full, and SO_SNDTIMEO bounds that. */
-    struct timeval wait = {.tv_sec = LIMIT_LIB_CONNECT_MS / 1000, .tv_usec = (LIMIT_LIB_CONNECT_MS % 1000) * 1000};
+    /* A connect to a Unix socket waits only while the listener's queue is full, and SO_SNDTIMEO
+     * bounds that. */
+    struct timeval wait = {.tv_sec = LIMIT_LIB_CONNECT_MS / 1000,
+                           .tv_usec = (LIMIT_LIB_CONNECT_MS % 1000) * 1000};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int number;
 
@@ -87,7 +91,8 @@ static int connection_hello_queue(struct tandem *tandem)
     snprintf(hello.software, sizeof(hello.software), "libtandem %s", tandem_version());
     result = local_hello_pack(&hello, &header);
     if (result == 0) {
-        struct frame frame = {.kind = FRAME_HELLO, .header = header.data, .header_bytes = (uint32_t)header.bytes};
+        struct frame frame = {
+            .kind = FRAME_HELLO, .header = header.data, .header_bytes = (uint32_t)header.bytes};
 
         result = frame_encode(&frame, &tandem->outbox.bytes);
     }
@@ -103,9 +108,12 @@ static int connection_hello_take(struct tandem *tandem, const struct frame *fram
     if (result != 0) {
         return handle_fail(tandem, result, "the daemon's hello is not one");
     }
-    if (wire_version_agree(WIRE_VERSION_LOW, WIRE_VERSION_HIGH, hello.version_low, hello.version_high) == 0) {
-        result = handle_fail(tandem, TANDEM_EPROTO, "this library speaks protocol versions %d to %d, %s %u to %u",
-                             WIRE_VERSION_LOW, WIRE_VERSION_HIGH, hello.software, hello.version_low, hello.version_high);
+    if (wire_version_agree(WIRE_VERSION_LOW, WIRE_VERSION_HIGH, hello.version_low,
+                           hello.version_high) == 0) {
+        result = handle_fail(tandem, TANDEM_EPROTO,
+                             "this library speaks protocol versions %d to %d, %s %u to %u",
+                             WIRE_VERSION_LOW, WIRE_VERSION_HIGH, hello.software, hello.version_low,
+                             hello.version_high);
         local_hello_fini(&hello);
         return result;
     }
@@ -126,10 +134,12 @@ static int connection_hello_read(struct tandem *tandem)
         return 1;
     }
     if (result != 0) {
-        return handle_fail(tandem, TANDEM_EPROTO, "%s: not a tandem-client, or one this library does not understand",
+        return handle_fail(tandem, TANDEM_EPROTO,
+                           "%s: not a tandem-client, or one this library does not understand",
                            tandem->address.sun_path);
     }
-    if (frame.kind == FRAME_ERROR && local_error_unpack(frame.header, frame.header_bytes, &error) == 0) {
+    if (frame.kind == FRAME_ERROR &&
+        local_error_unpack(frame.header, frame.header_bytes, &error) == 0) {
         return handle_fail(tandem, error.code < 0 ? error.code : TANDEM_EPROTO, "%s", error.text);
     }
     if (frame.kind == FRAME_GOODBYE) {
@@ -156,7 +166,8 @@ static int connection_receive(struct tandem *tandem)
         return handle_fail(tandem, result, "%s", tandem_strerror(result));
     }
     do {
-        got = recv(tandem->fd, inbox->data + inbox->bytes, INBOX_BYTES - inbox->bytes, MSG_DONTWAIT);
+        got =
+            recv(tandem->fd, inbox->data + inbox->bytes, INBOX_BYTES - inbox->bytes, MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
     if (got > 0) {
         inbox->bytes += (size_t)got;
@@ -215,7 +226,8 @@ int connection_ready(struct tandem *tandem)
 {
     int result;
 
-    /* With nothing under way reading runs no callback, and finds a goodbye that was said in the meantime. */
+    /* With nothing under way reading runs no callback, and finds a goodbye that was said in the
+     * meantime. */
     if (tandem->fd >= 0 && tandem->pending_count == 0 && connection_read(tandem) != 0) {
         connection_drop(tandem, TANDEM_EGONE, "tandem-client went away");
     }
@@ -226,7 +238,8 @@ int connection_ready(struct tandem *tandem)
         connection_drop(tandem, TANDEM_EGONE, "tandem-client went away");
     }
     if (tandem->fd >= 0) {
-        return tandem->draining ? handle_fail(tandem, TANDEM_EDRAINING, "tandem-client is stopping") : 0;
+        return tandem->draining ? handle_fail(tandem, TANDEM_EDRAINING, "tandem-client is stopping")
+                                : 0;
     }
     result = connection_socket_open(tandem);
     if (result == 0) {
@@ -245,7 +258,9 @@ int connection_flush(struct tandem *tandem)
     if (result == TANDEM_EGONE) {
         return handle_fail(tandem, result, "tandem-client went away");
     }
-    return result == 0 ? 0 : handle_fail(tandem, result, "write to tandem-client: %s", strerrordesc_np(errno));
+    return result == 0
+               ? 0
+               : handle_fail(tandem, result, "write to tandem-client: %s", strerrordesc_np(errno));
 }
 
 int connection_read(struct tandem *tandem)

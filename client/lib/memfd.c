@@ -39,7 +39,8 @@ int memfd_copy(const void *data, size_t bytes, int *ret_fd)
     if (fd < 0) {
         return errno == ENOMEM ? TANDEM_ENOMEM : TANDEM_EIO;
     }
-    /* write() rather than a mapping: no page faults, and no writable mapping that would forbid the seal. */
+    /* write() rather than a mapping: no page faults, and no writable mapping that would forbid the
+     * seal. */
     result = memfd_write_all(fd, data, bytes);
     if (result == 0 && fcntl(fd, F_ADD_SEALS, MEMFD_SEALS) != 0) {
         result = TANDEM_EIO;

@@ -8,7 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Written bytes are dropped from the front once they are this many, so that a slow reader costs no memmove per write. */
+/* Written bytes are dropped from the front once they are this many, so that a slow reader costs no
+ * memmove per write. */
 #define OUTBOX_SLACK_BYTES (256u << 10)
 
 void outbox_init(struct outbox *outbox)
@@ -86,7 +87,8 @@ static ssize_t outbox_write_some(const struct outbox *outbox, int socket_fd, boo
     bool with_fd = outbox->fd_count > 0 && outbox->fds[0].at == outbox->sent;
     size_t next = with_fd ? 1 : 0;
     size_t end = outbox->fd_count > next ? outbox->fds[next].at : outbox->bytes.bytes;
-    struct iovec part = {.iov_base = outbox->bytes.data + outbox->sent, .iov_len = end - outbox->sent};
+    struct iovec part = {.iov_base = outbox->bytes.data + outbox->sent,
+                         .iov_len = end - outbox->sent};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 
     if (with_fd) {

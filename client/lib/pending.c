@@ -38,7 +38,8 @@ void pending_remove(struct tandem *tandem, struct pending *pending)
     *pending = (struct pending){.id = 0};
 }
 
-void pending_end(struct tandem *tandem, struct pending *pending, int error, const char *text, struct tandem_answer *answer)
+void pending_end(struct tandem *tandem, struct pending *pending, int error, const char *text,
+                 struct tandem_answer *answer)
 {
     if (pending->ended) {
         tandem_answer_free(answer);
@@ -80,10 +81,12 @@ void pending_guard(struct tandem *tandem, int64_t now_ns)
             continue;
         }
         if (pending->cancelled) {
-            pending_end(tandem, pending, TANDEM_ECANCELED, "cancelled; the daemon did not confirm it", NULL);
+            pending_end(tandem, pending, TANDEM_ECANCELED,
+                        "cancelled; the daemon did not confirm it", NULL);
         } else {
             request_cancel_send(tandem, pending);
-            pending_end(tandem, pending, TANDEM_ELATE, "the deadline passed and the daemon did not say a word", NULL);
+            pending_end(tandem, pending, TANDEM_ELATE,
+                        "the deadline passed and the daemon did not say a word", NULL);
         }
     }
 }
@@ -96,7 +99,8 @@ static struct pending *pending_first_ended(struct tandem *tandem)
     for (size_t i = 0; i < LIMIT_LIB_REQUESTS; i++) {
         struct pending *pending = &tandem->pending[i];
 
-        if (pending->id != 0 && pending->ended && (!first || pending->end_order < first->end_order)) {
+        if (pending->id != 0 && pending->ended &&
+            (!first || pending->end_order < first->end_order)) {
             first = pending;
         }
     }

@@ -5,14 +5,16 @@
 
 typedef int receive_fn(struct tandem *tandem, const struct frame *frame);
 
-/* The request a frame speaks of: NULL in *ret_pending when it is over for this side (late, or cancelled); an id that was never given
- * out is an error. */
-static int receive_find(struct tandem *tandem, const struct frame *frame, struct pending **ret_pending)
+/* The request a frame speaks of: NULL in *ret_pending when it is over for this side (late, or
+ * cancelled); an id that was never given out is an error. */
+static int receive_find(struct tandem *tandem, const struct frame *frame,
+                        struct pending **ret_pending)
 {
     struct pending *pending;
 
     if (frame->request_id > tandem->last_id) {
-        return handle_fail(tandem, TANDEM_EPROTO, "the daemon answers a request that was never made");
+        return handle_fail(tandem, TANDEM_EPROTO,
+                           "the daemon answers a request that was never made");
     }
     pending = pending_find(tandem, frame->request_id);
     *ret_pending = pending && !pending->ended ? pending : NULL;
@@ -44,7 +46,8 @@ static int receive_partial(struct tandem *tandem, const struct frame *frame)
 
         pending->text_bytes += partial.text_bytes;
         tandem->callback_depth++;
-        pending->partial(tandem, pending->id, offset, (const char *)partial.text, partial.text_bytes, pending->user);
+        pending->partial(tandem, pending->id, offset, (const char *)partial.text,
+                         partial.text_bytes, pending->user);
         tandem->callback_depth--;
     }
     local_partial_fini(&partial);
@@ -70,7 +73,8 @@ static int receive_answer(struct tandem *tandem, const struct frame *frame)
         return handle_fail(tandem, result, "an answer from the daemon is damaged");
     }
     result = answer_new(&wire, pending, &answer);
-    pending_end(tandem, pending, result, result == 0 ? "" : tandem_strerror(result), result == 0 ? answer : NULL);
+    pending_end(tandem, pending, result, result == 0 ? "" : tandem_strerror(result),
+                result == 0 ? answer : NULL);
     return 0;
 }
 
@@ -91,7 +95,8 @@ static int receive_error(struct tandem *tandem, const struct frame *frame)
         return handle_fail(tandem, error.code, "%s", error.text);
     }
     if (pending) {
-        pending_end(tandem, pending, error.code, error.text[0] ? error.text : tandem_strerror(error.code),
+        pending_end(tandem, pending, error.code,
+                    error.text[0] ? error.text : tandem_strerror(error.code),
                     answer_from_error(&error, pending));
     }
     return 0;
@@ -106,19 +111,23 @@ static int receive_goodbye(struct tandem *tandem, const struct frame *frame)
 
 /* What a daemon may send after its hello. */
 static receive_fn *const receivers[] = {
-    [FRAME_ACCEPTED] = receive_accepted, [FRAME_TOKENS] = receive_partial,   [FRAME_RESULT] = receive_answer,
-    [FRAME_ERROR] = receive_error,       [FRAME_GOODBYE] = receive_goodbye,
+    [FRAME_ACCEPTED] = receive_accepted, [FRAME_TOKENS] = receive_partial,
+    [FRAME_RESULT] = receive_answer,     [FRAME_ERROR] = receive_error,
+    [FRAME_GOODBYE] = receive_goodbye,
 };
 
 static int receive_frame(struct tandem *tandem, const struct frame *frame)
 {
-    receive_fn *receiver = frame->kind < sizeof(receivers) / sizeof(receivers[0]) ? receivers[frame->kind] : NULL;
+    receive_fn *receiver =
+        frame->kind < sizeof(receivers) / sizeof(receivers[0]) ? receivers[frame->kind] : NULL;
 
     if (receiver) {
         return receiver(tandem, frame);
     }
     if (frame_kind_is_known(frame->kind) || (frame->flags & FRAME_FLAG_MANDATORY)) {
-        return handle_fail(tandem, TANDEM_EPROTO, "the daemon sent a frame of kind %u, which has no meaning here", frame->kind);
+        return handle_fail(tandem, TANDEM_EPROTO,
+                           "the daemon sent a frame of kind %u, which has no meaning here",
+                           frame->kind);
     }
     return 0; /* of a later version, and marked as one that may be skipped */
 }
@@ -133,7 +142,8 @@ int receive_frames(struct tandem *tandem)
         struct frame frame;
         size_t used;
 
-        result = frame_decode(tandem->inbox.data + offset, tandem->inbox.bytes - offset, &frame, &used);
+        result =
+            frame_decode(tandem->inbox.data + offset, tandem->inbox.bytes - offset, &frame, &used);
         if (result < 0) {
             return handle_fail(tandem, TANDEM_EPROTO, "what the daemon sends is not a frame");
         }

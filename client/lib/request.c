@@ -1,5 +1,5 @@
-/* request.c: a caller's request, checked against every bound, copied and encoded. The shape of a raw picture (stride, planes) is
- * judged by whoever decodes it. */
+/* request.c: a caller's request, checked against every bound, copied and encoded. The shape of a
+ * raw picture (stride, planes) is judged by whoever decodes it. */
 #include "client/lib/handle.h"
 #include "client/lib/memfd.h"
 #include "client/lib/request_check.h"
@@ -13,7 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-void tandem_request_init_bytes(struct tandem_request *request, size_t struct_bytes, const char *task)
+void tandem_request_init_bytes(struct tandem_request *request, size_t struct_bytes,
+                               const char *task)
 {
     memset(request, 0, struct_bytes);
     request->struct_bytes = struct_bytes;
@@ -27,8 +28,8 @@ struct request_input {
     int memfd; /* -1: travels inline */
 };
 
-static void submit_fill(const struct tandem_request *request, const struct request_input *input, bool stream,
-                        struct local_submit *ret_submit)
+static void submit_fill(const struct tandem_request *request, const struct request_input *input,
+                        bool stream, struct local_submit *ret_submit)
 {
     *ret_submit = (struct local_submit){
         .deadline_us = (uint64_t)request->deadline_ms * 1000,
@@ -52,8 +53,10 @@ static void submit_fill(const struct tandem_request *request, const struct reque
                                                     .stride_bytes = request->picture.stride_bytes};
     }
     snprintf(ret_submit->task, sizeof(ret_submit->task), "%s", request->task);
-    snprintf(ret_submit->session, sizeof(ret_submit->session), "%s", request->session ? request->session : "");
-    snprintf(ret_submit->route, sizeof(ret_submit->route), "%s", request->route ? request->route : "");
+    snprintf(ret_submit->session, sizeof(ret_submit->session), "%s",
+             request->session ? request->session : "");
+    snprintf(ret_submit->route, sizeof(ret_submit->route), "%s",
+             request->route ? request->route : "");
 }
 
 static int data_append(struct buf *out, uint64_t id, const struct request_input *input)
@@ -109,7 +112,8 @@ static int request_encode(struct tandem *tandem, uint64_t id, const struct local
 }
 
 /* The picture or text of a checked request; a large picture becomes a memfd. */
-static int request_input_open(struct tandem *tandem, const struct tandem_request *request, struct request_input *ret_input)
+static int request_input_open(struct tandem *tandem, const struct tandem_request *request,
+                              struct request_input *ret_input)
 {
     struct request_input input = {.memfd = -1};
     int result = 0;
@@ -121,7 +125,9 @@ static int request_input_open(struct tandem *tandem, const struct tandem_request
         input.bytes = request->picture.bytes;
         result = memfd_share(request->picture.memfd, input.bytes, &input.memfd);
         if (result == TANDEM_EINVAL) {
-            return handle_fail(tandem, result, "picture.memfd is not a memfd of this size, sealed against write, shrink and grow");
+            return handle_fail(
+                tandem, result,
+                "picture.memfd is not a memfd of this size, sealed against write, shrink and grow");
         }
     } else {
         input.data = request->picture.data;
@@ -158,8 +164,8 @@ static int64_t request_guard_ns(const struct tandem_request *request, int64_t no
 }
 
 /* Puts the checked request into the outbox and among those under way. */
-static int request_start(struct tandem *tandem, const struct tandem_request *request, int64_t start_ns,
-                         const struct pending *like, uint64_t *ret_request_id)
+static int request_start(struct tandem *tandem, const struct tandem_request *request,
+                         int64_t start_ns, const struct pending *like, uint64_t *ret_request_id)
 {
     struct request_input input = {.memfd = -1};
     struct local_submit submit;
@@ -198,8 +204,9 @@ static int request_start(struct tandem *tandem, const struct tandem_request *req
     return 0;
 }
 
-int tandem_submit(struct tandem *tandem, const struct tandem_request *caller_request, tandem_done_fn done,
-                  tandem_partial_fn partial, void *user, uint64_t *ret_request_id)
+int tandem_submit(struct tandem *tandem, const struct tandem_request *caller_request,
+                  tandem_done_fn done, tandem_partial_fn partial, void *user,
+                  uint64_t *ret_request_id)
 {
     const struct pending like = {.done = done, .partial = partial, .user = user};
     int64_t start_ns = clock_now_ns();
@@ -209,7 +216,8 @@ int tandem_submit(struct tandem *tandem, const struct tandem_request *caller_req
     int result;
 
     if (!done || tandem->closing) {
-        return handle_fail(tandem, TANDEM_EINVAL, done ? "the handle is being closed" : "no callback");
+        return handle_fail(tandem, TANDEM_EINVAL,
+                           done ? "the handle is being closed" : "no callback");
     }
     result = request_check(caller_request, &request, &why);
     if (result != 0) {
@@ -228,7 +236,8 @@ int tandem_submit(struct tandem *tandem, const struct tandem_request *caller_req
     if (ret_request_id) {
         *ret_request_id = id;
     }
-    /* A connection that breaks here is noticed by tandem_process, which then ends this request too. */
+    /* A connection that breaks here is noticed by tandem_process, which then ends this request too.
+     */
     (void)connection_flush(tandem);
     return 0;
 }
@@ -248,7 +257,8 @@ int tandem_cancel(struct tandem *tandem, uint64_t request_id)
     int64_t latest_ns = clock_now_ns() + LIMIT_LIB_GRACE_MS * NS_PER_MS;
 
     if (!pending) {
-        return handle_fail(tandem, TANDEM_ENOTFOUND, "no request %llu is under way", (unsigned long long)request_id);
+        return handle_fail(tandem, TANDEM_ENOTFOUND, "no request %llu is under way",
+                           (unsigned long long)request_id);
     }
     if (!pending->cancelled && !pending->ended) {
         request_cancel_send(tandem, pending);

@@ -34,17 +34,21 @@ size_t request_input_bytes(const struct tandem_request *request)
     return request_has_picture(request) ? request->picture.bytes : request_text_bytes(request);
 }
 
-/* Takes what this library knows of the caller's struct; a newer header's fields may be there, but must say nothing. */
-static int check_struct(const struct tandem_request *caller, struct tandem_request *ret_request, const char **ret_why)
+/* Takes what this library knows of the caller's struct; a newer header's fields may be there, but
+ * must say nothing. */
+static int check_struct(const struct tandem_request *caller, struct tandem_request *ret_request,
+                        const char **ret_why)
 {
     size_t bytes = caller->struct_bytes;
 
     if (bytes < REQUEST_FIRST_BYTES || bytes > 64 * sizeof(*caller)) {
-        return check_fail(TANDEM_EINVAL, "struct_bytes is wrong: tandem_request_init sets it", ret_why);
+        return check_fail(TANDEM_EINVAL, "struct_bytes is wrong: tandem_request_init sets it",
+                          ret_why);
     }
     for (size_t i = sizeof(*caller); i < bytes; i++) {
         if (((const unsigned char *)caller)[i] != 0) {
-            return check_fail(TANDEM_EUNSUPPORTED, "the request uses a field of a newer library", ret_why);
+            return check_fail(TANDEM_EUNSUPPORTED, "the request uses a field of a newer library",
+                              ret_why);
         }
     }
     memset(ret_request, 0, sizeof(*ret_request));
@@ -67,13 +71,16 @@ static bool route_is_valid(const char *route)
 static int check_names(const struct tandem_request *request, const char **ret_why)
 {
     if (!request->task || !name_is_valid(request->task)) {
-        return check_fail(TANDEM_EINVAL, "task must be a name: at most 63 bytes of [A-Za-z0-9._-]", ret_why);
+        return check_fail(TANDEM_EINVAL, "task must be a name: at most 63 bytes of [A-Za-z0-9._-]",
+                          ret_why);
     }
     if (request->session && request->session[0] != '\0' && !name_is_valid(request->session)) {
-        return check_fail(TANDEM_EINVAL, "session must be a name: at most 63 bytes of [A-Za-z0-9._-]", ret_why);
+        return check_fail(TANDEM_EINVAL,
+                          "session must be a name: at most 63 bytes of [A-Za-z0-9._-]", ret_why);
     }
     if (request->route && !route_is_valid(request->route)) {
-        return check_fail(TANDEM_EINVAL, "route must be auto, local, edge, edge:NAME or cascade", ret_why);
+        return check_fail(TANDEM_EINVAL, "route must be auto, local, edge, edge:NAME or cascade",
+                          ret_why);
     }
     return 0;
 }
@@ -100,13 +107,16 @@ static int check_picture(const struct tandem_picture *picture, const char **ret_
         return check_fail(TANDEM_EUNSUPPORTED, "unknown pixel format", ret_why);
     }
     if (picture->reserved != 0) {
-        return check_fail(TANDEM_EUNSUPPORTED, "the picture uses a field of a newer library", ret_why);
+        return check_fail(TANDEM_EUNSUPPORTED, "the picture uses a field of a newer library",
+                          ret_why);
     }
     if (picture->bytes == 0) {
         return check_fail(TANDEM_EINVAL, "the picture has no bytes", ret_why);
     }
     if (picture->bytes > (encoded ? LIMIT_PICTURE_BYTES : LIMIT_MEMFD_BYTES)) {
-        return check_fail(TANDEM_ETOOBIG, encoded ? "the picture is over 16 MiB" : "the picture is over 128 MiB", ret_why);
+        return check_fail(TANDEM_ETOOBIG,
+                          encoded ? "the picture is over 16 MiB" : "the picture is over 128 MiB",
+                          ret_why);
     }
     return encoded ? 0 : check_raw_size(picture, ret_why);
 }
@@ -116,7 +126,9 @@ static int check_input(const struct tandem_request *request, const char **ret_wh
     bool picture = request_has_picture(request);
 
     if (picture == (request->text != NULL)) {
-        return check_fail(TANDEM_EINVAL, picture ? "both a picture and a text" : "neither a picture nor a text", ret_why);
+        return check_fail(TANDEM_EINVAL,
+                          picture ? "both a picture and a text" : "neither a picture nor a text",
+                          ret_why);
     }
     if (picture) {
         return check_picture(&request->picture, ret_why);
@@ -138,7 +150,8 @@ static int check_numbers(const struct tandem_request *request, const char **ret_
     if (request->max_new_tokens > LIMIT_MAX_NEW_TOKENS) {
         return check_fail(TANDEM_EINVAL, "max_new_tokens is over 32768", ret_why);
     }
-    if (!isfinite(request->temperature) || request->temperature < 0 || request->temperature > LIMIT_TEMPERATURE) {
+    if (!isfinite(request->temperature) || request->temperature < 0 ||
+        request->temperature > LIMIT_TEMPERATURE) {
         return check_fail(TANDEM_EINVAL, "temperature must be from 0 to 100", ret_why);
     }
     if (!isfinite(request->top_p) || request->top_p < 0 || request->top_p > 1) {
@@ -147,7 +160,8 @@ static int check_numbers(const struct tandem_request *request, const char **ret_
     return 0;
 }
 
-int request_check(const struct tandem_request *caller, struct tandem_request *ret_request, const char **ret_why)
+int request_check(const struct tandem_request *caller, struct tandem_request *ret_request,
+                  const char **ret_why)
 {
     int result = check_struct(caller, ret_request, ret_why);
 

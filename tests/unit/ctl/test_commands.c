@@ -1,4 +1,5 @@
-/* tandemctl as a person runs it, against a status socket and an application socket played by this test. */
+/* tandemctl as a person runs it, against a status socket and an application socket played by this
+ * test. */
 #include "tests/unit/lib/fake_daemon.h"
 
 #include "client/ctl/ctl.h"
@@ -41,8 +42,8 @@ static void stage_answer(struct stage *stage, int fd)
             const char *at = strstr(stage->replies[i].answer, "%s");
 
             if (at) {
-                snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - stage->replies[i].answer), stage->replies[i].answer,
-                         stage->app.path, at + 2);
+                snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - stage->replies[i].answer),
+                         stage->replies[i].answer, stage->app.path, at + 2);
             } else {
                 snprintf(text, sizeof(text), "%s", stage->replies[i].answer);
             }
@@ -170,13 +171,20 @@ static int ctl(struct stage *stage, const char *first, ...)
     return code;
 }
 
-#define STATUS                                                                                                               \
-    "{\"schema\":1,\"daemon\":\"tandem-client\",\"app_socket\":\"%s\",\"tasks\":[{\"name\":\"objects\",\"kind\":\"classify\"}," \
-    "{\"name\":\"commands\",\"kind\":\"generate\"}],\"edges\":[{\"name\":\"hall\",\"state\":\"up\"}],\"kv_pages_free\":7,"       \
+#define STATUS                                                                                     \
+    "{\"schema\":1,\"daemon\":\"tandem-client\",\"app_socket\":\"%s\",\"tasks\":[{\"name\":"       \
+    "\"objects\",\"kind\":\"classify\"},"                                                          \
+    "{\"name\":\"commands\",\"kind\":\"generate\"}],\"edges\":[{\"name\":\"hall\",\"state\":"      \
+    "\"up\"}],\"kv_pages_free\":7,"                                                                \
     "\"sessions\":2}\n"
-#define FIRST "{\"schema\":1,\"id\":\"1\",\"task\":\"objects\",\"route\":\"local\",\"outcome\":{\"route\":\"local\"}}\n"
-#define SECOND "{\"schema\":1,\"id\":\"2\",\"task\":\"objects\",\"route\":\"edge:hall\",\"outcome\":null}\n"
-#define SECOND_ENDED "{\"schema\":1,\"id\":\"2\",\"task\":\"objects\",\"route\":\"edge:hall\",\"outcome\":{\"route\":\"local\"}}\n"
+#define FIRST                                                                                      \
+    "{\"schema\":1,\"id\":\"1\",\"task\":\"objects\",\"route\":\"local\",\"outcome\":{\"route\":"  \
+    "\"local\"}}\n"
+#define SECOND                                                                                     \
+    "{\"schema\":1,\"id\":\"2\",\"task\":\"objects\",\"route\":\"edge:hall\",\"outcome\":null}\n"
+#define SECOND_ENDED                                                                               \
+    "{\"schema\":1,\"id\":\"2\",\"task\":\"objects\",\"route\":\"edge:hall\",\"outcome\":{"        \
+    "\"route\":\"local\"}}\n"
 
 static const struct reply replies[] = {
     {"status", STATUS},
@@ -203,12 +211,13 @@ static void test_look(void **state)
     assert_int_equal(ctl(&stage, "status", "--json", NULL), CTL_DONE);
     assert_true(strncmp(stage.out, "{\"schema\":1,", 12) == 0);
     assert_int_equal(ctl(&stage, "edges", "--json", NULL), CTL_DONE);
-    assert_string_equal(stage.out,
-                        "{\"schema\":1,\"daemon\":\"tandem-client\",\"edges\":[{\"name\":\"hall\",\"state\":\"up\"}]}\n");
+    assert_string_equal(stage.out, "{\"schema\":1,\"daemon\":\"tandem-client\",\"edges\":[{"
+                                   "\"name\":\"hall\",\"state\":\"up\"}]}\n");
     assert_int_equal(ctl(&stage, "cache", NULL), CTL_FAILED);
     assert_non_null(strstr(stage.err, "--server"));
     assert_int_equal(ctl(&stage, "cache", "--server", NULL), CTL_DONE);
-    assert_string_equal(stage.out, "daemon         tandem-client\nkv_pages_free  7\nsessions       2\n");
+    assert_string_equal(stage.out,
+                        "daemon         tandem-client\nkv_pages_free  7\nsessions       2\n");
     assert_int_equal(ctl(&stage, "top", "-n", "1", NULL), CTL_DONE);
     assert_non_null(strstr(stage.out, "kv_pages_free"));
     assert_non_null(strstr(stage.out, "REASON"));
@@ -227,7 +236,8 @@ static void test_decisions(void **state)
     assert_non_null(strstr(stage.out, "edge:hall"));
     assert_int_equal(ctl(&stage, "decisions", "-n", "1", "--json", NULL), CTL_DONE);
     assert_string_equal(stage.out, SECOND);
-    /* The first was told with its outcome; the second was running, so its end is news. The daemon hangs up: exit 3. */
+    /* The first was told with its outcome; the second was running, so its end is news. The daemon
+     * hangs up: exit 3. */
     assert_int_equal(ctl(&stage, "decisions", "--follow", "--json", NULL), CTL_NOT_RUNNING);
     assert_string_equal(stage.out, FIRST SECOND SECOND_ENDED);
     assert_int_equal(ctl(&stage, "decisions", "--follow", NULL), CTL_NOT_RUNNING);
@@ -280,17 +290,21 @@ static void test_run_text(void **state)
     stage_start(&stage, replies, REPLY_COUNT);
     assert_int_equal(ctl(&stage, "run", "commands", "walk left", NULL), CTL_DONE);
     assert_string_equal(stage.out, "I_WALK\n");
-    assert_string_equal(stage.err, "decision 42: cascade, answered by local in 2.50 ms (sure enough)\n");
+    assert_string_equal(stage.err,
+                        "decision 42: cascade, answered by local in 2.50 ms (sure enough)\n");
     assert_int_equal(stage.payload.bytes, 9);
-    assert_int_equal(ctl(&stage, "run", "commands", "--deadline-ms=70", "--session", "s", "--route", "local", "--json", "--",
-                         "-x", NULL),
+    assert_int_equal(ctl(&stage, "run", "commands", "--deadline-ms=70", "--session", "s", "--route",
+                         "local", "--json", "--", "-x", NULL),
                      CTL_WRONG_USE); /* --socket PATH, which the test appends, is now an argument */
-    assert_int_equal(ctl(&stage, "run", "commands", "jump", "--deadline-ms=70", "--session", "s", "--route", "local", "--json",
-                         NULL),
+    assert_int_equal(ctl(&stage, "run", "commands", "jump", "--deadline-ms=70", "--session", "s",
+                         "--route", "local", "--json", NULL),
                      CTL_DONE);
-    assert_string_equal(stage.out, "{\"schema\":1,\"id\":\"42\",\"route\":\"cascade\",\"outcome_route\":\"local\",\"reason\":\"sure "
-                                   "enough\",\"latency_ms\":2.5,\"met_deadline\":true,\"partial\":false,\"error_code\":0,"
-                                   "\"answer\":{\"text\":\"I_WALK\",\"tokens\":1,\"finish\":\"end\"}}\n");
+    assert_string_equal(
+        stage.out,
+        "{\"schema\":1,\"id\":\"42\",\"route\":\"cascade\",\"outcome_route\":\"local\",\"reason\":"
+        "\"sure "
+        "enough\",\"latency_ms\":2.5,\"met_deadline\":true,\"partial\":false,\"error_code\":0,"
+        "\"answer\":{\"text\":\"I_WALK\",\"tokens\":1,\"finish\":\"end\"}}\n");
     assert_int_equal(stage.submit.deadline_us, 70000);
     assert_string_equal(stage.submit.session, "s");
     assert_string_equal(stage.submit.route, "local");
@@ -316,7 +330,8 @@ static void test_run_files(void **state)
     assert_int_equal(ctl(&stage, "run", "objects", path, "--json", NULL), CTL_DONE);
     assert_int_equal(stage.payload.bytes, 11); /* a picture's bytes are all its own */
     assert_true(stage.submit.has_picture);
-    assert_non_null(strstr(stage.out, "\"answer\":{\"label\":\"cup\",\"confidence\":0.75,\"scores\":{\"cup\":0.75}}"));
+    assert_non_null(strstr(
+        stage.out, "\"answer\":{\"label\":\"cup\",\"confidence\":0.75,\"scores\":{\"cup\":0.75}}"));
     assert_int_equal(ctl(&stage, "run", "objects", path, NULL), CTL_DONE);
     assert_string_equal(stage.out, "cup           0.750\n");
     assert_non_null(freopen(path, "r", stdin));
@@ -330,19 +345,23 @@ static void test_run_files(void **state)
 
 static void test_run_failures(void **state)
 {
-    static const struct reply other[] = {{"status", "{\"schema\":1,\"daemon\":\"tandem-server\",\"tasks\":[]}\n"}};
+    static const struct reply other[] = {
+        {"status", "{\"schema\":1,\"daemon\":\"tandem-server\",\"tasks\":[]}\n"}};
     struct stage stage;
 
     (void)state;
     stage_start(&stage, replies, REPLY_COUNT);
-    assert_int_equal(ctl(&stage, "run", "commands", "walk", "--route", "edge", "--json", NULL), CTL_FAILED);
+    assert_int_equal(ctl(&stage, "run", "commands", "walk", "--route", "edge", "--json", NULL),
+                     CTL_FAILED);
     assert_string_equal(stage.err, "tandemctl: no edge is connected\n");
-    assert_string_equal(stage.out,
-                        "{\"schema\":1,\"id\":\"41\",\"route\":\"edge:hall\",\"outcome_route\":\"local\",\"reason\":\"fastest in "
-                        "time\",\"latency_ms\":1.5,\"met_deadline\":false,\"partial\":false,\"error_code\":-12,\"answer\":null}\n");
+    assert_string_equal(stage.out, "{\"schema\":1,\"id\":\"41\",\"route\":\"edge:hall\",\"outcome_"
+                                   "route\":\"local\",\"reason\":\"fastest in "
+                                   "time\",\"latency_ms\":1.5,\"met_deadline\":false,\"partial\":"
+                                   "false,\"error_code\":-12,\"answer\":null}\n");
     assert_int_equal(ctl(&stage, "run", "nothing", "walk", "--json", NULL), CTL_FAILED);
     assert_non_null(strstr(stage.out, "\"error_code\":-7"));
-    assert_int_equal(ctl(&stage, "run", "commands", "walk", "--route", "nowhere", NULL), CTL_FAILED);
+    assert_int_equal(ctl(&stage, "run", "commands", "walk", "--route", "nowhere", NULL),
+                     CTL_FAILED);
     stage_stop(&stage);
     stage_start(&stage, other, 1);
     assert_int_equal(ctl(&stage, "run", "commands", "walk", NULL), CTL_FAILED);
@@ -353,8 +372,9 @@ static void test_run_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_look),      cmocka_unit_test(test_decisions), cmocka_unit_test(test_wrong_use),
-        cmocka_unit_test(test_run_text),  cmocka_unit_test(test_run_files), cmocka_unit_test(test_run_failures),
+        cmocka_unit_test(test_look),      cmocka_unit_test(test_decisions),
+        cmocka_unit_test(test_wrong_use), cmocka_unit_test(test_run_text),
+        cmocka_unit_test(test_run_files), cmocka_unit_test(test_run_failures),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,14 +13,18 @@
 #include <cmocka.h>
 
 static const char decision_line[] =
-    "{\"schema\":1,\"daemon\":\"tandem-client\",\"id\":\"18446744073709551615\",\"time_unix_ns\":1764000000123000000,"
+    "{\"schema\":1,\"daemon\":\"tandem-client\",\"id\":\"18446744073709551615\",\"time_unix_ns\":"
+    "1764000000123000000,"
     "\"task\":\"objects\",\"session\":null,\"tenant\":null,\"deadline_ms\":100,\"candidates\":["
-    "{\"route\":\"local\",\"latency_ms\":3.25,\"latency_p95_ms\":5,\"miss_probability\":0,\"energy_j\":null,\"bytes\":0,"
+    "{\"route\":\"local\",\"latency_ms\":3.25,\"latency_p95_ms\":5,\"miss_probability\":0,\"energy_"
+    "j\":null,\"bytes\":0,"
     "\"error_probability\":0.25,\"cost\":253.25},"
-    "{\"route\":\"edge:hall\",\"latency_ms\":9.5,\"latency_p95_ms\":14,\"miss_probability\":0.001,\"bytes\":3072,"
+    "{\"route\":\"edge:hall\",\"latency_ms\":9.5,\"latency_p95_ms\":14,\"miss_probability\":0.001,"
+    "\"bytes\":3072,"
     "\"error_probability\":0.125,\"cost\":135.5}],"
     "\"route\":\"edge:hall\",\"reason\":\"lowest cost\",\"confidence\":0.625,\"hedged\":true,"
-    "\"outcome\":{\"route\":\"local\",\"latency_ms\":51.5,\"met_deadline\":true,\"bytes_up\":3072,\"error_code\":0,"
+    "\"outcome\":{\"route\":\"local\",\"latency_ms\":51.5,\"met_deadline\":true,\"bytes_up\":3072,"
+    "\"error_code\":0,"
     "\"local_wait_ms\":0.5,\"local_run_ms\":3.5,\"edge_run_ms\":null,\"model_digest\":\"00ff\"}}";
 
 static struct table_style plain;
@@ -70,7 +74,8 @@ static void test_decision(void **state)
 static void test_decision_running_and_failed(void **state)
 {
     cJSON *decision = cJSON_Parse("{\"id\":\"7\",\"route\":\"local\",\"outcome\":null}");
-    cJSON *failed = cJSON_Parse("{\"id\":\"8\",\"outcome\":{\"route\":null,\"latency_ms\":100,\"met_deadline\":false,\"error_code\":-9}}");
+    cJSON *failed = cJSON_Parse("{\"id\":\"8\",\"outcome\":{\"route\":null,\"latency_ms\":100,"
+                                "\"met_deadline\":false,\"error_code\":-9}}");
     struct buf out;
     char *text;
 
@@ -94,7 +99,8 @@ static void test_decision_rows(void **state)
 {
     static const char *const lines[] = {
         decision_line,
-        "{\"id\":\"9\",\"task\":\"commands\",\"route\":\"cascade\",\"reason\":\"x\\u001b[2J\",\"outcome\":null}",
+        "{\"id\":\"9\",\"task\":\"commands\",\"route\":\"cascade\",\"reason\":\"x\\u001b[2J\","
+        "\"outcome\":null}",
         "{\"id\":\"10\",\"outcome\":{\"error_code\":-12}}",
         "{}",
     };
@@ -115,9 +121,11 @@ static void test_decision_rows(void **state)
     buf_init(&out, 0);
     assert_int_equal(table_print(&table, &plain, &out), 0);
     text = text_take(&out);
-    expect_has(text, "18446744073709551615  16:00:00.123  objects   edge:hall   local          51.50       100  ok        0.62  "
+    expect_has(text, "18446744073709551615  16:00:00.123  objects   edge:hall   local          "
+                     "51.50       100  ok        0.62  "
                      "lowest cost\n");
-    expect_has(text, "9  -             commands  cascade     -                  -         -  ...          -  x?[2J\n");
+    expect_has(text, "9  -             commands  cascade     -                  -         -  ...   "
+                     "       -  x?[2J\n");
     expect_has(text, "ENOROUTE");
     free(text);
     table_fini(&table);
@@ -125,9 +133,11 @@ static void test_decision_rows(void **state)
 
 static void test_object(void **state)
 {
-    cJSON *status = cJSON_Parse("{\"schema\":1,\"daemon\":\"tandem-client\",\"uptime_s\":12.5,\"ready\":true,\"load\":{\"queued\":3},"
-                                "\"names\":[\"a\",\"b\"],\"none\":null,\"edges\":[{\"name\":\"hall\",\"rtt_ms\":1.25},"
-                                "{\"name\":\"roof\",\"state\":\"down\"}],\"empty\":[]}");
+    cJSON *status = cJSON_Parse(
+        "{\"schema\":1,\"daemon\":\"tandem-client\",\"uptime_s\":12.5,\"ready\":true,\"load\":{"
+        "\"queued\":3},"
+        "\"names\":[\"a\",\"b\"],\"none\":null,\"edges\":[{\"name\":\"hall\",\"rtt_ms\":1.25},"
+        "{\"name\":\"roof\",\"state\":\"down\"}],\"empty\":[]}");
     struct buf out;
     char *text;
 
@@ -153,8 +163,9 @@ static void test_object(void **state)
 /* A failure without a decision is JSON too, with every key of the contract. */
 static void test_run_failure_json(void **state)
 {
-    static const char *const keys[] = {"schema",  "id",           "route",   "outcome_route", "reason", "latency_ms",
-                                       "partial", "met_deadline", "answer", "error_code"};
+    static const char *const keys[] = {"schema", "id",         "route",   "outcome_route",
+                                       "reason", "latency_ms", "partial", "met_deadline",
+                                       "answer", "error_code"};
     struct buf out;
     char *text;
     cJSON *object;
@@ -168,7 +179,8 @@ static void test_run_failure_json(void **state)
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_non_null(cJSON_GetObjectItemCaseSensitive(object, keys[i]));
     }
-    assert_int_equal(cJSON_GetObjectItemCaseSensitive(object, "error_code")->valueint, TANDEM_EGONE);
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(object, "error_code")->valueint,
+                     TANDEM_EGONE);
     assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(object, "answer")));
     assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(object, "latency_ms")));
     cJSON_Delete(object);
@@ -178,8 +190,8 @@ static void test_run_failure_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decision),      cmocka_unit_test(test_decision_running_and_failed),
-        cmocka_unit_test(test_decision_rows), cmocka_unit_test(test_object),
+        cmocka_unit_test(test_decision),         cmocka_unit_test(test_decision_running_and_failed),
+        cmocka_unit_test(test_decision_rows),    cmocka_unit_test(test_object),
         cmocka_unit_test(test_run_failure_json),
     };
 

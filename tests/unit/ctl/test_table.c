@@ -10,7 +10,8 @@
 
 #include <cmocka.h>
 
-static const struct table_column columns[] = {{.title = "NAME"}, {.title = "MS", .right = true}, {.title = "WHY"}};
+static const struct table_column columns[] = {
+    {.title = "NAME"}, {.title = "MS", .right = true}, {.title = "WHY"}};
 
 static void expect(struct table *table, struct table_style style, const char *text)
 {
@@ -35,8 +36,10 @@ static void test_aligned(void **state)
     table_cell(&table, "a");
     table_cell(&table, "7");
     table_cell(&table, "%s", "");
-    expect(&table, (struct table_style){.width = 0}, "NAME     MS  WHY\nküche  12.2  fast\na         7  \n");
-    expect(&table, (struct table_style){.width = 0}, "NAME  MS  WHY\n"); /* the rows were forgotten */
+    expect(&table, (struct table_style){.width = 0},
+           "NAME     MS  WHY\nküche  12.2  fast\na         7  \n");
+    expect(&table, (struct table_style){.width = 0},
+           "NAME  MS  WHY\n"); /* the rows were forgotten */
     table.columns[0].min_width = 6;
     table.without_titles = true;
     table_cell(&table, "b");
@@ -55,7 +58,8 @@ static void test_terminal(void **state)
     table_cell(&table, "a");
     table_cell(&table, "1");
     table_cell(&table, "a räther long reason");
-    expect(&table, (struct table_style){.bold = true, .width = 14}, "\033[1mNAME  MS  WHY\n\033[0ma      1  a rä\n");
+    expect(&table, (struct table_style){.bold = true, .width = 14},
+           "\033[1mNAME  MS  WHY\n\033[0ma      1  a rä\n");
     table_fini(&table);
 }
 

@@ -1,5 +1,6 @@
-/* fake_daemon.h: the daemon's side of the application socket, played by a test. A thread accepts and says hello, because
- * tandem_open waits for that; after it everything is one thread, and the order of events is the test's. */
+/* fake_daemon.h: the daemon's side of the application socket, played by a test. A thread accepts
+ * and says hello, because tandem_open waits for that; after it everything is one thread, and the
+ * order of events is the test's. */
 #ifndef TANDEM_TESTS_FAKE_DAEMON_H
 #define TANDEM_TESTS_FAKE_DAEMON_H
 
@@ -35,8 +36,8 @@ struct fake {
     int listener;
     int fd; /* -1: nobody */
     struct buf inbox;
-    size_t used;  /* of the inbox, by the frame that was handed out last */
-    int memfd;    /* the last one received; -1: none */
+    size_t used;         /* of the inbox, by the frame that was handed out last */
+    int memfd;           /* the last one received; -1: none */
     size_t memfd_before; /* bytes of the stream that had been read when it came */
     size_t read_bytes;
     uint32_t version_low, version_high; /* of the hello; 0: 1 */
@@ -93,14 +94,17 @@ static inline bool fake_read(struct fake *fake)
     } control;
     uint8_t data[16384];
     struct iovec part = {.iov_base = data, .iov_len = sizeof(data)};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof(control.bytes)};
     ssize_t got = recvmsg(fake->fd, &message, MSG_CMSG_CLOEXEC);
 
     if (got <= 0) {
         return false;
     }
-    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
+         header = CMSG_NXTHDR(&message, header)) {
         if (header->cmsg_type == SCM_RIGHTS) {
             if (fake->memfd >= 0) {
                 close(fake->memfd);
@@ -145,7 +149,8 @@ static inline void fake_send_bytes(struct fake *fake, const void *data, size_t b
     }
 }
 
-static inline void fake_send_header(struct fake *fake, unsigned kind, uint16_t flags, uint64_t id, const struct buf *header)
+static inline void fake_send_header(struct fake *fake, unsigned kind, uint16_t flags, uint64_t id,
+                                    const struct buf *header)
 {
     struct frame frame = {.kind = (uint8_t)kind,
                           .flags = flags,
@@ -180,7 +185,8 @@ static inline void fake_send_hello(struct fake *fake)
     buf_fini(&header);
 }
 
-static inline void fake_send_error(struct fake *fake, uint64_t id, int code, const char *text, const char *decision)
+static inline void fake_send_error(struct fake *fake, uint64_t id, int code, const char *text,
+                                   const char *decision)
 {
     struct local_error error = {.code = code, .latency_us = 1500};
     struct buf header;
@@ -200,7 +206,8 @@ static inline void fake_send_error(struct fake *fake, uint64_t id, int code, con
     buf_fini(&header);
 }
 
-static inline void fake_send_answer(struct fake *fake, uint64_t id, const struct local_answer *answer)
+static inline void fake_send_answer(struct fake *fake, uint64_t id,
+                                    const struct local_answer *answer)
 {
     struct buf header;
 
@@ -217,21 +224,24 @@ static inline void fake_send_label(struct fake *fake, uint64_t id, const char *l
 {
     char text[64];
     struct answer_label labels[1] = {{text, 0.75}};
-    struct local_answer answer = {.id = "77",
-                                  .answer = {.kind = WIRE_CLASSIFY, .labels = labels, .label_count = 1, .confidence = 0.75},
-                                  .route = "local",
-                                  .outcome_route = "local",
-                                  .reason = "fastest in time",
-                                  .latency_us = 2500,
-                                  .predicted_ms = 3,
-                                  .met_deadline = true};
+    struct local_answer answer = {
+        .id = "77",
+        .answer = {.kind = WIRE_CLASSIFY, .labels = labels, .label_count = 1, .confidence = 0.75},
+        .route = "local",
+        .outcome_route = "local",
+        .reason = "fastest in time",
+        .latency_us = 2500,
+        .predicted_ms = 3,
+        .met_deadline = true};
 
     snprintf(text, sizeof(text), "%s", label);
     fake_send_answer(fake, id, &answer);
 }
 
-/* Reads one REQUEST with all its DATA. 0, or 1 when there is none or it is damaged; callable from any thread. */
-static inline int fake_request(struct fake *fake, struct local_submit *ret_submit, struct buf *ret_payload, uint64_t *ret_id)
+/* Reads one REQUEST with all its DATA. 0, or 1 when there is none or it is damaged; callable from
+ * any thread. */
+static inline int fake_request(struct fake *fake, struct local_submit *ret_submit,
+                               struct buf *ret_payload, uint64_t *ret_id)
 {
     struct frame frame;
     bool last;
@@ -294,13 +304,14 @@ struct end {
     unsigned count; /* of callbacks */
     uint64_t id;
     int error;
-    unsigned order; /* among all ends */
+    unsigned order;               /* among all ends */
     struct tandem_answer *answer; /* owned */
 };
 
 static unsigned ends_seen; /* the order of callbacks in one test */
 
-static inline void end_note(struct tandem *tandem, uint64_t id, int error, struct tandem_answer *answer, void *user)
+static inline void end_note(struct tandem *tandem, uint64_t id, int error,
+                            struct tandem_answer *answer, void *user)
 {
     struct end *end = user;
 

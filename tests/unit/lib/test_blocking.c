@@ -73,7 +73,8 @@ static void test_call(void **state)
     assert_int_equal(script.requests, 2);
 }
 
-/* The callback of an asynchronous request runs inside a blocking call, and neither disturbs the other's error. */
+/* The callback of an asynchronous request runs inside a blocking call, and neither disturbs the
+ * other's error. */
 static void test_call_beside_submit(void **state)
 {
     struct script script = {.requests = 0};
@@ -141,11 +142,13 @@ static void test_classify_file(void **state)
     tandem_answer_free(answer);
     file_write(path, big, LIMIT_PICTURE_BYTES + (size_t)1);
     assert_int_equal(tandem_classify_file(tandem, "objects", path, 0, &answer), TANDEM_ETOOBIG);
-    assert_int_equal(tandem_classify_file(tandem, "objects", "/dev/zero", 0, &answer), TANDEM_ETOOBIG);
+    assert_int_equal(tandem_classify_file(tandem, "objects", "/dev/zero", 0, &answer),
+                     TANDEM_ETOOBIG);
     unlink(path);
     assert_int_equal(tandem_classify_file(tandem, "objects", path, 0, &answer), TANDEM_EIO);
     assert_non_null(strstr(tandem_last_error(tandem), path));
-    assert_int_equal(tandem_classify_file(tandem, "objects", script.fake.dir, 0, &answer), TANDEM_EIO);
+    assert_int_equal(tandem_classify_file(tandem, "objects", script.fake.dir, 0, &answer),
+                     TANDEM_EIO);
     free(big);
     script_stop(&script, tandem);
     assert_int_equal(script.requests, 2);

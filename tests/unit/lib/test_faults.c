@@ -1,5 +1,5 @@
-/* What the library says and does when the daemon is absent, dies, is silent, or speaks nonsense: every accepted request ends once, and
- * the handle is good again at the next call. */
+/* What the library says and does when the daemon is absent, dies, is silent, or speaks nonsense:
+ * every accepted request ends once, and the handle is good again at the next call. */
 #include "fake_daemon.h"
 
 #include "common/base/clock.h"
@@ -226,7 +226,8 @@ static void send_damaged_error(struct fake *fake)
 static void send_huge(struct fake *fake)
 {
     uint8_t prefix[FRAME_PREFIX_BYTES];
-    struct frame frame = {.kind = FRAME_RESULT, .request_id = 1, .header_bytes = LIMIT_FRAME_HEADER_BYTES + 1};
+    struct frame frame = {
+        .kind = FRAME_RESULT, .request_id = 1, .header_bytes = LIMIT_FRAME_HEADER_BYTES + 1};
 
     frame_prefix_store(&frame, prefix);
     fake_send_bytes(fake, prefix, sizeof(prefix));
@@ -234,8 +235,9 @@ static void send_huge(struct fake *fake)
 
 static void test_nonsense(void **state)
 {
-    void (*const senders[])(struct fake *) = {send_junk,    send_mandatory,      send_never_made,    send_second_hello,
-                                              send_request, send_damaged_answer, send_damaged_error, send_huge};
+    void (*const senders[])(struct fake *) = {
+        send_junk,    send_mandatory,      send_never_made,    send_second_hello,
+        send_request, send_damaged_answer, send_damaged_error, send_huge};
 
     (void)state;
     for (size_t i = 0; i < sizeof(senders) / sizeof(senders[0]); i++) {
@@ -361,7 +363,8 @@ static void test_draining(void **state)
     assert_int_equal(tandem_wait(tandem, 1000), 0);
     tandem_request_init(&request, "commands");
     request.text = "walk";
-    assert_int_equal(tandem_submit(tandem, &request, end_note, NULL, &refused, NULL), TANDEM_EDRAINING);
+    assert_int_equal(tandem_submit(tandem, &request, end_note, NULL, &refused, NULL),
+                     TANDEM_EDRAINING);
     fake_send_label(&fake, id, "x"); /* what runs still ends */
     wait_end(tandem, &end);
     assert_int_equal(end.error, 0);
@@ -372,7 +375,8 @@ static void test_draining(void **state)
     fake_stop(&fake);
 }
 
-/* A daemon that stopped answering (a debugger, a full disk): the guard ends the request two seconds after its deadline. */
+/* A daemon that stopped answering (a debugger, a full disk): the guard ends the request two seconds
+ * after its deadline. */
 static void test_silent_daemon(void **state)
 {
     struct fake fake;
@@ -438,7 +442,8 @@ static void test_cancel_not_confirmed(void **state)
     fake_stop(&fake);
 }
 
-static void refuse_submit(struct tandem *tandem, uint64_t id, int error, struct tandem_answer *answer, void *user)
+static void refuse_submit(struct tandem *tandem, uint64_t id, int error,
+                          struct tandem_answer *answer, void *user)
 {
     struct tandem_request request;
 
@@ -591,14 +596,22 @@ static void test_no_permission(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nobody),           cmocka_unit_test(test_late_daemon),
-        cmocka_unit_test(test_death_during_request), cmocka_unit_test(test_death_while_idle),
-        cmocka_unit_test(test_death_during_write),   cmocka_unit_test(test_nonsense),
-        cmocka_unit_test(test_truncated_frame),  cmocka_unit_test(test_unknown_optional),
-        cmocka_unit_test(test_errors),           cmocka_unit_test(test_draining),
-        cmocka_unit_test(test_silent_daemon),    cmocka_unit_test(test_cancel_not_confirmed),
-        cmocka_unit_test(test_close_under_way),  cmocka_unit_test(test_newer_daemon),
-        cmocka_unit_test(test_bad_hello),        cmocka_unit_test(test_no_permission),
+        cmocka_unit_test(test_nobody),
+        cmocka_unit_test(test_late_daemon),
+        cmocka_unit_test(test_death_during_request),
+        cmocka_unit_test(test_death_while_idle),
+        cmocka_unit_test(test_death_during_write),
+        cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_truncated_frame),
+        cmocka_unit_test(test_unknown_optional),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_draining),
+        cmocka_unit_test(test_silent_daemon),
+        cmocka_unit_test(test_cancel_not_confirmed),
+        cmocka_unit_test(test_close_under_way),
+        cmocka_unit_test(test_newer_daemon),
+        cmocka_unit_test(test_bad_hello),
+        cmocka_unit_test(test_no_permission),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

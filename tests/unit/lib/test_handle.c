@@ -58,7 +58,8 @@ static void test_open_environment(void **state)
     fake_stop(&fake);
 }
 
-static void note_piece(struct tandem *tandem, uint64_t id, size_t offset, const char *text, size_t bytes, void *user)
+static void note_piece(struct tandem *tandem, uint64_t id, size_t offset, const char *text,
+                       size_t bytes, void *user)
 {
     (void)tandem;
     (void)id;
@@ -127,15 +128,16 @@ static void test_answer_back(void **state)
 {
     struct answer_label labels[2] = {{(char *)"cat", 0.75}, {(char *)"dog", 0.25}};
     struct answer_box boxes[1] = {{(char *)"cup", 0.5, 1, 2, 3, 4}};
-    struct local_answer answer = {.id = "18446744073709551615",
-                                  .answer = {.kind = WIRE_CLASSIFY, .labels = labels, .label_count = 2, .confidence = 0.75},
-                                  .route = "cascade",
-                                  .outcome_route = "edge:hall",
-                                  .reason = "not sure enough",
-                                  .latency_us = 12500,
-                                  .predicted_ms = 11.5,
-                                  .met_deadline = true,
-                                  .hedged = true};
+    struct local_answer answer = {
+        .id = "18446744073709551615",
+        .answer = {.kind = WIRE_CLASSIFY, .labels = labels, .label_count = 2, .confidence = 0.75},
+        .route = "cascade",
+        .outcome_route = "edge:hall",
+        .reason = "not sure enough",
+        .latency_us = 12500,
+        .predicted_ms = 11.5,
+        .met_deadline = true,
+        .hedged = true};
     struct tandem_request request;
     struct fake fake;
     struct tandem *tandem;
@@ -186,14 +188,16 @@ static void test_answer_back(void **state)
     wait_end(tandem, &end);
     assert_int_equal(tandem_answer_box_count(end.answer), 1);
     assert_string_equal(tandem_answer_box(end.answer, 0)->label, "cup");
-    assert_true(tandem_answer_box(end.answer, 0)->h == 4 && tandem_answer_box(end.answer, 0)->score == 0.5);
+    assert_true(tandem_answer_box(end.answer, 0)->h == 4 &&
+                tandem_answer_box(end.answer, 0)->score == 0.5);
     assert_null(tandem_answer_box(end.answer, 1));
     end_fini(&end);
     tandem_close(tandem);
     fake_stop(&fake);
 }
 
-/* Sends `bytes` of picture and returns what the daemon got in `payload`; large ones must be sealed memory. */
+/* Sends `bytes` of picture and returns what the daemon got in `payload`; large ones must be sealed
+ * memory. */
 static void picture_round(struct fake *fake, struct tandem *tandem, size_t bytes, bool expect_memfd)
 {
     struct tandem_request request;
@@ -281,11 +285,14 @@ static void test_memfd_of_caller(void **state)
     buf_init(&payload, 0);
     assert_int_equal(ftruncate(fd, 24), 0);
     tandem_request_init(&request, "objects");
-    request.picture = (struct tandem_picture){.format = TANDEM_PIXELS_BGR, .width = 4, .height = 2, .bytes = 24, .memfd = fd};
-    assert_int_equal(tandem_submit(tandem, &request, end_note, NULL, &end, &id), TANDEM_EINVAL); /* not sealed */
+    request.picture = (struct tandem_picture){
+        .format = TANDEM_PIXELS_BGR, .width = 4, .height = 2, .bytes = 24, .memfd = fd};
+    assert_int_equal(tandem_submit(tandem, &request, end_note, NULL, &end, &id),
+                     TANDEM_EINVAL); /* not sealed */
     assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW), 0);
     request.picture.bytes = 25;
-    assert_int_equal(tandem_submit(tandem, &request, end_note, NULL, &end, &id), TANDEM_EINVAL); /* too small */
+    assert_int_equal(tandem_submit(tandem, &request, end_note, NULL, &end, &id),
+                     TANDEM_EINVAL); /* too small */
     assert_true(strlen(tandem_last_error(tandem)) > 0);
     request.picture.bytes = 24;
     assert_int_equal(tandem_submit(tandem, &request, end_note, NULL, &end, &id), 0);
@@ -347,7 +354,8 @@ struct partial_user {
     struct pieces pieces;
 };
 
-static void collect_piece(struct tandem *tandem, uint64_t id, size_t offset, const char *text, size_t bytes, void *user)
+static void collect_piece(struct tandem *tandem, uint64_t id, size_t offset, const char *text,
+                          size_t bytes, void *user)
 {
     struct pieces *pieces = &((struct partial_user *)user)->pieces;
 
@@ -362,7 +370,8 @@ static void collect_piece(struct tandem *tandem, uint64_t id, size_t offset, con
 
 static void fake_send_piece(struct fake *fake, uint64_t id, const char *text)
 {
-    struct local_partial partial = {.text = (const uint8_t *)text, .text_bytes = strlen(text), .count = 1};
+    struct local_partial partial = {
+        .text = (const uint8_t *)text, .text_bytes = strlen(text), .count = 1};
     struct buf header;
 
     buf_init(&header, 0);
@@ -497,9 +506,13 @@ static void test_busy_bytes(void **state)
     fake_start(&fake);
     tandem = fake_open(&fake);
     tandem_request_init(&request, "objects");
-    request.picture = (struct tandem_picture){
-        .format = TANDEM_PIXELS_GREY, .width = 8192, .height = 8192, .data = data, .bytes = LIMIT_LIB_BYTES + (size_t)1};
-    assert_int_equal(tandem_submit(tandem, &request, end_note, NULL, &ends[0], &id), 0); /* alone, even a larger one */
+    request.picture = (struct tandem_picture){.format = TANDEM_PIXELS_GREY,
+                                              .width = 8192,
+                                              .height = 8192,
+                                              .data = data,
+                                              .bytes = LIMIT_LIB_BYTES + (size_t)1};
+    assert_int_equal(tandem_submit(tandem, &request, end_note, NULL, &ends[0], &id),
+                     0); /* alone, even a larger one */
     request.picture.bytes = 1;
     assert_int_equal(tandem_submit(tandem, &request, end_note, NULL, &ends[1], NULL), TANDEM_EBUSY);
     fake_take(&fake);
@@ -522,7 +535,8 @@ struct chain {
     int nested_errors[3];
 };
 
-static void chain_next(struct tandem *tandem, uint64_t id, int error, struct tandem_answer *answer, void *user)
+static void chain_next(struct tandem *tandem, uint64_t id, int error, struct tandem_answer *answer,
+                       void *user)
 {
     struct chain *chain = user;
     struct tandem_request request;
@@ -633,7 +647,8 @@ static void test_slow_reader(void **state)
         uint64_t id = 0;
 
         /* Both sides take turns, as two processes would. */
-        while (fake.inbox.bytes - fake.used < LIMIT_TEXT_BYTES + 4096 && tandem_wants_write(tandem)) {
+        while (fake.inbox.bytes - fake.used < LIMIT_TEXT_BYTES + 4096 &&
+               tandem_wants_write(tandem)) {
             assert_true(tandem_process(tandem) >= 0);
             assert_true(fake_read(&fake));
         }
@@ -670,7 +685,8 @@ static void test_dribble(void **state)
     (void)state;
     fake_start(&fake);
     tandem = fake_open(&fake);
-    answer.answer = (struct answer){.kind = WIRE_GENERATE, .text = (char *)"I_WALK", .text_bytes = 6, .finish = 1};
+    answer.answer = (struct answer){
+        .kind = WIRE_GENERATE, .text = (char *)"I_WALK", .text_bytes = 6, .finish = 1};
     buf_init(&header, 0);
     buf_init(&out, 0);
     frame.request_id = submit_text(tandem, "walk", &end);
@@ -694,13 +710,13 @@ static void test_dribble(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open),            cmocka_unit_test(test_open_environment),
-        cmocka_unit_test(test_text_out),        cmocka_unit_test(test_answer_back),
-        cmocka_unit_test(test_pictures),        cmocka_unit_test(test_memfd_of_caller),
-        cmocka_unit_test(test_out_of_order),    cmocka_unit_test(test_partials),
-        cmocka_unit_test(test_cancel),          cmocka_unit_test(test_busy_requests),
-        cmocka_unit_test(test_busy_bytes),      cmocka_unit_test(test_callback_submits),
-        cmocka_unit_test(test_foreign_loop),    cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_open),         cmocka_unit_test(test_open_environment),
+        cmocka_unit_test(test_text_out),     cmocka_unit_test(test_answer_back),
+        cmocka_unit_test(test_pictures),     cmocka_unit_test(test_memfd_of_caller),
+        cmocka_unit_test(test_out_of_order), cmocka_unit_test(test_partials),
+        cmocka_unit_test(test_cancel),       cmocka_unit_test(test_busy_requests),
+        cmocka_unit_test(test_busy_bytes),   cmocka_unit_test(test_callback_submits),
+        cmocka_unit_test(test_foreign_loop), cmocka_unit_test(test_slow_reader),
         cmocka_unit_test(test_dribble),
     };
 

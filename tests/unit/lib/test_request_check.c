@@ -28,7 +28,8 @@ static struct tandem_request picture_request(void)
     struct tandem_request request;
 
     tandem_request_init(&request, "objects");
-    request.picture = (struct tandem_picture){.format = TANDEM_PIXELS_RGB, .width = 4, .height = 2, .data = &byte, .bytes = 24};
+    request.picture = (struct tandem_picture){
+        .format = TANDEM_PIXELS_RGB, .width = 4, .height = 2, .data = &byte, .bytes = 24};
     return request;
 }
 
@@ -44,7 +45,8 @@ static int check(const struct tandem_request *request)
 
 static void test_good(void **state)
 {
-    static const char *const routes[] = {NULL, "", "auto", "local", "edge", "edge:hall-2", "cascade"};
+    static const char *const routes[] = {NULL,          "",       "auto", "local", "edge",
+                                         "edge:hall-2", "cascade"};
     struct tandem_request request = text_request();
 
     (void)state;
@@ -178,7 +180,8 @@ static void test_numbers(void **state)
     assert_int_equal(check(&request), TANDEM_EINVAL);
 }
 
-/* A program built against a newer header: fine as long as it does not use what this library lacks. */
+/* A program built against a newer header: fine as long as it does not use what this library lacks.
+ */
 static void test_versions(void **state)
 {
     struct {
@@ -207,8 +210,9 @@ static void test_versions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),    cmocka_unit_test(test_names),   cmocka_unit_test(test_routes),
-        cmocka_unit_test(test_input),   cmocka_unit_test(test_picture), cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_good),     cmocka_unit_test(test_names),
+        cmocka_unit_test(test_routes),   cmocka_unit_test(test_input),
+        cmocka_unit_test(test_picture),  cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_versions),
     };
 

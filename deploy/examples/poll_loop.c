@@ -1,0 +1,105 @@
+/* poll_loop.c: Tandem inside a program's own event loop. Lines from standard input are sent to a
+ * text task; the answers are printed as they come, while the loop goes on with other things: here,
+ * a tick every second.
+ *
+ *   cc poll_loop.c $(pkg-config --cflags --libs tandem) -o poll_loop && ./poll_loop commands */
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <tandem.h>
+#include <unistd.h>
+
+#define TICK_MS    1000
+#define LINE_BYTES 4096
+
+static void on_answer(struct tandem *tandem, uint64_t request_id, int error,
+                      struct tandem_answer *answer, void *user)
+{
+    (void)user;
+    if (error != 0) {
+        printf("%llu: %s\n", (unsigned long long)request_id, tandem_last_error(tandem));
+        return;
+    }
+    printf("%llu: %s [%s, %.1f ms]\n", (unsigned long long)request_id,
+           tandem_answer_text(answer, NULL), tandem_answer_outcome_route(answer),
+           tandem_answer_elapsed_ms(answer));
+    tandem_answer_free(answer);
+}
+
+static void ask(struct tandem *tandem, const char *task, const char *text)
+{
+    struct tandem_request request;
+
+    tandem_request_init(&request, task);
+    request.text = text;
+    request.deadline_ms = 500;
+    if (tandem_submit(tandem, &request, on_answer, NULL, NULL, NULL) != 0) {
+        fprintf(stderr, "%s\n", tandem_last_error(tandem));
+    }
+}
+
+/* Takes whole lines from what has been read; what is left begins the next one. */
+static size_t lines_take(struct tandem *tandem, const char *task, char *line, size_t bytes)
+{
+    char *end;
+
+    while ((end = memchr(line, '\n', bytes)) != NULL) {
+        size_t used = (size_t)(end - line) + 1;
+
+        *end = '\0';
+        ask(tandem, task, line);
+        bytes -= used;
+        memmove(line, line + used, bytes);
+    }
+    return bytes < LINE_BYTES ? bytes : 0; /* a line that long is not a command */
+}
+
+/* Milliseconds to wait: the library's own wish, or the program's. */
+static int wait_ms(const struct tandem *tandem)
+{
+    int own = tandem_timeout_ms(tandem);
+
+    return own >= 0 && own < TICK_MS ? own : TICK_MS;
+}
+
+int main(int argc, char **argv)
+{
+    struct tandem *tandem = NULL;
+    char line[LINE_BYTES];
+    size_t bytes = 0;
+    int input = 0; /* standard input; -1 at its end, which poll passes over */
+
+    if (argc != 2) {
+        fprintf(stderr, "usage: poll_loop TASK\n");
+        return 2;
+    }
+    if (tandem_open(NULL, &tandem) != 0) {
+        fprintf(stderr, "%s\n", tandem ? tandem_last_error(tandem) : "no memory");
+        tandem_close(tandem);
+        return 1;
+    }
+    while (input >= 0 || tandem_in_flight(tandem) > 0) {
+        struct pollfd polls[2] = {{.fd = input, .events = POLLIN},
+                                  {.fd = tandem_fd(tandem), .events = POLLIN}};
+
+        if (tandem_wants_write(tandem)) {
+            polls[1].events |= POLLOUT;
+        }
+        if (poll(polls, 2, wait_ms(tandem)) == 0) {
+            fprintf(stderr, "tick: %zu under way\n", tandem_in_flight(tandem));
+        }
+        if (polls[0].revents) {
+            ssize_t got = read(input, line + bytes, sizeof(line) - bytes);
+
+            if (got <= 0) {
+                input = -1;
+            } else {
+                bytes = lines_take(tandem, argv[1], line, bytes + (size_t)got);
+            }
+        }
+        (void)tandem_process(
+            tandem); /* an error here has already ended its requests, each in its callback */
+    }
+    tandem_close(tandem);
+    return 0;
+}
