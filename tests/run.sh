@@ -2,11 +2,13 @@
 # Runs the tests that `make check` has built, group by group, and counts. A cmocka program counts once per test function, a
 # script or a fuzz target counts once. The last line is `N passed, M failed`; the exit status is 1 when one failed.
 #   BUILD=build TESTS="rooms unit golden integration fuzz install systemd" ONLY=word tests/run.sh
+# `make check` also hands over BUILD_STATUS, make's own, and EXPECTED, every file that the build should have made: each one that is
+# missing counts as failed.
 # ONLY runs what has the word in its name. A script skips itself with exit status 77 and says why in its last line.
 set -u
 cd "$(dirname "$0")/.."
 : "${BUILD:=build}" "${TESTS:=rooms unit golden integration fuzz install systemd}" "${ONLY:=}"
-: "${TEST_SECONDS:=180}" "${FUZZ_SECONDS:=3}"
+: "${TEST_SECONDS:=180}" "${FUZZ_SECONDS:=3}" "${BUILD_STATUS:=0}" "${EXPECTED:=}"
 export BUILD FUZZ_SECONDS
 unset JOURNAL_STREAM NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID
 logs=$BUILD/check
@@ -117,6 +119,20 @@ group_install() {
     run_script check_configs tests/check_configs.sh
     run_script check_limits tests/check_limits.sh
 }
+
+missing=0
+for product in $EXPECTED; do
+    if [ ! -e "$product" ]; then
+        echo "  FAIL  $product was not built"
+        missing=$((missing + 1))
+    fi
+done
+if [ "$BUILD_STATUS" -ne 0 ] && [ "$missing" -eq 0 ]; then
+    echo "  FAIL  the build ended with $BUILD_STATUS: what runs below may be old"
+    missing=1
+fi
+[ "$missing" -eq 0 ] || failures=" build"
+failed=$((failed + missing))
 
 for group in $TESTS; do
     before=$((passed + failed + skipped))
