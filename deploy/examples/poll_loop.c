@@ -43,7 +43,7 @@ static size_t lines_take(struct tandem *tandem, const char *task, char *line, si
 {
     char *end;
 
-    while ((end = memchr(line, '\n', bytes)) != NULL) {
+    while ((end = (char *)memchr(line, '\n', bytes)) != NULL) {
         size_t used = (size_t)(end - line) + 1;
 
         *end = '\0';
@@ -79,8 +79,7 @@ int main(int argc, char **argv)
         return 1;
     }
     while (input >= 0 || tandem_in_flight(tandem) > 0) {
-        struct pollfd polls[2] = {{.fd = input, .events = POLLIN},
-                                  {.fd = tandem_fd(tandem), .events = POLLIN}};
+        struct pollfd polls[2] = {{input, POLLIN, 0}, {tandem_fd(tandem), POLLIN, 0}};
 
         if (tandem_wants_write(tandem)) {
             polls[1].events |= POLLOUT;
