@@ -12,7 +12,7 @@ import training
 # The longest command has 9 words, the longest answer 48; with two control tokens 59.
 CONTEXT = 64
 SHAPES = {
-    "local": dict(width=32, feed_forward=64, layers=2, heads=4, kv_heads=1),
+    "local": dict(width=16, feed_forward=32, layers=2, heads=2, kv_heads=1),
     "edge": dict(width=128, feed_forward=256, layers=4, heads=4, kv_heads=4),
 }
 
@@ -64,9 +64,10 @@ def main():
     torch.manual_seed(arguments.seed)
     pairs = commands.read(arguments.data, commands.TRAIN)
     words = commands.vocabulary(pairs)
-    trainer = training.Trainer(build(arguments.which, words), arguments)
-    print(f"{sum(p.numel() for p in trainer.model.parameters())} parameters", flush=True)
     examples = commands.encode(pairs, words)
+    trainer = training.Trainer(build(arguments.which, words), arguments,
+                               -(-len(examples) // arguments.batch))
+    print(f"{sum(p.numel() for p in trainer.model.parameters())} parameters", flush=True)
     # Only to watch: nothing is chosen by it, the last state is what is kept.
     seen = commands.encode(commands.read(arguments.data, commands.TEST), words)[:200]
     while trainer.progress < 1:

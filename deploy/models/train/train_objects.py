@@ -60,10 +60,10 @@ def main():
     model = model.to(memory_format=torch.channels_last)
     for i, block in enumerate(model.blocks):
         block.drop = arguments.drop * i / max(1, len(model.blocks) - 1)
-    trainer = training.Trainer(model, arguments)
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
     pictures, labels = objects.read(arguments.data, "train")
     padded = objects.pad(pictures)
+    trainer = training.Trainer(model, arguments, len(padded) // arguments.batch)
     # Only to watch: nothing is chosen by it, the last state is what is kept.
     seen, seen_labels = (part[:1000] for part in objects.read(arguments.data, "test_a"))
     while trainer.progress < 1:

@@ -1,4 +1,4 @@
-"""What both training programs share: the schedule by time, averaging, checkpoints, the file."""
+"""What both training programs share: the schedule, averaging, checkpoints, the file."""
 import ctypes
 import math
 import os
@@ -23,8 +23,10 @@ def add_arguments(parser):
     parser.add_argument("--data", required=True, help="folder with the data set")
     parser.add_argument("--out", required=True, help="model file to write (.gguf)")
     parser.add_argument("--checkpoint", required=True, help="state to go on from, and to keep")
-    parser.add_argument("--minutes", type=float, required=True, help="training time; the learning "
-                        "rate reaches zero at its end, whatever the machine's speed")
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=float, help="training time; the learning rate reaches "
+                        "zero at its end, whatever the machine's speed")
+    length.add_argument("--epochs", type=int, help="passes over the data, however long they take")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=128)
@@ -46,11 +48,12 @@ class Trainer:
     with the number of steps, so that short runs work too.
     """
 
-    def __init__(self, model, arguments, average=0.998):
+    def __init__(self, model, arguments, epoch_steps, average=0.998):
         torch.manual_seed(arguments.seed)
         torch.set_num_threads(arguments.threads)
         keep_memory()
         self.model, self.arguments, self.average = model, arguments, average
+        self.epoch_steps = epoch_steps
         matrices = [p for p in model.parameters() if p.dim() > 1]
         vectors = [p for p in model.parameters() if p.dim() <= 1]
         groups = [{"params": matrices, "weight_decay": arguments.decay},
@@ -81,6 +84,9 @@ class Trainer:
 
     @property
     def progress(self):
+        """How much of the training is done, 0..1."""
+        if self.arguments.epochs:
+            return self.steps / (self.arguments.epochs * self.epoch_steps)
         return self.seconds / (60 * self.arguments.minutes)
 
     def step(self, loss_of_batch):
