@@ -19,6 +19,8 @@
 #define FAKE_PAGES 64
 #define FAKE_STEP_US 2000
 
+static const char fake_long_word[4096]; /* the text of '#', which repeats itself as '!' does */
+
 struct engine_model {
     struct engine_model_info info;
     char path[256];
@@ -113,6 +115,9 @@ int engine_detokenize(const struct engine_model *model, uint32_t id, bool first,
 {
     (void)model;
     (void)first;
+    if (id == '#') {
+        return buf_append(out, fake_long_word, sizeof(fake_long_word));
+    }
     return buf_append_u8(out, (uint8_t)id);
 }
 bool engine_is_end_token(const struct engine_model *model, uint32_t id)
@@ -252,7 +257,7 @@ int engine_step(struct engine_context *context, struct engine_chunk *chunks, uin
             float *logits = context->logits + (size_t)row * FAKE_VOCABULARY;
 
             memset(logits, 0, sizeof(float) * FAKE_VOCABULARY);
-            logits[last == 'z' ? FAKE_END : last == '!' ? '!' : last + 1] = 1;
+            logits[last == 'z' ? FAKE_END : last == '!' || last == '#' ? last : last + 1] = 1;
             chunk->ret_row = row++;
         }
     }
