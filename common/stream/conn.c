@@ -33,7 +33,8 @@ int conn_new(uv_loop_t *loop, const struct conn_params *params, void *user, stru
     conn->ping_nonce = 1;
     buf_init(&conn->control, LIMIT_SEND_QUEUE_BYTES);
     buf_init(&conn->batch, LIMIT_SEND_QUEUE_BYTES);
-    buf_init(&conn->received, FRAME_PREFIX_BYTES + LIMIT_FRAME_HEADER_BYTES + LIMIT_FRAME_DATA_BYTES);
+    buf_init(&conn->received,
+             FRAME_PREFIX_BYTES + LIMIT_FRAME_HEADER_BYTES + LIMIT_FRAME_DATA_BYTES);
     (void)uv_timer_init(loop, &conn->timer); /* neither can fail */
     (void)uv_prepare_init(loop, &conn->prepare);
     conn->timer.data = conn;
@@ -176,8 +177,10 @@ static void on_transport_open(void *user)
     conn->opened_ns = now_ns;
     conn->received_ns = now_ns;
     conn->pinged_ns = now_ns;
-    snprintf(conn->peer_name, sizeof(conn->peer_name), "%s", conn->transport->ops->peer_name(conn->transport));
-    snprintf(conn->peer_address, sizeof(conn->peer_address), "%s", conn->transport->ops->peer_address(conn->transport));
+    snprintf(conn->peer_name, sizeof(conn->peer_name), "%s",
+             conn->transport->ops->peer_name(conn->transport));
+    snprintf(conn->peer_address, sizeof(conn->peer_address), "%s",
+             conn->transport->ops->peer_address(conn->transport));
     if (conn->params.callbacks.on_open) {
         conn->params.callbacks.on_open(conn, conn->user);
     }
@@ -227,7 +230,8 @@ int conn_attach(struct conn *conn, struct transport *transport, const char *host
     transport->events = &conn_transport_events;
     transport->user = conn;
     conn->transport = transport;
-    snprintf(conn->peer_address, sizeof(conn->peer_address), "%s", transport->ops->peer_address(transport));
+    snprintf(conn->peer_address, sizeof(conn->peer_address), "%s",
+             transport->ops->peer_address(transport));
     return 0;
 }
 
@@ -238,8 +242,8 @@ static void conn_discard(struct conn *conn)
     conn_close_now(conn);
 }
 
-int conn_dial(uv_loop_t *loop, const char *url, const struct conn_params *params, void *user, struct conn **ret_conn,
-              char error[CONN_ERROR_BYTES])
+int conn_dial(uv_loop_t *loop, const char *url, const struct conn_params *params, void *user,
+              struct conn **ret_conn, char error[CONN_ERROR_BYTES])
 {
     struct transport *transport;
     struct conn *conn;
@@ -250,9 +254,12 @@ int conn_dial(uv_loop_t *loop, const char *url, const struct conn_params *params
         snprintf(error, CONN_ERROR_BYTES, "no memory to connect");
         return result;
     }
-    result = transport_nng.dial(loop, url, conn->params.connect_ns, &conn_transport_events, conn, &transport, error);
+    result = transport_nng.dial(loop, url, conn->params.connect_ns, &conn_transport_events, conn,
+                                &transport, error);
     if (result == 0) {
-        result = url_parse(url, &parsed) == 0 ? conn_attach(conn, transport, parsed.is_ipc ? "" : parsed.host) : TANDEM_EINVAL;
+        result = url_parse(url, &parsed) == 0
+                     ? conn_attach(conn, transport, parsed.is_ipc ? "" : parsed.host)
+                     : TANDEM_EINVAL;
         if (result != 0) {
             snprintf(error, CONN_ERROR_BYTES, "TLS cannot be set up for %.120s", url);
             transport_discard(transport);

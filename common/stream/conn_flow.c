@@ -7,7 +7,8 @@
 
 static struct flow **bucket_of(const struct conn *conn, uint64_t id)
 {
-    return (struct flow **)&conn->flows[id % FLOW_BUCKETS]; /* ids are counted up: they spread by themselves */
+    return (struct flow **)&conn
+        ->flows[id % FLOW_BUCKETS]; /* ids are counted up: they spread by themselves */
 }
 
 struct flow *flow_find(const struct conn *conn, uint64_t id)
@@ -107,7 +108,8 @@ void flow_end_all(struct conn *conn)
 
 void flow_wake(struct conn *conn, struct flow *flow)
 {
-    if (flow->ready || !flow->chunks || flow->sent_bytes - flow->acked_bytes >= LIMIT_CREDIT_BYTES) {
+    if (flow->ready || !flow->chunks ||
+        flow->sent_bytes - flow->acked_bytes >= LIMIT_CREDIT_BYTES) {
         return;
     }
     flow->ready = true;
@@ -157,7 +159,8 @@ void flow_acked(struct conn *conn, uint64_t id, uint64_t acked_bytes)
     flow->acked_bytes = acked_bytes;
     flow_wake(conn, flow);
     if (conn->state == CONN_OPEN && conn->params.callbacks.on_acked) {
-        conn->params.callbacks.on_acked(conn, id, acked_bytes, clock_now_ns() - flow->first_sent_ns, conn->user);
+        conn->params.callbacks.on_acked(conn, id, acked_bytes, clock_now_ns() - flow->first_sent_ns,
+                                        conn->user);
     }
 }
 

@@ -12,7 +12,7 @@ struct conn_listener {
     struct conn_listener_params params; /* the TLS referenced */
     void *user;
     size_t connections;
-    size_t references; /* its own, until closed, and one of each connection */
+    size_t references;  /* its own, until closed, and one of each connection */
     bool accept_failed; /* said in the log; said again after the next success */
     void (*done)(void *user);
     void *done_user;
@@ -63,7 +63,8 @@ static void on_accept_error(void *user, const char *why)
     struct conn_listener *listener = user;
 
     if (!listener->accept_failed) {
-        log_warning("stream: connections to %s cannot be accepted and wait: %s", conn_listener_url(listener), why);
+        log_warning("stream: connections to %s cannot be accepted and wait: %s",
+                    conn_listener_url(listener), why);
         listener->accept_failed = true;
     }
 }
@@ -79,10 +80,11 @@ static void on_closed(void *user)
     listener_unref(listener);
 }
 
-static const struct transport_listener_events listener_events = {on_accept, on_accept_error, on_closed};
+static const struct transport_listener_events listener_events = {on_accept, on_accept_error,
+                                                                 on_closed};
 
-int conn_listener_new(uv_loop_t *loop, const char *url, const struct conn_listener_params *params, void *user,
-                      struct conn_listener **ret_listener, char error[CONN_ERROR_BYTES])
+int conn_listener_new(uv_loop_t *loop, const char *url, const struct conn_listener_params *params,
+                      void *user, struct conn_listener **ret_listener, char error[CONN_ERROR_BYTES])
 {
     struct conn_listener *listener = calloc(1, sizeof(*listener));
     int result;
@@ -96,7 +98,8 @@ int conn_listener_new(uv_loop_t *loop, const char *url, const struct conn_listen
     listener->params.conn.tls = conn_tls_ref(params->conn.tls);
     listener->user = user;
     listener->references = 1;
-    result = transport_nng.listen(loop, url, params->ipc_mode, &listener_events, listener, &listener->transport, error);
+    result = transport_nng.listen(loop, url, params->ipc_mode, &listener_events, listener,
+                                  &listener->transport, error);
     if (result != 0) {
         listener_unref(listener);
         return result;

@@ -1,7 +1,9 @@
-/* conn_parts.h: what the files of conn share: the struct, its flows, its sending and receiving halves. Inside common/stream only.
+/* conn_parts.h: what the files of conn share: the struct, its flows, its sending and receiving
+ * halves. Inside common/stream only.
  *
- * A flow is one request's payload in either direction. It begins with REQUEST (sent or received) or conn_send_payload, and ends with
- * RESULT, ERROR, CANCEL or conn_forget; DATA and DATA_ACK of a request without a flow are late and are dropped.
+ * A flow is one request's payload in either direction. It begins with REQUEST (sent or received) or
+ * conn_send_payload, and ends with RESULT, ERROR, CANCEL or conn_forget; DATA and DATA_ACK of a
+ * request without a flow are late and are dropped.
  *
  *   conn_send ──> control ─┐ first                      (encoded frames)
  *                          ├─> batch ──> transport      (one write of about 64 KiB at a time)
@@ -14,15 +16,16 @@
 #include "common/stream/conn.h"
 #include "common/stream/transport.h"
 
-#define FLOW_BUCKETS 64
-#define CONN_PINGS 8 /* under way at once */
+#define FLOW_BUCKETS           64
+#define CONN_PINGS             8 /* under way at once */
 #define CONN_BATCH_DATA_FRAMES 2
 
 enum conn_state {
-    CONN_OPENING,   /* dialing, handshake */
+    CONN_OPENING, /* dialing, handshake */
     CONN_OPEN,
     CONN_FLUSHING,  /* closed by the owner; what is queued still goes out */
-    CONN_LINGERING, /* all is out; what the peer still sends is thrown away, so that our last words are not lost to a reset */
+    CONN_LINGERING, /* all is out; what the peer still sends is thrown away, so that our last words
+                       are not lost to a reset */
     CONN_CLOSING,   /* waiting for the transport and the handles to go */
 };
 
@@ -42,7 +45,8 @@ struct flow {
     /* sending */
     struct chunk *chunks;
     struct chunk **chunks_end;
-    struct flow *next_ready; /* in the ring of flows that have something to send and credits to send it */
+    struct flow
+        *next_ready; /* in the ring of flows that have something to send and credits to send it */
     bool ready;
     bool queued_last;
     uint64_t queued_bytes, sent_bytes, acked_bytes; /* from the start of the payload */
@@ -96,11 +100,14 @@ struct conn {
 
 /* conn.c */
 int conn_new(uv_loop_t *loop, const struct conn_params *params, void *user, struct conn **ret_conn);
-/* Gives the conn its stream, *taken*; with TLS wraps it. `host` is whom a dialer expects, NULL for the accepting side. */
+/* Gives the conn its stream, *taken*; with TLS wraps it. `host` is whom a dialer expects, NULL for
+ * the accepting side. */
 int conn_attach(struct conn *conn, struct transport *transport, const char *host);
 extern const struct transport_events conn_transport_events;
-/* Ends the connection for this reason. `say` tells the peer in an ERROR frame first. May be called at any time; the first one counts. */
-void conn_fail(struct conn *conn, int error, bool say, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Ends the connection for this reason. `say` tells the peer in an ERROR frame first. May be called
+ * at any time; the first one counts. */
+void conn_fail(struct conn *conn, int error, bool say, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /* Everything queued is out and nothing is under way. */
 void conn_flushed(struct conn *conn);
 void conn_close_now(struct conn *conn);
@@ -110,11 +117,13 @@ void conn_listener_forget(struct conn_listener *listener);
 
 /* conn_flow.c */
 struct flow *flow_find(const struct conn *conn, uint64_t id);
-struct flow *flow_get(struct conn *conn, uint64_t id); /* finds or makes; NULL: no memory, or over LIMIT_FLOWS */
+struct flow *flow_get(struct conn *conn,
+                      uint64_t id); /* finds or makes; NULL: no memory, or over LIMIT_FLOWS */
 void flow_end(struct conn *conn, uint64_t id);
 void flow_end_all(struct conn *conn);
-void flow_wake(struct conn *conn, struct flow *flow); /* into the ring, if it has something it may send */
-struct flow *flow_next_ready(struct conn *conn);      /* out of the ring; NULL when it is empty */
+void flow_wake(struct conn *conn,
+               struct flow *flow); /* into the ring, if it has something it may send */
+struct flow *flow_next_ready(struct conn *conn); /* out of the ring; NULL when it is empty */
 void chunk_unref(struct chunk *chunk);
 /* DATA came. 0 deliver, 1 drop silently, TANDEM_EPROTO when the peer has no credits for it. */
 int flow_receive(struct conn *conn, const struct frame *frame);
@@ -123,7 +132,8 @@ void flow_acked(struct conn *conn, uint64_t id, uint64_t acked_bytes);
 /* conn_send.c */
 void conn_want_flush(struct conn *conn);
 void conn_on_written(void *user);
-void conn_drop_output(struct conn *conn); /* all that was queued, and what the transport no longer holds */
+void conn_drop_output(
+    struct conn *conn); /* all that was queued, and what the transport no longer holds */
 bool conn_has_output(const struct conn *conn);
 void conn_on_prepare(uv_prepare_t *prepare);
 
@@ -135,8 +145,10 @@ void conn_watch_start(struct conn *conn);
 void conn_pong_received(struct conn *conn, uint64_t nonce, const struct edge_load *load);
 
 /* tls.c */
-/* A transport that encrypts over `inner`, *taken* on success. `host` is the name or address a dialer expects, NULL on the accepting side. */
-int tls_wrap(struct transport *inner, struct conn_tls *tls, const char *host, struct transport **ret_transport);
+/* A transport that encrypts over `inner`, *taken* on success. `host` is the name or address a
+ * dialer expects, NULL on the accepting side. */
+int tls_wrap(struct transport *inner, struct conn_tls *tls, const char *host,
+             struct transport **ret_transport);
 struct conn_tls *conn_tls_ref(struct conn_tls *tls);
 
 #endif

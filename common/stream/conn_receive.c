@@ -10,7 +10,8 @@ static void receive_data(struct conn *conn, const struct frame *frame)
     const int result = flow_receive(conn, frame);
 
     if (result < 0) {
-        conn_fail(conn, TANDEM_EPROTO, true, "more payload for request %llu than it may send", (unsigned long long)frame->request_id);
+        conn_fail(conn, TANDEM_EPROTO, true, "more payload for request %llu than it may send",
+                  (unsigned long long)frame->request_id);
     } else if (result == 0) {
         conn->params.callbacks.on_frame(conn, frame, conn->user);
     }
@@ -65,7 +66,8 @@ static void receive_request(struct conn *conn, const struct frame *frame)
     struct flow *flow = flow_find(conn, frame->request_id);
 
     if (flow) {
-        conn_fail(conn, TANDEM_EPROTO, true, "request id %llu is in use", (unsigned long long)frame->request_id);
+        conn_fail(conn, TANDEM_EPROTO, true, "request id %llu is in use",
+                  (unsigned long long)frame->request_id);
         return;
     }
     flow = flow_get(conn, frame->request_id);
@@ -93,7 +95,8 @@ static void receive_other(struct conn *conn, const struct frame *frame)
     if (frame_kind_is_known(frame->kind)) {
         conn->params.callbacks.on_frame(conn, frame, conn->user);
     } else if (frame->flags & FRAME_FLAG_MANDATORY) {
-        conn_fail(conn, TANDEM_EPROTO, true, "frame kind %u is not known here but must be", frame->kind);
+        conn_fail(conn, TANDEM_EPROTO, true, "frame kind %u is not known here but must be",
+                  frame->kind);
     }
 }
 
@@ -109,14 +112,26 @@ static void receive_frame(struct conn *conn, const struct frame *frame)
         return;
     }
     switch (frame->kind) {
-    case FRAME_DATA: receive_data(conn, frame); break;
-    case FRAME_PING: receive_ping(conn, frame); break;
-    case FRAME_PONG: receive_pong(conn, frame); break;
-    case FRAME_REQUEST: receive_request(conn, frame); break;
+    case FRAME_DATA:
+        receive_data(conn, frame);
+        break;
+    case FRAME_PING:
+        receive_ping(conn, frame);
+        break;
+    case FRAME_PONG:
+        receive_pong(conn, frame);
+        break;
+    case FRAME_REQUEST:
+        receive_request(conn, frame);
+        break;
     case FRAME_RESULT:
     case FRAME_ERROR:
-    case FRAME_CANCEL: receive_end(conn, frame); break;
-    default: receive_other(conn, frame); break;
+    case FRAME_CANCEL:
+        receive_end(conn, frame);
+        break;
+    default:
+        receive_other(conn, frame);
+        break;
     }
 }
 
@@ -126,7 +141,8 @@ static bool conn_listens(const struct conn *conn)
     return (conn->state == CONN_OPEN || conn->state == CONN_FLUSHING) && conn->error == 0;
 }
 
-/* Takes one frame off the front of `data`. 0 and the bytes it had, 1 and the bytes that must be there, or TANDEM_EPROTO. */
+/* Takes one frame off the front of `data`. 0 and the bytes it had, 1 and the bytes that must be
+ * there, or TANDEM_EPROTO. */
 static int receive_one(struct conn *conn, const uint8_t *data, size_t bytes, size_t *ret_used)
 {
     struct frame frame;
@@ -140,7 +156,8 @@ static int receive_one(struct conn *conn, const uint8_t *data, size_t bytes, siz
     return result;
 }
 
-/* Completes the frame that began in an earlier read; only what it lacks is copied. Returns the bytes taken. */
+/* Completes the frame that began in an earlier read; only what it lacks is copied. Returns the
+ * bytes taken. */
 static size_t receive_rest(struct conn *conn, const uint8_t *data, size_t bytes)
 {
     size_t taken = 0;

@@ -7,23 +7,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH_BYTES (64u << 10) /* in the transport's hands at a time; a control frame waits behind no more than this */
+#define BATCH_BYTES                                                                                \
+    (64u << 10) /* in the transport's hands at a time; a control frame waits behind no more than   \
+                   this */
 
 bool conn_has_output(const struct conn *conn)
 {
     return conn->writing || conn->control.bytes > 0 || conn->chunks_queued > 0;
 }
 
-/* Frames are gathered until the loop is about to wait, so that a request and its payload, or answers to many, leave together. */
+/* Frames are gathered until the loop is about to wait, so that a request and its payload, or
+ * answers to many, leave together. */
 void conn_want_flush(struct conn *conn)
 {
-    if (!conn->flush_wanted && !conn->writing && (conn->state == CONN_OPEN || conn->state == CONN_FLUSHING)) {
+    if (!conn->flush_wanted && !conn->writing &&
+        (conn->state == CONN_OPEN || conn->state == CONN_FLUSHING)) {
         conn->flush_wanted = true;
         uv_prepare_start(&conn->prepare, conn_on_prepare);
     }
 }
 
-/* Moves as much of `control` as one batch takes into the empty `batch`. A frame may be cut: then nothing else joins the batch. */
+/* Moves as much of `control` as one batch takes into the empty `batch`. A frame may be cut: then
+ * nothing else joins the batch. */
 static int batch_take_control(struct conn *conn)
 {
     const struct buf empty = conn->batch;
@@ -76,7 +81,8 @@ static struct transport_span batch_take_data(struct conn *conn, struct flow *flo
     return span;
 }
 
-/* Payload that fits, once no control frame is left over: prefix and payload alternate; the first span also has the control frames. */
+/* Payload that fits, once no control frame is left over: prefix and payload alternate; the first
+ * span also has the control frames. */
 static size_t batch_fill(struct conn *conn, struct transport_span spans[TRANSPORT_SPANS_MAX])
 {
     size_t begin = 0;
@@ -84,18 +90,20 @@ static size_t batch_fill(struct conn *conn, struct transport_span spans[TRANSPOR
     size_t total = conn->batch.bytes;
     struct flow *flow;
 
-    while (conn->control.bytes == 0 && conn->batch_chunk_count < CONN_BATCH_DATA_FRAMES && total < BATCH_BYTES &&
-           (flow = flow_next_ready(conn)) != NULL) {
+    while (conn->control.bytes == 0 && conn->batch_chunk_count < CONN_BATCH_DATA_FRAMES &&
+           total < BATCH_BYTES && (flow = flow_next_ready(conn)) != NULL) {
         const struct transport_span payload = batch_take_data(conn, flow);
 
-        spans[count++] = (struct transport_span){conn->batch.data + begin, conn->batch.bytes - begin};
+        spans[count++] =
+            (struct transport_span){conn->batch.data + begin, conn->batch.bytes - begin};
         spans[count++] = payload;
         begin = conn->batch.bytes;
         total += FRAME_PREFIX_BYTES + payload.bytes;
         flow_wake(conn, flow);
     }
     if (begin < conn->batch.bytes) {
-        spans[count++] = (struct transport_span){conn->batch.data + begin, conn->batch.bytes - begin};
+        spans[count++] =
+            (struct transport_span){conn->batch.data + begin, conn->batch.bytes - begin};
     }
     return count;
 }
@@ -184,14 +192,19 @@ static int send_follow(struct conn *conn, enum frame_kind kind, uint64_t request
         return 0;
     case FRAME_RESULT:
     case FRAME_ERROR:
-    case FRAME_CANCEL: flow_end(conn, request_id); return 0;
-    default: return 0;
+    case FRAME_CANCEL:
+        flow_end(conn, request_id);
+        return 0;
+    default:
+        return 0;
     }
 }
 
-int conn_send(struct conn *conn, enum frame_kind kind, uint16_t flags, uint64_t request_id, const void *header, size_t header_bytes)
+int conn_send(struct conn *conn, enum frame_kind kind, uint16_t flags, uint64_t request_id,
+              const void *header, size_t header_bytes)
 {
-    struct frame frame = {.kind = (uint8_t)kind, .flags = flags, .request_id = request_id, .header = header};
+    struct frame frame = {
+        .kind = (uint8_t)kind, .flags = flags, .request_id = request_id, .header = header};
     int result;
 
     if (conn->state != CONN_OPENING && conn->state != CONN_OPEN) {
@@ -202,7 +215,8 @@ int conn_send(struct conn *conn, enum frame_kind kind, uint16_t flags, uint64_t 
     }
     frame.header_bytes = (uint32_t)header_bytes;
     if (conn->control.bytes + FRAME_PREFIX_BYTES + header_bytes > LIMIT_SEND_QUEUE_BYTES) {
-        conn_fail(conn, TANDEM_ETIMEDOUT, false, "the peer reads too slowly: %u bytes are waiting for it", LIMIT_SEND_QUEUE_BYTES);
+        conn_fail(conn, TANDEM_ETIMEDOUT, false,
+                  "the peer reads too slowly: %u bytes are waiting for it", LIMIT_SEND_QUEUE_BYTES);
         return TANDEM_EBUSY;
     }
     result = send_follow(conn, kind, request_id);
@@ -215,7 +229,8 @@ int conn_send(struct conn *conn, enum frame_kind kind, uint16_t flags, uint64_t 
     return result;
 }
 
-int conn_send_payload_part(struct conn *conn, uint64_t request_id, uint8_t *data, size_t bytes, bool last)
+int conn_send_payload_part(struct conn *conn, uint64_t request_id, uint8_t *data, size_t bytes,
+                           bool last)
 {
     struct chunk *chunk;
     struct flow *flow;

@@ -1,17 +1,19 @@
-/* The timer of a connection: heartbeat, silence, a peer that does not read, opening and closing that take too long. It ticks a few
- * times in the shortest of these spans and compares times, so traffic costs no timer work. */
+/* The timer of a connection: heartbeat, silence, a peer that does not read, opening and closing
+ * that take too long. It ticks a few times in the shortest of these spans and compares times, so
+ * traffic costs no timer work. */
 #include "common/stream/conn_parts.h"
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
-#define TICKS 8
+#define TICKS         8
 #define TICK_LEAST_MS 1
-#define TICK_MOST_MS 250
+#define TICK_MOST_MS  250
 
 static int64_t shortest_ns(const struct conn_params *params)
 {
-    int64_t shortest = params->heartbeat_ns < params->idle_ns ? params->heartbeat_ns : params->idle_ns;
+    int64_t shortest =
+        params->heartbeat_ns < params->idle_ns ? params->heartbeat_ns : params->idle_ns;
 
     return params->connect_ns < shortest ? params->connect_ns : shortest;
 }
@@ -49,12 +51,16 @@ static void watch_open(struct conn *conn, int64_t now_ns)
     const int64_t silent_ns = now_ns - conn->received_ns;
 
     if (!conn->received_frame && now_ns - conn->opened_ns >= conn->params.connect_ns) {
-        conn_fail(conn, TANDEM_ETIMEDOUT, false, "no hello within %lld ms", (long long)(conn->params.connect_ns / NS_PER_MS));
+        conn_fail(conn, TANDEM_ETIMEDOUT, false, "no hello within %lld ms",
+                  (long long)(conn->params.connect_ns / NS_PER_MS));
     } else if (silent_ns >= conn->params.idle_ns) {
-        conn_fail(conn, TANDEM_ETIMEDOUT, false, "nothing heard for %lld ms", (long long)(silent_ns / NS_PER_MS));
+        conn_fail(conn, TANDEM_ETIMEDOUT, false, "nothing heard for %lld ms",
+                  (long long)(silent_ns / NS_PER_MS));
     } else if (conn->writing && now_ns - conn->written_ns >= conn->params.idle_ns) {
-        conn_fail(conn, TANDEM_ETIMEDOUT, false, "the peer has not read for %lld ms", (long long)((now_ns - conn->written_ns) / NS_PER_MS));
-    } else if (silent_ns >= conn->params.heartbeat_ns && now_ns - conn->pinged_ns >= conn->params.heartbeat_ns) {
+        conn_fail(conn, TANDEM_ETIMEDOUT, false, "the peer has not read for %lld ms",
+                  (long long)((now_ns - conn->written_ns) / NS_PER_MS));
+    } else if (silent_ns >= conn->params.heartbeat_ns &&
+               now_ns - conn->pinged_ns >= conn->params.heartbeat_ns) {
         conn_ping(conn);
     }
 }
@@ -67,10 +73,13 @@ static void on_tick(uv_timer_t *timer)
     switch (conn->state) {
     case CONN_OPENING:
         if (now_ns - conn->started_ns >= conn->params.connect_ns) {
-            conn_fail(conn, TANDEM_ETIMEDOUT, false, "no connection within %lld ms", (long long)(conn->params.connect_ns / NS_PER_MS));
+            conn_fail(conn, TANDEM_ETIMEDOUT, false, "no connection within %lld ms",
+                      (long long)(conn->params.connect_ns / NS_PER_MS));
         }
         break;
-    case CONN_OPEN: watch_open(conn, now_ns); break;
+    case CONN_OPEN:
+        watch_open(conn, now_ns);
+        break;
     case CONN_FLUSHING:
         if (now_ns - conn->closing_ns >= conn->params.idle_ns) {
             conn_close_now(conn);
@@ -81,14 +90,17 @@ static void on_tick(uv_timer_t *timer)
             conn_close_now(conn);
         }
         break;
-    case CONN_CLOSING: break;
+    case CONN_CLOSING:
+        break;
     }
 }
 
 void conn_watch_start(struct conn *conn)
 {
     const int64_t tick_ms = shortest_ns(&conn->params) / TICKS / NS_PER_MS;
-    const uint64_t period_ms = tick_ms < TICK_LEAST_MS ? TICK_LEAST_MS : tick_ms > TICK_MOST_MS ? TICK_MOST_MS : (uint64_t)tick_ms;
+    const uint64_t period_ms = tick_ms < TICK_LEAST_MS  ? TICK_LEAST_MS
+                               : tick_ms > TICK_MOST_MS ? TICK_MOST_MS
+                                                        : (uint64_t)tick_ms;
 
     uv_timer_start(&conn->timer, on_tick, period_ms, period_ms);
 }

@@ -7,7 +7,8 @@
 
 #define MS_PER_NS 1000000
 
-/* NNG takes only the first address a name has. A name is therefore tried as the resolver orders it, then by each family. */
+/* NNG takes only the first address a name has. A name is therefore tried as the resolver orders it,
+ * then by each family. */
 static const char *const schemes[NNG_DIAL_WAYS] = {"tcp", "tcp4", "tcp6"};
 
 static unsigned ways_count(const struct url *url)
@@ -27,7 +28,8 @@ static void dial_url(const struct nng_transport *transport, char *text, size_t t
     }
 }
 
-/* Starts the next way. An NNG result. A new dialer each time: the name is resolved by the system again. */
+/* Starts the next way. An NNG result. A new dialer each time: the name is resolved by the system
+ * again. */
 static int dial_next(struct nng_transport *transport)
 {
     const int64_t left = (int64_t)(ways_count(&transport->url) - transport->ways_tried);
@@ -44,7 +46,8 @@ static int dial_next(struct nng_transport *transport)
         (void)nng_stream_dialer_set_bool(transport->dialer, NNG_OPT_TCP_NODELAY, true);
         (void)nng_stream_dialer_set_bool(transport->dialer, NNG_OPT_TCP_KEEPALIVE, true);
     }
-    nng_aio_set_timeout(transport->opening.aio, (nng_duration)(transport->connect_ns / left / MS_PER_NS) + 1);
+    nng_aio_set_timeout(transport->opening.aio,
+                        (nng_duration)(transport->connect_ns / left / MS_PER_NS) + 1);
     transport->opening.busy = true;
     nng_stream_dialer_dial(transport->dialer, transport->opening.aio);
     return 0;
@@ -53,7 +56,8 @@ static int dial_next(struct nng_transport *transport)
 /* A name that does not exist will not exist by another family either. */
 static bool dial_may_go_on(const struct nng_transport *transport, int result)
 {
-    return transport->ways_tried + 1 < ways_count(&transport->url) && result != NNG_EADDRINVAL && result != NNG_EAGAIN;
+    return transport->ways_tried + 1 < ways_count(&transport->url) && result != NNG_EADDRINVAL &&
+           result != NNG_EAGAIN;
 }
 
 static void dial_fail(struct nng_transport *transport, int result)
@@ -64,7 +68,8 @@ static void dial_fail(struct nng_transport *transport, int result)
     if (transport->url.is_ipc) {
         snprintf(why, sizeof(why), "cannot connect to %s: %s", transport->url.path, text);
     } else {
-        snprintf(why, sizeof(why), "cannot connect to %.160s port %u: %s", transport->url.host, transport->url.port, text);
+        snprintf(why, sizeof(why), "cannot connect to %.160s port %u: %s", transport->url.host,
+                 transport->url.port, text);
     }
     transport->base.events->on_error(transport->base.user, nng_result_error(result), why);
 }
@@ -89,7 +94,8 @@ static void on_dialed(struct nng_event *event)
     }
     if (transport->closed) {
         if (!transport->closing.busy) {
-            nng_event_post(&transport->closing); /* the last thing under way is done: let it finish */
+            nng_event_post(
+                &transport->closing); /* the last thing under way is done: let it finish */
         }
         return;
     }
@@ -110,7 +116,8 @@ static void on_dialed(struct nng_event *event)
     dial_fail(transport, transport->first_result);
 }
 
-int nng_transport_dial(uv_loop_t *loop, const char *url, int64_t connect_ns, const struct transport_events *events, void *user,
+int nng_transport_dial(uv_loop_t *loop, const char *url, int64_t connect_ns,
+                       const struct transport_events *events, void *user,
                        struct transport **ret_transport, char error[TRANSPORT_ERROR_BYTES])
 {
     struct nng_transport *transport = NULL;
@@ -118,8 +125,10 @@ int nng_transport_dial(uv_loop_t *loop, const char *url, int64_t connect_ns, con
     struct url parsed;
     int result;
 
-    if (url_parse(url, &parsed) != 0 || (!parsed.is_ipc && (parsed.port == 0 || parsed.host_kind == URL_HOST_ANY))) {
-        snprintf(error, TRANSPORT_ERROR_BYTES, "not an address to connect to (tcp://HOST:PORT or ipc:///PATH): %.120s", url);
+    if (url_parse(url, &parsed) != 0 ||
+        (!parsed.is_ipc && (parsed.port == 0 || parsed.host_kind == URL_HOST_ANY))) {
+        snprintf(error, TRANSPORT_ERROR_BYTES,
+                 "not an address to connect to (tcp://HOST:PORT or ipc:///PATH): %.120s", url);
         return TANDEM_EINVAL;
     }
     hub = nng_hub_new(loop);

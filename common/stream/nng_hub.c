@@ -72,7 +72,8 @@ void nng_hub_unref(struct nng_hub *hub)
     }
 }
 
-/* Any thread. The wake-up is sent under the lock, so that the loop cannot have taken the event, and closed the hub, before it. */
+/* Any thread. The wake-up is sent under the lock, so that the loop cannot have taken the event, and
+ * closed the hub, before it. */
 static void event_append(void *user)
 {
     struct nng_event *event = user;
@@ -86,7 +87,8 @@ static void event_append(void *user)
     pthread_mutex_unlock(&hub->lock);
 }
 
-int nng_event_init(struct nng_event *event, struct nng_hub *hub, bool with_aio, void (*handle)(struct nng_event *event), void *owner)
+int nng_event_init(struct nng_event *event, struct nng_hub *hub, bool with_aio,
+                   void (*handle)(struct nng_event *event), void *owner)
 {
     *event = (struct nng_event){.hub = hub, .handle = handle, .owner = owner};
     return with_aio && nng_aio_alloc(&event->aio, event_append, event) != 0 ? TANDEM_ENOMEM : 0;

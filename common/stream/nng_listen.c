@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define ACCEPT_RETRY_MS 100
-#define IPC_MODE 0660
+#define IPC_MODE        0660
 
 struct transport_listener {
     struct nng_hub *hub; /* shared with the transports it accepts */
@@ -30,7 +30,8 @@ static void listener_accept(struct transport_listener *listener)
 
 static void listener_finish(struct transport_listener *listener)
 {
-    if (!listener->closed || listener->accepting.busy || listener->closing.busy || !listener->retry_closed) {
+    if (!listener->closed || listener->accepting.busy || listener->closing.busy ||
+        !listener->retry_closed) {
         return;
     }
     nng_event_fini(&listener->accepting);
@@ -53,7 +54,8 @@ static void on_retry(uv_timer_t *timer)
 
 static void listener_take(struct transport_listener *listener, nng_stream *stream)
 {
-    struct nng_transport *transport = listener->closed ? NULL : nng_transport_new(listener->hub, NULL);
+    struct nng_transport *transport =
+        listener->closed ? NULL : nng_transport_new(listener->hub, NULL);
 
     if (!transport) {
         nng_stream_free(stream);
@@ -76,7 +78,8 @@ static void on_accepted(struct nng_event *event)
     } else if (result == 0) {
         listener_accept(listener);
     } else {
-        /* Out of descriptors or memory: the connection waits in the kernel; asking again at once would only spin. */
+        /* Out of descriptors or memory: the connection waits in the kernel; asking again at once
+         * would only spin. */
         listener->events->on_accept_error(listener->user, nng_strerror(result));
         uv_timer_start(&listener->retry, on_retry, ACCEPT_RETRY_MS, 0);
     }
@@ -112,7 +115,8 @@ const char *nng_transport_listener_url(const struct transport_listener *listener
 }
 
 /* An NNG result. */
-static int listener_bind(struct transport_listener *listener, const struct url *url, const char *text, uint32_t ipc_mode)
+static int listener_bind(struct transport_listener *listener, const struct url *url,
+                         const char *text, uint32_t ipc_mode)
 {
     int port = (int)url->port;
     int result = nng_stream_listener_alloc(&listener->listener, text);
@@ -122,7 +126,8 @@ static int listener_bind(struct transport_listener *listener, const struct url *
         return result;
     }
     if (url->is_ipc) {
-        result = nng_stream_listener_set_int(listener->listener, NNG_OPT_IPC_PERMISSIONS, (int)(ipc_mode ? ipc_mode : IPC_MODE));
+        result = nng_stream_listener_set_int(listener->listener, NNG_OPT_IPC_PERMISSIONS,
+                                             (int)(ipc_mode ? ipc_mode : IPC_MODE));
     } else {
         result = nng_stream_listener_set_bool(listener->listener, NNG_OPT_TCP_NODELAY, true);
         (void)nng_stream_listener_set_bool(listener->listener, NNG_OPT_TCP_KEEPALIVE, true);
@@ -138,19 +143,23 @@ static int listener_bind(struct transport_listener *listener, const struct url *
         return 0;
     }
     result = nng_stream_listener_get_int(listener->listener, NNG_OPT_TCP_BOUND_PORT, &port);
-    snprintf(listener->url, sizeof(listener->url), url->host_kind == URL_HOST_IPV6 ? "tcp://[%s]:%d" : "tcp://%s:%d", url->host, port);
+    snprintf(listener->url, sizeof(listener->url),
+             url->host_kind == URL_HOST_IPV6 ? "tcp://[%s]:%d" : "tcp://%s:%d", url->host, port);
     return result;
 }
 
-int nng_transport_listen(uv_loop_t *loop, const char *url, uint32_t ipc_mode, const struct transport_listener_events *events, void *user,
-                         struct transport_listener **ret_listener, char error[TRANSPORT_ERROR_BYTES])
+int nng_transport_listen(uv_loop_t *loop, const char *url, uint32_t ipc_mode,
+                         const struct transport_listener_events *events, void *user,
+                         struct transport_listener **ret_listener,
+                         char error[TRANSPORT_ERROR_BYTES])
 {
     struct transport_listener *listener;
     struct url parsed;
     int result;
 
     if (url_parse(url, &parsed) != 0) {
-        snprintf(error, TRANSPORT_ERROR_BYTES, "not an address to listen on (tcp://HOST:PORT or ipc:///PATH): %.120s", url);
+        snprintf(error, TRANSPORT_ERROR_BYTES,
+                 "not an address to listen on (tcp://HOST:PORT or ipc:///PATH): %.120s", url);
         return TANDEM_EINVAL;
     }
     listener = calloc(1, sizeof(*listener));
@@ -162,7 +171,9 @@ int nng_transport_listen(uv_loop_t *loop, const char *url, uint32_t ipc_mode, co
         free(listener);
         return TANDEM_ENOMEM;
     }
-    result = nng_event_init(&listener->accepting, listener->hub, true, on_accepted, listener) != 0 ? NNG_ENOMEM : 0;
+    result = nng_event_init(&listener->accepting, listener->hub, true, on_accepted, listener) != 0
+                 ? NNG_ENOMEM
+                 : 0;
     (void)nng_event_init(&listener->closing, listener->hub, false, on_closing, listener);
     if (result == 0) {
         result = listener_bind(listener, &parsed, url, ipc_mode);

@@ -22,7 +22,8 @@ static const char *last_reason(void)
     return reason ? reason : "unknown reason";
 }
 
-static int context_load(SSL_CTX *context, const char *cert_path, const char *key_path, const char *ca_path, char error[CONN_ERROR_BYTES])
+static int context_load(SSL_CTX *context, const char *cert_path, const char *key_path,
+                        const char *ca_path, char error[CONN_ERROR_BYTES])
 {
     const char *path = cert_path;
 
@@ -30,7 +31,8 @@ static int context_load(SSL_CTX *context, const char *cert_path, const char *key
         goto fail;
     }
     path = key_path;
-    if (SSL_CTX_use_PrivateKey_file(context, key_path, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(context) != 1) {
+    if (SSL_CTX_use_PrivateKey_file(context, key_path, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(context) != 1) {
         goto fail;
     }
     path = ca_path;
@@ -45,8 +47,8 @@ fail:
     return TANDEM_ECONFIG;
 }
 
-int conn_tls_load(const char *cert_path, const char *key_path, const char *ca_path, struct conn_tls **ret_tls,
-                  char error[CONN_ERROR_BYTES])
+int conn_tls_load(const char *cert_path, const char *key_path, const char *ca_path,
+                  struct conn_tls **ret_tls, char error[CONN_ERROR_BYTES])
 {
     struct conn_tls *tls = calloc(1, sizeof(*tls));
     int result = TANDEM_ENOMEM;
@@ -60,7 +62,8 @@ int conn_tls_load(const char *cert_path, const char *key_path, const char *ca_pa
         SSL_CTX_set_min_proto_version(tls->context, TLS1_3_VERSION);
         SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
         SSL_CTX_set_session_cache_mode(tls->context, SSL_SESS_CACHE_OFF);
-        SSL_CTX_set_num_tickets(tls->context, 0); /* a resumed session would skip the certificates */
+        SSL_CTX_set_num_tickets(tls->context,
+                                0); /* a resumed session would skip the certificates */
         result = context_load(tls->context, cert_path, key_path, ca_path, error);
     }
     if (result != 0) {

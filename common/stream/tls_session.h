@@ -1,4 +1,5 @@
-/* tls_session.h: the one thing that the TLS transport needs of a loaded configuration. Inside common/stream only. */
+/* tls_session.h: the one thing that the TLS transport needs of a loaded configuration. Inside
+ * common/stream only. */
 #ifndef TANDEM_STREAM_TLS_SESSION_H
 #define TANDEM_STREAM_TLS_SESSION_H
 

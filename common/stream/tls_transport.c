@@ -1,5 +1,6 @@
-/* TLS as a transport over another: OpenSSL works on memory, the inner transport moves the bytes. No close_notify is sent or asked for:
- * frames have their own ends, so a cut stream cannot be taken for a whole one. */
+/* TLS as a transport over another: OpenSSL works on memory, the inner transport moves the bytes. No
+ * close_notify is sent or asked for: frames have their own ends, so a cut stream cannot be taken
+ * for a whole one. */
 #include "common/stream/conn_parts.h"
 #include "common/stream/tls_session.h"
 
@@ -13,15 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RECORD_BYTES (16u << 10) /* the largest plaintext of one record */
-#define ALERT_REASON_BASE 1000   /* OpenSSL's reason codes of received alerts start here */
+#define RECORD_BYTES      (16u << 10) /* the largest plaintext of one record */
+#define ALERT_REASON_BASE 1000        /* OpenSSL's reason codes of received alerts start here */
 
 struct tls_transport {
     struct transport base;
     struct transport *inner;
     SSL *ssl;
-    BIO *arriving; /* ciphertext from the peer; both owned by ssl */
-    BIO *leaving;  /* ciphertext for the peer */
+    BIO *arriving;      /* ciphertext from the peer; both owned by ssl */
+    BIO *leaving;       /* ciphertext for the peer */
     struct buf sending; /* ciphertext in the hands of the inner transport */
     bool inner_open;
     bool inner_writing;
@@ -65,8 +66,9 @@ static void tls_pump(struct tls_transport *tls)
 
 static bool alert_is_about_certificates(int reason)
 {
-    static const int alerts[] = {SSL_AD_BAD_CERTIFICATE,     SSL_AD_UNSUPPORTED_CERTIFICATE, SSL_AD_CERTIFICATE_REVOKED,
-                                 SSL_AD_CERTIFICATE_EXPIRED, SSL_AD_CERTIFICATE_UNKNOWN,     SSL_AD_UNKNOWN_CA,
+    static const int alerts[] = {SSL_AD_BAD_CERTIFICATE,     SSL_AD_UNSUPPORTED_CERTIFICATE,
+                                 SSL_AD_CERTIFICATE_REVOKED, SSL_AD_CERTIFICATE_EXPIRED,
+                                 SSL_AD_CERTIFICATE_UNKNOWN, SSL_AD_UNKNOWN_CA,
                                  SSL_AD_ACCESS_DENIED,       SSL_AD_CERTIFICATE_REQUIRED};
 
     for (size_t i = 0; i < sizeof(alerts) / sizeof(alerts[0]); i++) {
@@ -88,13 +90,15 @@ static void tls_fail_by_openssl(struct tls_transport *tls)
 
     if (verified != X509_V_OK) {
         error = TANDEM_EAUTH;
-        snprintf(why, sizeof(why), "TLS: the peer's certificate: %s", X509_verify_cert_error_string(verified));
+        snprintf(why, sizeof(why), "TLS: the peer's certificate: %s",
+                 X509_verify_cert_error_string(verified));
     } else if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
         error = TANDEM_EAUTH;
         snprintf(why, sizeof(why), "TLS: the peer showed no certificate");
     } else if (alert_is_about_certificates(reason)) {
         error = TANDEM_EAUTH;
-        snprintf(why, sizeof(why), "TLS: the peer refused our certificate: %s", text ? text : "no reason");
+        snprintf(why, sizeof(why), "TLS: the peer refused our certificate: %s",
+                 text ? text : "no reason");
     } else {
         snprintf(why, sizeof(why), "TLS: %s", text ? text : "broken stream");
     }
@@ -116,7 +120,8 @@ static void peer_name_read(struct tls_transport *tls)
         return;
     }
     bytes = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
-    if (bytes > 0 && (size_t)bytes < sizeof(tls->peer_name) && strlen((const char *)text) == (size_t)bytes) {
+    if (bytes > 0 && (size_t)bytes < sizeof(tls->peer_name) &&
+        strlen((const char *)text) == (size_t)bytes) {
         memcpy(tls->peer_name, text, (size_t)bytes + 1);
     }
     OPENSSL_free(text);
@@ -145,7 +150,8 @@ static void tls_handshake(struct tls_transport *tls)
     }
     peer_name_read(tls);
     if (SSL_is_server(tls->ssl) && !name_is_valid(tls->peer_name)) {
-        tls_fail(tls, TANDEM_EAUTH, "TLS: the common name in the peer's certificate is no tenant's name");
+        tls_fail(tls, TANDEM_EAUTH,
+                 "TLS: the common name in the peer's certificate is no tenant's name");
         return;
     }
     tls->open = true;
@@ -240,7 +246,8 @@ static void on_inner_closed(void *user)
     tls_free(tls);
 }
 
-static const struct transport_events inner_events = {on_inner_open, on_inner_read, on_inner_written, on_inner_error, on_inner_closed};
+static const struct transport_events inner_events = {on_inner_open, on_inner_read, on_inner_written,
+                                                     on_inner_error, on_inner_closed};
 
 static void tls_start(struct transport *base)
 {
@@ -258,7 +265,8 @@ static int tls_write(struct transport *base, const struct transport_span *spans,
     }
     for (size_t i = 0; i < count; i++) {
         ERR_clear_error();
-        if (spans[i].bytes > 0 && SSL_write(tls->ssl, spans[i].data, (int)spans[i].bytes) != (int)spans[i].bytes) {
+        if (spans[i].bytes > 0 &&
+            SSL_write(tls->ssl, spans[i].data, (int)spans[i].bytes) != (int)spans[i].bytes) {
             ERR_clear_error();
             return TANDEM_EPROTO;
         }
@@ -296,7 +304,8 @@ static const struct transport_ops operations = {
     .peer_address = tls_peer_address,
 };
 
-/* Whom the dialer expects: an address must be among the certificate's addresses, a name among its names. */
+/* Whom the dialer expects: an address must be among the certificate's addresses, a name among its
+ * names. */
 static bool tls_expect(SSL *ssl, const char *host)
 {
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
@@ -308,7 +317,8 @@ static bool tls_expect(SSL *ssl, const char *host)
         return true;
     }
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return X509_VERIFY_PARAM_set1_host(param, host, 0) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+    return X509_VERIFY_PARAM_set1_host(param, host, 0) == 1 &&
+           SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
 static bool tls_prepare(struct tls_transport *tls, const char *host)
@@ -330,7 +340,8 @@ static bool tls_prepare(struct tls_transport *tls, const char *host)
     return tls_expect(tls->ssl, host);
 }
 
-int tls_wrap(struct transport *inner, struct conn_tls *config, const char *host, struct transport **ret_transport)
+int tls_wrap(struct transport *inner, struct conn_tls *config, const char *host,
+             struct transport **ret_transport)
 {
     struct tls_transport *tls = calloc(1, sizeof(*tls));
 

@@ -1,12 +1,13 @@
-/* transport.h: one byte stream as conn sees it, behind a small table of functions: NNG byte streams (transport_nng.c), TLS over any
- * other (tls.c). Inside common/stream only.
+/* transport.h: one byte stream as conn sees it, behind a small table of functions: NNG byte streams
+ * (transport_nng.c), TLS over any other (tls.c). Inside common/stream only.
  *
- * NNG's sockets (its SP layer) are not used: in the versions that are about, one connection that is opened and dropped at the
- * wrong moment stops a listener for good, replies over a queue's depth are dropped silently, and requests are sent again by themselves.
- * Byte streams have none of that.
+ * NNG's sockets (its SP layer) are not used: in the versions that are about, one connection that is
+ * opened and dropped at the wrong moment stops a listener for good, replies over a queue's depth
+ * are dropped silently, and requests are sent again by themselves. Byte streams have none of that.
  *
- * Threads: all functions and events on the loop's thread. No event comes out of the call that caused it, except on_read and on_error,
- * which TLS may raise from another transport's event. Life: from dial or accept until on_closed returns. */
+ * Threads: all functions and events on the loop's thread. No event comes out of the call that
+ * caused it, except on_read and on_error, which TLS may raise from another transport's event. Life:
+ * from dial or accept until on_closed returns. */
 #ifndef TANDEM_STREAM_TRANSPORT_H
 #define TANDEM_STREAM_TRANSPORT_H
 
@@ -15,7 +16,7 @@
 #include <uv.h>
 
 #define TRANSPORT_ERROR_BYTES 256
-#define TRANSPORT_SPANS_MAX 8 /* in one write */
+#define TRANSPORT_SPANS_MAX   8 /* in one write */
 
 struct transport;
 struct transport_listener;
@@ -41,7 +42,8 @@ struct transport_events {
 struct transport_ops {
     /* Starts an accepted transport; dialed ones start themselves. on_open follows. */
     void (*start)(struct transport *transport);
-    /* One write at a time, after on_open. The spans' memory is borrowed until on_written or on_closed. 0 or TANDEM_E*. */
+    /* One write at a time, after on_open. The spans' memory is borrowed until on_written or
+     * on_closed. 0 or TANDEM_E*. */
     int (*write)(struct transport *transport, const struct transport_span *spans, size_t count);
     /* What was not taken is lost. Once; on_closed follows. */
     void (*close)(struct transport *transport);
@@ -50,7 +52,8 @@ struct transport_ops {
     const char *(*peer_address)(const struct transport *transport);
 };
 
-/* Starts every implementation's struct. Who owns the transport sets events and user before the loop runs again. */
+/* Starts every implementation's struct. Who owns the transport sets events and user before the loop
+ * runs again. */
 struct transport {
     const struct transport_ops *ops;
     const struct transport_events *events;
@@ -67,9 +70,11 @@ struct transport_listener_events {
 
 struct transport_kind {
     /* Names are resolved anew at each call; `connect_ns` is shared among the addresses tried. */
-    int (*dial)(uv_loop_t *loop, const char *url, int64_t connect_ns, const struct transport_events *events, void *user,
-                struct transport **ret_transport, char error[TRANSPORT_ERROR_BYTES]);
-    int (*listen)(uv_loop_t *loop, const char *url, uint32_t ipc_mode, const struct transport_listener_events *events, void *user,
+    int (*dial)(uv_loop_t *loop, const char *url, int64_t connect_ns,
+                const struct transport_events *events, void *user, struct transport **ret_transport,
+                char error[TRANSPORT_ERROR_BYTES]);
+    int (*listen)(uv_loop_t *loop, const char *url, uint32_t ipc_mode,
+                  const struct transport_listener_events *events, void *user,
                   struct transport_listener **ret_listener, char error[TRANSPORT_ERROR_BYTES]);
     const char *(*listener_url)(const struct transport_listener *listener);
     void (*listener_close)(struct transport_listener *listener);

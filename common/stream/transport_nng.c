@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INPUT_BYTES (64u << 10)
+#define INPUT_BYTES      (64u << 10)
 #define INPUT_MANY_BYTES (16u << 10) /* a read of this size is likely to have more behind it */
-#define INPUT_MORE 4                 /* reads in a row, then other connections have their turn */
+#define INPUT_MORE       4           /* reads in a row, then other connections have their turn */
 
 const struct transport_kind transport_nng = {
     .dial = nng_transport_dial,
@@ -48,7 +48,8 @@ static void transport_fail(struct nng_transport *transport, int result)
     const int error = nng_result_error(result);
 
     transport->base.events->on_error(transport->base.user, error,
-                                     result == NNG_ECONNSHUT ? "the peer closed the connection" : nng_strerror(result));
+                                     result == NNG_ECONNSHUT ? "the peer closed the connection"
+                                                             : nng_strerror(result));
 }
 
 static void transport_receive(struct nng_transport *transport)
@@ -65,8 +66,8 @@ static bool transport_finish(struct nng_transport *transport)
 {
     struct nng_hub *hub = transport->hub;
 
-    if (!transport->closed || transport->opening.busy || transport->receiving.busy || transport->sending.busy ||
-        transport->closing.busy) {
+    if (!transport->closed || transport->opening.busy || transport->receiving.busy ||
+        transport->sending.busy || transport->closing.busy) {
         return false;
     }
     nng_event_fini(&transport->opening);
@@ -87,7 +88,8 @@ static bool transport_finish(struct nng_transport *transport)
     return true;
 }
 
-/* What has arrived meanwhile, without NNG's threads (see transport_try); 0 when there is nothing, or an error that the next receive meets. */
+/* What has arrived meanwhile, without NNG's threads (see transport_try); 0 when there is nothing,
+ * or an error that the next receive meets. */
 static size_t transport_take(struct nng_transport *transport)
 {
     const nng_iov where = {.iov_buf = transport->input, .iov_len = INPUT_BYTES};
@@ -115,7 +117,9 @@ static void on_received(struct nng_event *event)
     bytes = nng_aio_count(event->aio);
     for (unsigned more = 0; bytes > 0; more++) {
         transport->base.events->on_read(transport->base.user, transport->input, bytes);
-        bytes = !transport->closed && bytes >= INPUT_MANY_BYTES && more < INPUT_MORE ? transport_take(transport) : 0;
+        bytes = !transport->closed && bytes >= INPUT_MANY_BYTES && more < INPUT_MORE
+                    ? transport_take(transport)
+                    : 0;
     }
     if (!transport->closed) {
         transport_receive(transport);
@@ -131,16 +135,19 @@ static void output_advance(struct nng_transport *transport, size_t bytes)
         bytes -= transport->output[done++].iov_len;
     }
     transport->output_count -= done;
-    memmove(transport->output, transport->output + done, transport->output_count * sizeof(transport->output[0]));
+    memmove(transport->output, transport->output + done,
+            transport->output_count * sizeof(transport->output[0]));
     if (transport->output_count > 0) {
         transport->output[0].iov_buf = (uint8_t *)transport->output[0].iov_buf + bytes;
         transport->output[0].iov_len -= bytes;
     }
 }
 
-/* NNG writes to the socket within the call when there is room, but says so through two of its threads, which costs more than the write
- * and comes just when the answer does. So a send without a callback is tried first and called back if it did not go through: cancelled,
- * it has taken nothing; otherwise its count stands. Neither can block: the wait is for the end of what another thread is just doing. */
+/* NNG writes to the socket within the call when there is room, but says so through two of its
+ * threads, which costs more than the write and comes just when the answer does. So a send without a
+ * callback is tried first and called back if it did not go through: cancelled, it has taken
+ * nothing; otherwise its count stands. Neither can block: the wait is for the end of what another
+ * thread is just doing. */
 static int transport_try(struct nng_transport *transport)
 {
     int result;
@@ -211,14 +218,16 @@ static int transport_write(struct transport *base, const struct transport_span *
     transport->output_count = 0;
     for (size_t i = 0; i < count; i++) {
         if (spans[i].bytes > 0) {
-            transport->output[transport->output_count++] = (nng_iov){(void *)spans[i].data, spans[i].bytes};
+            transport->output[transport->output_count++] =
+                (nng_iov){(void *)spans[i].data, spans[i].bytes};
         }
     }
     transport_send(transport);
     return 0;
 }
 
-/* Aborting is asynchronous in NNG: the completions come through the hub, and transport_finish waits for them. */
+/* Aborting is asynchronous in NNG: the completions come through the hub, and transport_finish waits
+ * for them. */
 static void transport_close(struct transport *base)
 {
     struct nng_transport *transport = (struct nng_transport *)base;
@@ -277,22 +286,25 @@ static void address_describe(struct nng_transport *transport)
 
     if (nng_stream_get_uint64(transport->stream, NNG_OPT_IPC_PEER_PID, &pid) == 0) {
         (void)nng_stream_get_uint64(transport->stream, NNG_OPT_IPC_PEER_UID, &uid);
-        snprintf(transport->address, sizeof(transport->address), "ipc pid %llu uid %llu", (unsigned long long)pid,
-                 (unsigned long long)uid);
+        snprintf(transport->address, sizeof(transport->address), "ipc pid %llu uid %llu",
+                 (unsigned long long)pid, (unsigned long long)uid);
         return;
     }
     if (nng_stream_get_addr(transport->stream, NNG_OPT_REMADDR, &address) != 0) {
         snprintf(transport->address, sizeof(transport->address), "gone");
     } else if (address.s_family == NNG_AF_INET) {
         inet_ntop(AF_INET, &address.s_in.sa_addr, text, sizeof(text));
-        snprintf(transport->address, sizeof(transport->address), "%s:%u", text, (unsigned)ntohs(address.s_in.sa_port));
+        snprintf(transport->address, sizeof(transport->address), "%s:%u", text,
+                 (unsigned)ntohs(address.s_in.sa_port));
     } else if (address.s_family == NNG_AF_INET6) {
         inet_ntop(AF_INET6, address.s_in6.sa_addr, text, sizeof(text));
-        snprintf(transport->address, sizeof(transport->address), "[%s]:%u", text, (unsigned)ntohs(address.s_in6.sa_port));
+        snprintf(transport->address, sizeof(transport->address), "[%s]:%u", text,
+                 (unsigned)ntohs(address.s_in6.sa_port));
     }
 }
 
-struct nng_transport *nng_transport_new(struct nng_hub *hub, void (*on_opening)(struct nng_event *event))
+struct nng_transport *nng_transport_new(struct nng_hub *hub,
+                                        void (*on_opening)(struct nng_event *event))
 {
     struct nng_transport *transport = calloc(1, sizeof(*transport));
     bool whole;
@@ -304,7 +316,8 @@ struct nng_transport *nng_transport_new(struct nng_hub *hub, void (*on_opening)(
     transport->input = malloc(INPUT_BYTES);
     whole = transport->input && nng_aio_alloc(&transport->trying, NULL, NULL) == 0 &&
             nng_aio_alloc(&transport->taking, NULL, NULL) == 0 &&
-            nng_event_init(&transport->opening, hub, on_opening != NULL, on_opening ? on_opening : on_open_posted, transport) == 0 &&
+            nng_event_init(&transport->opening, hub, on_opening != NULL,
+                           on_opening ? on_opening : on_open_posted, transport) == 0 &&
             nng_event_init(&transport->receiving, hub, true, on_received, transport) == 0 &&
             nng_event_init(&transport->sending, hub, true, on_sent, transport) == 0 &&
             nng_event_init(&transport->closing, hub, false, on_closing, transport) == 0;
@@ -353,7 +366,8 @@ static void discard_error(void *user, int error, const char *why)
 
 void transport_discard(struct transport *transport)
 {
-    static const struct transport_events nobody = {discard_event, discard_read, discard_event, discard_error, discard_event};
+    static const struct transport_events nobody = {discard_event, discard_read, discard_event,
+                                                   discard_error, discard_event};
 
     transport->events = &nobody;
     transport->ops->close(transport);

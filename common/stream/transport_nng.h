@@ -1,4 +1,5 @@
-/* transport_nng.h: what the dialing and listening halves of the NNG transport share with the stream itself. Inside common/stream only. */
+/* transport_nng.h: what the dialing and listening halves of the NNG transport share with the stream
+ * itself. Inside common/stream only. */
 #ifndef TANDEM_STREAM_TRANSPORT_NNG_H
 #define TANDEM_STREAM_TRANSPORT_NNG_H
 
@@ -7,7 +8,7 @@
 #include "common/stream/url.h"
 
 #define NNG_PEER_BYTES 64
-#define NNG_DIAL_WAYS 3
+#define NNG_DIAL_WAYS  3
 
 struct nng_transport {
     struct transport base;
@@ -16,7 +17,8 @@ struct nng_transport {
     struct nng_event opening;
     struct nng_event receiving;
     struct nng_event sending;
-    nng_aio *trying; /* without a callback: sends what the kernel takes at once, see transport_try */
+    nng_aio
+        *trying; /* without a callback: sends what the kernel takes at once, see transport_try */
     nng_aio *taking; /* the same for receiving */
     bool tried;      /* `sending` was raised by hand, with this result */
     int tried_result;
@@ -35,7 +37,8 @@ struct nng_transport {
 };
 
 /* A transport without a stream. NULL: no memory. */
-struct nng_transport *nng_transport_new(struct nng_hub *hub, void (*on_opening)(struct nng_event *event));
+struct nng_transport *nng_transport_new(struct nng_hub *hub,
+                                        void (*on_opening)(struct nng_event *event));
 /* Gives it its stream, *taken*, and its peer's address. */
 void nng_transport_adopt(struct nng_transport *transport, nng_stream *stream);
 /* Raises on_open and starts to read. */
@@ -43,10 +46,13 @@ void nng_transport_begin(struct nng_transport *transport);
 /* TANDEM_E* of an NNG result. */
 int nng_result_error(int result);
 
-int nng_transport_dial(uv_loop_t *loop, const char *url, int64_t connect_ns, const struct transport_events *events, void *user,
+int nng_transport_dial(uv_loop_t *loop, const char *url, int64_t connect_ns,
+                       const struct transport_events *events, void *user,
                        struct transport **ret_transport, char error[TRANSPORT_ERROR_BYTES]);
-int nng_transport_listen(uv_loop_t *loop, const char *url, uint32_t ipc_mode, const struct transport_listener_events *events, void *user,
-                         struct transport_listener **ret_listener, char error[TRANSPORT_ERROR_BYTES]);
+int nng_transport_listen(uv_loop_t *loop, const char *url, uint32_t ipc_mode,
+                         const struct transport_listener_events *events, void *user,
+                         struct transport_listener **ret_listener,
+                         char error[TRANSPORT_ERROR_BYTES]);
 const char *nng_transport_listener_url(const struct transport_listener *listener);
 void nng_transport_listener_close(struct transport_listener *listener);
 

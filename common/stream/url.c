@@ -39,7 +39,10 @@ static int host_classify(const char *host, bool bracketed, enum url_host_kind *r
         return 0;
     }
     *ret_kind = URL_HOST_NAME;
-    return strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == strlen(host) ? 0 : TANDEM_EINVAL;
+    return strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") ==
+                   strlen(host)
+               ? 0
+               : TANDEM_EINVAL;
 }
 
 static int tcp_parse(const char *text, struct url *url)
@@ -98,5 +101,6 @@ bool conn_url_is_local(const char *text)
     if (url.host_kind == URL_HOST_IPV6) {
         return inet_pton(AF_INET6, url.host, &address6) == 1 && IN6_IS_ADDR_LOOPBACK(&address6);
     }
-    return url.host_kind == URL_HOST_IPV4 && inet_pton(AF_INET, url.host, &address4) == 1 && ntohl(address4.s_addr) >> 24 == 127;
+    return url.host_kind == URL_HOST_IPV4 && inet_pton(AF_INET, url.host, &address4) == 1 &&
+           ntohl(address4.s_addr) >> 24 == 127;
 }

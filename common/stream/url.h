@@ -1,4 +1,5 @@
-/* url.h: the two kinds of address, "tcp://host:port" and "ipc:///path", taken apart and checked. Pure. */
+/* url.h: the two kinds of address, "tcp://host:port" and "ipc:///path", taken apart and checked.
+ * Pure. */
 #ifndef TANDEM_STREAM_URL_H
 #define TANDEM_STREAM_URL_H
 

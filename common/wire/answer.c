@@ -26,7 +26,8 @@ static int labels_copy(const struct answer *from, struct answer *copy)
     }
     copy->labels = calloc(from->label_count, sizeof(*copy->labels));
     for (size_t i = 0; copy->labels && i < from->label_count; i++) {
-        copy->labels[i] = (struct answer_label){strdup(from->labels[i].label), from->labels[i].score};
+        copy->labels[i] =
+            (struct answer_label){strdup(from->labels[i].label), from->labels[i].score};
         copy->label_count = i + 1;
         if (!copy->labels[i].label) {
             return TANDEM_ENOMEM;
@@ -69,7 +70,10 @@ static int text_copy(const struct answer *from, struct answer *copy)
 
 int answer_copy(const struct answer *from, struct answer *ret_copy)
 {
-    struct answer copy = {.kind = from->kind, .tokens = from->tokens, .finish = from->finish, .confidence = from->confidence};
+    struct answer copy = {.kind = from->kind,
+                          .tokens = from->tokens,
+                          .finish = from->finish,
+                          .confidence = from->confidence};
     int result = labels_copy(from, &copy);
 
     if (result == 0) {

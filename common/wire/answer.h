@@ -1,4 +1,5 @@
-/* answer.h: what a request ends with, as both protocols carry it; and the transcript of a session. Plain structs. */
+/* answer.h: what a request ends with, as both protocols carry it; and the transcript of a session.
+ * Plain structs. */
 #ifndef TANDEM_WIRE_ANSWER_H
 #define TANDEM_WIRE_ANSWER_H
 
@@ -10,10 +11,22 @@
 #include <stdint.h>
 
 enum task_kind_wire { WIRE_CLASSIFY = 1, WIRE_DETECT = 2, WIRE_GENERATE = 3 };
-enum finish_wire { WIRE_FINISH_NONE = 0, WIRE_FINISH_END = 1, WIRE_FINISH_LENGTH = 2, WIRE_FINISH_DEADLINE = 3 };
+enum finish_wire {
+    WIRE_FINISH_NONE = 0,
+    WIRE_FINISH_END = 1,
+    WIRE_FINISH_LENGTH = 2,
+    WIRE_FINISH_DEADLINE = 3
+};
 
-struct answer_label { char *label; double score; };
-struct answer_box { char *label; double score; float x, y, w, h; };
+struct answer_label {
+    char *label;
+    double score;
+};
+struct answer_box {
+    char *label;
+    double score;
+    float x, y, w, h;
+};
 
 struct answer {
     uint32_t kind;
@@ -32,15 +45,23 @@ void answer_fini(struct answer *answer);
 /* Deep copy. */
 int answer_copy(const struct answer *from, struct answer *ret_copy);
 
-struct wire_picture { uint32_t format, width, height, stride_bytes; }; /* format as edge.proto */
-struct wire_sampling { float temperature; uint32_t top_k; float top_p; uint64_t seed; };
+struct wire_picture {
+    uint32_t format, width, height, stride_bytes;
+}; /* format as edge.proto */
+struct wire_sampling {
+    float temperature;
+    uint32_t top_k;
+    float top_p;
+    uint64_t seed;
+};
 
-/* A transcript is the bytes of its turns one after the other: u8 role, u32 little-endian length, text. Both sides keep it as
- * bytes, so a prefix has a length and a digest without agreeing on tokens. */
+/* A transcript is the bytes of its turns one after the other: u8 role, u32 little-endian length,
+ * text. Both sides keep it as bytes, so a prefix has a length and a digest without agreeing on
+ * tokens. */
 enum turn_role { TURN_USER = 1, TURN_ANSWER = 2 };
 int transcript_append(struct buf *transcript, enum turn_role role, const char *text, size_t bytes);
 /* Reads the turn at *offset and moves it past. 0, 1 at the end, TANDEM_EFORMAT. */
-int transcript_next(const uint8_t *data, size_t bytes, size_t *offset, enum turn_role *ret_role, const char **ret_text,
-                    size_t *ret_bytes);
+int transcript_next(const uint8_t *data, size_t bytes, size_t *offset, enum turn_role *ret_role,
+                    const char **ret_text, size_t *ret_bytes);
 
 #endif

@@ -1,4 +1,5 @@
-/* The small messages of edge.proto that keep a connection and its requests going: Load, Accepted, Error, DataAck, Ping, Pong. */
+/* The small messages of edge.proto that keep a connection and its requests going: Load, Accepted,
+ * Error, DataAck, Ping, Pong. */
 #include "common/base/error.h"
 #include "common/wire/edge_pb.h"
 
@@ -175,7 +176,8 @@ int edge_pong_pack(uint64_t nonce, const struct edge_load *load, struct buf *out
     return result == 0 ? pb_pack(&message.base, out) : result;
 }
 
-int edge_pong_unpack(const uint8_t *data, size_t bytes, uint64_t *ret_nonce, bool *ret_has_load, struct edge_load *ret_load)
+int edge_pong_unpack(const uint8_t *data, size_t bytes, uint64_t *ret_nonce, bool *ret_has_load,
+                     struct edge_load *ret_load)
 {
     struct pb_arena arena;
     ProtobufCMessage *message;

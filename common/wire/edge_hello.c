@@ -13,8 +13,10 @@ static const struct pb_field hello_fields[] = {
     {AT(version_low), .type = PB_U32, .min = 1, .max = UINT32_MAX},
     {AT(version_high), .type = PB_U32, .min = 1, .max = UINT32_MAX},
     {AT(features), .type = PB_U64, .max = UINT64_MAX},
-    {AT(software), .type = PB_TEXT, .capacity = sizeof(((struct edge_hello *)0)->software), .rule = PB_RULE_LINE},
-    {AT(token), .type = PB_TEXT, .capacity = sizeof(((struct edge_hello *)0)->token), .rule = PB_RULE_LINE},
+    {AT(software), .type = PB_TEXT, .capacity = sizeof(((struct edge_hello *)0)->software),
+     .rule = PB_RULE_LINE},
+    {AT(token), .type = PB_TEXT, .capacity = sizeof(((struct edge_hello *)0)->token),
+     .rule = PB_RULE_LINE},
 };
 #undef AT
 #define AT(member) PB_AT(Tandem__Edge__TaskContract, member, struct edge_task, member)
@@ -34,10 +36,12 @@ uint32_t wire_version_agree(uint32_t low_a, uint32_t high_a, uint32_t low_b, uin
     return version >= low_a && version >= low_b ? version : 0;
 }
 
-static int tasks_store(const struct edge_hello *hello, Tandem__Edge__TaskContract *messages, Tandem__Edge__TaskContract **pointers)
+static int tasks_store(const struct edge_hello *hello, Tandem__Edge__TaskContract *messages,
+                       Tandem__Edge__TaskContract **pointers)
 {
     for (size_t i = 0; i < hello->task_count; i++) {
-        const int result = (tandem__edge__task_contract__init(&messages[i]), PB_STORE(task_fields, &hello->tasks[i], &messages[i]));
+        const int result = (tandem__edge__task_contract__init(&messages[i]),
+                            PB_STORE(task_fields, &hello->tasks[i], &messages[i]));
 
         if (result != 0) {
             return result;

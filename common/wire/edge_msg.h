@@ -1,7 +1,9 @@
-/* edge_msg.h: the messages of proto/edge.proto as plain structs. `*_pack` appends the protobuf bytes to a buffer (0; EINVAL
- * for a value that the other side would refuse; ETOOBIG; ENOMEM); `*_unpack` checks every limit the .proto states and returns 0 or
- * TANDEM_EPROTO / ETOOBIG / ENOMEM and never takes more than LIMIT_UNPACK_BYTES besides its result; what it fills is owned and goes
- * with `*_fini` (which zeroes; a zeroed struct is fine). Texts are NUL-terminated, never NULL after unpack. No state; any thread. */
+/* edge_msg.h: the messages of proto/edge.proto as plain structs. `*_pack` appends the protobuf
+ * bytes to a buffer (0; EINVAL for a value that the other side would refuse; ETOOBIG; ENOMEM);
+ * `*_unpack` checks every limit the .proto states and returns 0 or TANDEM_EPROTO / ETOOBIG / ENOMEM
+ * and never takes more than LIMIT_UNPACK_BYTES besides its result; what it fills is owned and goes
+ * with `*_fini` (which zeroes; a zeroed struct is fine). Texts are NUL-terminated, never NULL after
+ * unpack. No state; any thread. */
 #ifndef TANDEM_WIRE_EDGE_MSG_H
 #define TANDEM_WIRE_EDGE_MSG_H
 
@@ -56,7 +58,8 @@ struct edge_tokens {
     uint32_t count;
 };
 struct edge_result {
-    struct answer answer; /* pack: borrowed members. unpack: owned; only what its kind has. Text over about 60 KiB: ETOOBIG */
+    struct answer answer; /* pack: borrowed members. unpack: owned; only what its kind has. Text
+                             over about 60 KiB: ETOOBIG */
     uint64_t wait_us, run_us;
     uint32_t cached_tokens, prompt_tokens;
     char model_digest[33];
@@ -89,8 +92,10 @@ int edge_data_ack_pack(uint64_t acked_bytes, struct buf *out);
 int edge_data_ack_unpack(const uint8_t *data, size_t bytes, uint64_t *ret_acked_bytes);
 int edge_ping_pack(uint64_t nonce, struct buf *out);
 int edge_ping_unpack(const uint8_t *data, size_t bytes, uint64_t *ret_nonce);
-int edge_pong_pack(uint64_t nonce, const struct edge_load *load, struct buf *out); /* load may be NULL */
-int edge_pong_unpack(const uint8_t *data, size_t bytes, uint64_t *ret_nonce, bool *ret_has_load, struct edge_load *ret_load);
+int edge_pong_pack(uint64_t nonce, const struct edge_load *load,
+                   struct buf *out); /* load may be NULL */
+int edge_pong_unpack(const uint8_t *data, size_t bytes, uint64_t *ret_nonce, bool *ret_has_load,
+                     struct edge_load *ret_load);
 
 /* The version both speak, or 0: min of the highs if no lower than either low. */
 uint32_t wire_version_agree(uint32_t low_a, uint32_t high_a, uint32_t low_b, uint32_t high_b);

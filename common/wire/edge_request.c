@@ -25,7 +25,8 @@ int edge_request_pack(const struct edge_request *request, struct buf *out)
     Tandem__Edge__Request message = TANDEM__EDGE__REQUEST__INIT;
     Tandem__Parts__Picture picture = TANDEM__PARTS__PICTURE__INIT;
     Tandem__Parts__Sampling sampling = TANDEM__PARTS__SAMPLING__INIT;
-    int result = prefix_is_named(request) ? PB_STORE(request_fields, request, &message) : TANDEM_EINVAL;
+    int result =
+        prefix_is_named(request) ? PB_STORE(request_fields, request, &message) : TANDEM_EINVAL;
 
     if (result == 0 && request->has_picture) {
         result = pb_picture_store(&request->picture, &picture);

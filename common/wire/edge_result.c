@@ -21,7 +21,8 @@ static const struct pb_field answer_fields[] = {
 };
 #undef AT
 static const struct pb_field tokens_fields[] = {
-    {PB_AT(Tandem__Edge__Tokens, count, struct edge_tokens, count), .type = PB_U32, .max = LIMIT_MAX_NEW_TOKENS},
+    {PB_AT(Tandem__Edge__Tokens, count, struct edge_tokens, count), .type = PB_U32,
+     .max = LIMIT_MAX_NEW_TOKENS},
 };
 
 int edge_tokens_pack(const struct edge_tokens *tokens, struct buf *out)
@@ -108,7 +109,8 @@ int edge_result_pack(const struct edge_result *result_plain, struct buf *out)
 
 static int result_load(const Tandem__Edge__Result *message, struct edge_result *result_plain)
 {
-    const struct pb_answer parts = {message->n_scores, message->n_boxes, message->scores, message->boxes, message->text};
+    const struct pb_answer parts = {message->n_scores, message->n_boxes, message->scores,
+                                    message->boxes, message->text};
     int result = PB_LOAD(result_fields, message, result_plain);
 
     if (result == 0) {

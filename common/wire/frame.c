@@ -12,12 +12,12 @@ struct frame_rule {
 };
 
 static const struct frame_rule rules[] = {
-    [FRAME_HELLO] = {"HELLO", false, false},       [FRAME_REQUEST] = {"REQUEST", true, false},
-    [FRAME_DATA] = {"DATA", true, true},           [FRAME_DATA_ACK] = {"DATA_ACK", true, false},
-    [FRAME_CANCEL] = {"CANCEL", true, false},      [FRAME_ACCEPTED] = {"ACCEPTED", true, false},
-    [FRAME_TOKENS] = {"TOKENS", true, false},      [FRAME_RESULT] = {"RESULT", true, false},
-    [FRAME_ERROR] = {"ERROR", false, false},       [FRAME_PING] = {"PING", false, false},
-    [FRAME_PONG] = {"PONG", false, false},         [FRAME_GOODBYE] = {"GOODBYE", false, false},
+    [FRAME_HELLO] = {"HELLO", false, false},  [FRAME_REQUEST] = {"REQUEST", true, false},
+    [FRAME_DATA] = {"DATA", true, true},      [FRAME_DATA_ACK] = {"DATA_ACK", true, false},
+    [FRAME_CANCEL] = {"CANCEL", true, false}, [FRAME_ACCEPTED] = {"ACCEPTED", true, false},
+    [FRAME_TOKENS] = {"TOKENS", true, false}, [FRAME_RESULT] = {"RESULT", true, false},
+    [FRAME_ERROR] = {"ERROR", false, false},  [FRAME_PING] = {"PING", false, false},
+    [FRAME_PONG] = {"PONG", false, false},    [FRAME_GOODBYE] = {"GOODBYE", false, false},
 };
 
 /* NULL for a kind this version does not know. */
@@ -41,7 +41,8 @@ bool frame_kind_is_known(unsigned kind)
     return frame_rule_find(kind) != NULL;
 }
 
-/* What kind, id and sizes must have to do with each other. A later version's kinds may have a payload. */
+/* What kind, id and sizes must have to do with each other. A later version's kinds may have a
+ * payload. */
 static bool frame_is_consistent(const struct frame *frame)
 {
     const struct frame_rule *rule = frame_rule_find(frame->kind);
@@ -52,7 +53,8 @@ static bool frame_is_consistent(const struct frame *frame)
     if (!rule) {
         return true;
     }
-    return (frame->request_id != 0 || !rule->of_request) && (frame->payload_bytes == 0 || rule->with_payload);
+    return (frame->request_id != 0 || !rule->of_request) &&
+           (frame->payload_bytes == 0 || rule->with_payload);
 }
 
 void frame_prefix_store(const struct frame *frame, uint8_t out[FRAME_PREFIX_BYTES])
@@ -71,13 +73,15 @@ int frame_encode(const struct frame *frame, struct buf *out)
     uint8_t prefix[FRAME_PREFIX_BYTES];
     int result;
 
-    if (frame->header_bytes > LIMIT_FRAME_HEADER_BYTES || frame->payload_bytes > LIMIT_FRAME_DATA_BYTES) {
+    if (frame->header_bytes > LIMIT_FRAME_HEADER_BYTES ||
+        frame->payload_bytes > LIMIT_FRAME_DATA_BYTES) {
         return TANDEM_ETOOBIG;
     }
     if (!frame_is_consistent(frame)) {
         return TANDEM_EINVAL;
     }
-    result = buf_reserve(out, FRAME_PREFIX_BYTES + (size_t)frame->header_bytes + frame->payload_bytes);
+    result =
+        buf_reserve(out, FRAME_PREFIX_BYTES + (size_t)frame->header_bytes + frame->payload_bytes);
     if (result != 0) {
         return result;
     }
@@ -88,7 +92,8 @@ int frame_encode(const struct frame *frame, struct buf *out)
     return 0;
 }
 
-/* Magic and version are compared as soon as they are there, so that a stranger is sent away at once. */
+/* Magic and version are compared as soon as they are there, so that a stranger is sent away at
+ * once. */
 static bool frame_start_is_ours(const uint8_t *data, size_t bytes)
 {
     static const uint8_t start[] = {'T', 'N', 'D', 'M', FRAME_VERSION};
@@ -120,8 +125,8 @@ int frame_decode(const uint8_t *data, size_t bytes, struct frame *ret_frame, siz
         .payload_bytes = le32_load(data + 12),
         .request_id = le64_load(data + 16),
     };
-    if (frame.header_bytes > LIMIT_FRAME_HEADER_BYTES || frame.payload_bytes > LIMIT_FRAME_DATA_BYTES ||
-        !frame_is_consistent(&frame)) {
+    if (frame.header_bytes > LIMIT_FRAME_HEADER_BYTES ||
+        frame.payload_bytes > LIMIT_FRAME_DATA_BYTES || !frame_is_consistent(&frame)) {
         return TANDEM_EPROTO;
     }
     whole = FRAME_PREFIX_BYTES + (size_t)frame.header_bytes + frame.payload_bytes;

@@ -8,7 +8,7 @@
 #define PREDICTED_LAST_MS 3.6e6
 
 #define ROUTE_BYTES (LIMIT_NAME_BYTES + 8)
-#define ID_BYTES 21
+#define ID_BYTES    21
 
 #define AT(member) PB_AT(Tandem__Local__Answer, member, struct local_answer, member)
 static const struct pb_field answer_fields[] = {
@@ -42,10 +42,14 @@ static const struct pb_field error_fields[] = {
 };
 #undef AT
 static const struct pb_field partial_fields[] = {
-    {PB_AT(Tandem__Local__Partial, count, struct local_partial, count), .type = PB_U32, .max = LIMIT_MAX_NEW_TOKENS},
+    {PB_AT(Tandem__Local__Partial, count, struct local_partial, count), .type = PB_U32,
+     .max = LIMIT_MAX_NEW_TOKENS},
 };
 static const struct pb_field id_fields[] = {
-    {.message_offset = offsetof(Tandem__Local__Accepted, id), .type = PB_TEXT, .capacity = ID_BYTES, .rule = PB_RULE_DECIMAL},
+    {.message_offset = offsetof(Tandem__Local__Accepted, id),
+     .type = PB_TEXT,
+     .capacity = ID_BYTES,
+     .rule = PB_RULE_DECIMAL},
 };
 
 int local_accepted_pack(const char *id, struct buf *out)
@@ -150,7 +154,8 @@ int local_answer_pack(const struct local_answer *answer, struct buf *out)
 
 static int answer_load(const Tandem__Local__Answer *message, struct local_answer *answer)
 {
-    const struct pb_answer parts = {message->n_scores, message->n_boxes, message->scores, message->boxes, message->text};
+    const struct pb_answer parts = {message->n_scores, message->n_boxes, message->scores,
+                                    message->boxes, message->text};
     int result = PB_LOAD(answer_fields, message, answer);
 
     if (result == 0) {

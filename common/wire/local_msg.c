@@ -11,7 +11,8 @@
 static const struct pb_field hello_fields[] = {
     {AT(version_low), .type = PB_U32, .min = 1, .max = UINT32_MAX},
     {AT(version_high), .type = PB_U32, .min = 1, .max = UINT32_MAX},
-    {AT(software), .type = PB_TEXT, .capacity = sizeof(((struct local_hello *)0)->software), .rule = PB_RULE_LINE},
+    {AT(software), .type = PB_TEXT, .capacity = sizeof(((struct local_hello *)0)->software),
+     .rule = PB_RULE_LINE},
 };
 #undef AT
 #define AT(member) PB_AT(Tandem__Local__Submit, member, struct local_submit, member)
@@ -30,13 +31,15 @@ static const struct pb_field submit_fields[] = {
 };
 #undef AT
 
-static const struct pb_field name_field = {.type = PB_TEXT, .capacity = LIMIT_NAME_BYTES + 1, .rule = PB_RULE_NAME};
+static const struct pb_field name_field = {
+    .type = PB_TEXT, .capacity = LIMIT_NAME_BYTES + 1, .rule = PB_RULE_NAME};
 
 int local_hello_pack(const struct local_hello *hello, struct buf *out)
 {
     Tandem__Local__Hello message = TANDEM__LOCAL__HELLO__INIT;
     char *tasks[LIMIT_TASKS];
-    int result = hello->version_high >= hello->version_low ? PB_STORE(hello_fields, hello, &message) : TANDEM_EINVAL;
+    int result = hello->version_high >= hello->version_low ? PB_STORE(hello_fields, hello, &message)
+                                                           : TANDEM_EINVAL;
 
     if (hello->task_count > LIMIT_TASKS) {
         return TANDEM_ETOOBIG;
@@ -67,7 +70,8 @@ static int hello_load(const Tandem__Local__Hello *message, struct local_hello *h
         return TANDEM_ENOMEM;
     }
     for (; result == 0 && hello->task_count < message->n_tasks; hello->task_count++) {
-        result = pb_fields_load(&name_field, 1, &message->tasks[hello->task_count], hello->tasks[hello->task_count]);
+        result = pb_fields_load(&name_field, 1, &message->tasks[hello->task_count],
+                                hello->tasks[hello->task_count]);
     }
     return result;
 }
@@ -99,7 +103,8 @@ void local_hello_fini(struct local_hello *hello)
     *hello = (struct local_hello){0};
 }
 
-/* DATA is bounded as between daemons; only shared memory may be larger. A forced route is one of the words the daemon knows. */
+/* DATA is bounded as between daemons; only shared memory may be larger. A forced route is one of
+ * the words the daemon knows. */
 static int submit_check(const struct local_submit *submit)
 {
     static const char *const words[] = {"", "auto", "local", "edge", "cascade"};

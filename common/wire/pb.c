@@ -10,9 +10,10 @@
 #include <string.h>
 
 #define PB_BLOCK_BYTES (8u << 10)
-#define PB_ALIGN alignof(max_align_t)
+#define PB_ALIGN       alignof(max_align_t)
 
-/* Blocks fill from the start; `left_bytes` of the arena counts what the newest has free at its end. */
+/* Blocks fill from the start; `left_bytes` of the arena counts what the newest has free at its end.
+ */
 struct pb_block {
     struct pb_block *next;
     size_t bytes;
@@ -77,8 +78,8 @@ void pb_arena_fini(struct pb_arena *arena)
     arena->left_bytes = 0;
 }
 
-int pb_unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *data, size_t bytes, struct pb_arena *arena,
-              ProtobufCMessage **ret_message)
+int pb_unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *data, size_t bytes,
+              struct pb_arena *arena, ProtobufCMessage **ret_message)
 {
     static const uint8_t nothing[1];
     ProtobufCMessage *message;
@@ -86,7 +87,8 @@ int pb_unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *data,
     if (bytes > LIMIT_FRAME_HEADER_BYTES) {
         return TANDEM_ETOOBIG;
     }
-    message = protobuf_c_message_unpack(descriptor, &arena->allocator, bytes, bytes ? data : nothing);
+    message =
+        protobuf_c_message_unpack(descriptor, &arena->allocator, bytes, bytes ? data : nothing);
     if (!message) {
         return arena->error ? arena->error : TANDEM_EPROTO;
     }
@@ -133,12 +135,18 @@ static bool text_is_route(const char *text)
 static bool text_obeys(const char *text, enum pb_rule rule)
 {
     switch (rule) {
-    case PB_RULE_NAME: return name_is_valid(text);
-    case PB_RULE_NAME_OR_EMPTY: return *text == '\0' || name_is_valid(text);
-    case PB_RULE_DIGEST: return (*text == '\0' || strlen(text) == 32) && text_is_of(text, "0123456789abcdef");
-    case PB_RULE_DECIMAL: return text_is_of(text, "0123456789");
-    case PB_RULE_ROUTE: return text_is_route(text);
-    case PB_RULE_LINE: return true;
+    case PB_RULE_NAME:
+        return name_is_valid(text);
+    case PB_RULE_NAME_OR_EMPTY:
+        return *text == '\0' || name_is_valid(text);
+    case PB_RULE_DIGEST:
+        return (*text == '\0' || strlen(text) == 32) && text_is_of(text, "0123456789abcdef");
+    case PB_RULE_DECIMAL:
+        return text_is_of(text, "0123456789");
+    case PB_RULE_ROUTE:
+        return text_is_route(text);
+    case PB_RULE_LINE:
+        return true;
     }
     return false;
 }
@@ -147,7 +155,12 @@ static bool text_obeys(const char *text, enum pb_rule rule)
 static size_t utf8_length(const unsigned char *text)
 {
     static const unsigned long least[] = {0, 0, 0x80, 0x800, 0x10000};
-    const size_t length = text[0] < 0x80 ? 1 : text[0] < 0xc0 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf8 ? 4 : 0;
+    const size_t length = text[0] < 0x80   ? 1
+                          : text[0] < 0xc0 ? 0
+                          : text[0] < 0xe0 ? 2
+                          : text[0] < 0xf0 ? 3
+                          : text[0] < 0xf8 ? 4
+                                           : 0;
     unsigned long point = length < 2 ? text[0] : text[0] & (0x7fu >> length);
 
     for (size_t i = 1; i < length; i++) {
@@ -156,7 +169,8 @@ static size_t utf8_length(const unsigned char *text)
         }
         point = point << 6 | (text[i] & 0x3fu);
     }
-    if (length > 1 && (point < least[length] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))) {
+    if (length > 1 &&
+        (point < least[length] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))) {
         return 0;
     }
     return length;
@@ -243,7 +257,9 @@ static int number_move(const struct pb_field *field, const void *from, void *to)
         *(double *)to = real;
         break;
     case PB_BOOL:
-    case PB_TEXT: result = TANDEM_EINTERNAL; break;
+    case PB_TEXT:
+        result = TANDEM_EINTERNAL;
+        break;
     }
     return result;
 }
@@ -281,7 +297,8 @@ int pb_fields_store(const struct pb_field *fields, size_t count, const void *pla
         if (field->type == PB_TEXT) {
             const char *text = (const char *)from;
 
-            if (strnlen(text, field->capacity) == field->capacity || !text_obeys(text, field->rule)) {
+            if (strnlen(text, field->capacity) == field->capacity ||
+                !text_obeys(text, field->rule)) {
                 result = TANDEM_EINVAL;
             }
             *(const char **)(void *)to = text; /* borrowed until packed; never written through */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define PICTURE_FORMAT_ENCODED 0
-#define PICTURE_FORMAT_LAST 6
+#define PICTURE_FORMAT_LAST    6
 
 #define AT(member) PB_AT(Tandem__Parts__Picture, member, struct wire_picture, member)
 static const struct pb_field picture_fields[] = {
@@ -28,7 +28,8 @@ static const struct pb_field sampling_fields[] = {
 
 /* One label as the messages have it, a pointer, beside the number fields. */
 static const struct pb_field score_fields[] = {
-    {PB_AT(Tandem__Parts__LabelScore, score, struct answer_label, score), .type = PB_DOUBLE, .low = 0, .high = 1, .clamp = true},
+    {PB_AT(Tandem__Parts__LabelScore, score, struct answer_label, score), .type = PB_DOUBLE,
+     .low = 0, .high = 1, .clamp = true},
 };
 #define AT(member) PB_AT(Tandem__Parts__Box, member, struct answer_box, member)
 static const struct pb_field box_fields[] = {
@@ -165,14 +166,19 @@ static int text_load(const struct pb_answer *from, struct answer *answer)
 int pb_answer_load(const struct pb_answer *from, struct answer *answer)
 {
     switch (answer->kind) {
-    case WIRE_CLASSIFY: return labels_load(from, answer);
-    case WIRE_DETECT: return boxes_load(from, answer);
-    case WIRE_GENERATE: return text_load(from, answer);
-    default: return TANDEM_EPROTO;
+    case WIRE_CLASSIFY:
+        return labels_load(from, answer);
+    case WIRE_DETECT:
+        return boxes_load(from, answer);
+    case WIRE_GENERATE:
+        return text_load(from, answer);
+    default:
+        return TANDEM_EPROTO;
     }
 }
 
-/* `count` messages of `bytes` each and the pointers to them, in one piece of memory that starts with the pointers. */
+/* `count` messages of `bytes` each and the pointers to them, in one piece of memory that starts
+ * with the pointers. */
 static void **messages_new(size_t count, size_t bytes)
 {
     const size_t pointers_bytes = (count * sizeof(void *) + 15) / 16 * 16;
@@ -193,7 +199,8 @@ static int labels_store(const struct answer *answer, struct pb_answer *parts)
     if (answer->label_count > LIMIT_LABELS) {
         return TANDEM_ETOOBIG;
     }
-    parts->scores = (Tandem__Parts__LabelScore **)messages_new(answer->label_count, sizeof(**parts->scores));
+    parts->scores =
+        (Tandem__Parts__LabelScore **)messages_new(answer->label_count, sizeof(**parts->scores));
     if (!parts->scores) {
         return TANDEM_ENOMEM;
     }
@@ -202,7 +209,8 @@ static int labels_store(const struct answer *answer, struct pb_answer *parts)
         Tandem__Parts__LabelScore *message = parts->scores[parts->score_count];
 
         tandem__parts__label_score__init(message);
-        if (strlen(label->label) > LIMIT_LABEL_BYTES || PB_STORE(score_fields, label, message) != 0) {
+        if (strlen(label->label) > LIMIT_LABEL_BYTES ||
+            PB_STORE(score_fields, label, message) != 0) {
             return TANDEM_EINVAL;
         }
         message->label = label->label;
@@ -238,10 +246,18 @@ int pb_answer_store(const struct answer *answer, struct pb_answer *ret_parts)
     int result = 0;
 
     switch (answer->kind) {
-    case WIRE_CLASSIFY: result = labels_store(answer, &parts); break;
-    case WIRE_DETECT: result = boxes_store(answer, &parts); break;
-    case WIRE_GENERATE: parts.text = (ProtobufCBinaryData){answer->text_bytes, (uint8_t *)answer->text}; break;
-    default: result = TANDEM_EINVAL; break;
+    case WIRE_CLASSIFY:
+        result = labels_store(answer, &parts);
+        break;
+    case WIRE_DETECT:
+        result = boxes_store(answer, &parts);
+        break;
+    case WIRE_GENERATE:
+        parts.text = (ProtobufCBinaryData){answer->text_bytes, (uint8_t *)answer->text};
+        break;
+    default:
+        result = TANDEM_EINVAL;
+        break;
     }
     if (result != 0) {
         pb_answer_fini(&parts);

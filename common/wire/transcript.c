@@ -24,8 +24,8 @@ int transcript_append(struct buf *transcript, enum turn_role role, const char *t
     return 0;
 }
 
-int transcript_next(const uint8_t *data, size_t bytes, size_t *offset, enum turn_role *ret_role, const char **ret_text,
-                    size_t *ret_bytes)
+int transcript_next(const uint8_t *data, size_t bytes, size_t *offset, enum turn_role *ret_role,
+                    const char **ret_text, size_t *ret_bytes)
 {
     const size_t at = *offset;
     uint32_t length;

@@ -1,8 +1,10 @@
-/* bench_conn: round trips of one connection on loopback next to a bare blocking TCP echo of the same bytes, interleaved in one run.
- * The small case is one control frame each way; the large one a request with its payload up, and the same payload back. TLS with
- * certificates made by deploy/certs.sh when a folder of them is given.
+/* bench_conn: round trips of one connection on loopback next to a bare blocking TCP echo of the
+ * same bytes, interleaved in one run. The small case is one control frame each way; the large one a
+ * request with its payload up, and the same payload back. TLS with certificates made by
+ * deploy/certs.sh when a folder of them is given.
  *
- *   bench_conn [ROUNDS [CERT_FOLDER]]      CERT_FOLDER holds ca.pem, server.pem/.key, client.pem/.key */
+ *   bench_conn [ROUNDS [CERT_FOLDER]]      CERT_FOLDER holds ca.pem, server.pem/.key,
+ * client.pem/.key */
 #include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "common/base/stats.h"
@@ -21,8 +23,8 @@
 
 #define SMALL_BYTES 64
 #define LARGE_BYTES 100000
-#define WARM_UP 50
-#define ROUNDS_MAX 100000
+#define WARM_UP     50
+#define ROUNDS_MAX  100000
 
 struct server {
     uv_loop_t loop;
@@ -50,7 +52,8 @@ static void server_on_frame(struct conn *conn, const struct frame *frame, void *
         uint8_t *copy = malloc(frame->payload_bytes + 1);
 
         memcpy(copy, frame->payload, frame->payload_bytes);
-        if (conn_send_payload_part(conn, frame->request_id, copy, frame->payload_bytes, (frame->flags & FRAME_FLAG_LAST) != 0) != 0) {
+        if (conn_send_payload_part(conn, frame->request_id, copy, frame->payload_bytes,
+                                   (frame->flags & FRAME_FLAG_LAST) != 0) != 0) {
             free(copy);
         }
         conn_consumed(conn, frame->request_id, frame->payload_bytes);
@@ -89,7 +92,8 @@ static void *server_run(void *user)
 {
     struct server *server = user;
     const struct conn_listener_params params = {
-        .conn = {.tls = server->tls, .callbacks = {.on_frame = server_on_frame, .on_close = server_on_close}},
+        .conn = {.tls = server->tls,
+                 .callbacks = {.on_frame = server_on_frame, .on_close = server_on_close}},
         .connections_max = 1,
         .on_accept = server_on_accept,
     };
@@ -98,7 +102,8 @@ static void *server_run(void *user)
     uv_loop_init(&server->loop);
     uv_async_init(&server->loop, &server->stop, server_on_stop);
     server->stop.data = server;
-    if (conn_listener_new(&server->loop, "tcp://127.0.0.1:0", &params, server, &server->listener, error) != 0) {
+    if (conn_listener_new(&server->loop, "tcp://127.0.0.1:0", &params, server, &server->listener,
+                          error) != 0) {
         fprintf(stderr, "bench_conn: %s\n", error);
         atomic_store(&server->ready, -1);
         return NULL;
@@ -187,8 +192,10 @@ static int bare_listen(struct sockaddr_in *ret_address)
     const int listener = socket(AF_INET, SOCK_STREAM, 0);
     socklen_t length = sizeof(*ret_address);
 
-    *ret_address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    if (bind(listener, (struct sockaddr *)ret_address, sizeof(*ret_address)) != 0 || listen(listener, 1) != 0 ||
+    *ret_address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (bind(listener, (struct sockaddr *)ret_address, sizeof(*ret_address)) != 0 ||
+        listen(listener, 1) != 0 ||
         getsockname(listener, (struct sockaddr *)ret_address, &length) != 0) {
         close(listener);
         return -1;
@@ -236,8 +243,9 @@ static int measure(struct client *client, int bare, size_t bytes, size_t rounds,
         const double bare_p50 = quantile_of(bare_us, rounds, 0.5);
         const double conn_p50 = quantile_of(conn_us, rounds, 0.5);
 
-        printf("%-10s %7zu %7zu %9.1f %9.1f %9.1f %9.1f %7.2f\n", kind, bytes, rounds, conn_p50, quantile_of(conn_us, rounds, 0.99),
-               bare_p50, quantile_of(bare_us, rounds, 0.99), conn_p50 / bare_p50);
+        printf("%-10s %7zu %7zu %9.1f %9.1f %9.1f %9.1f %7.2f\n", kind, bytes, rounds, conn_p50,
+               quantile_of(conn_us, rounds, 0.99), bare_p50, quantile_of(bare_us, rounds, 0.99),
+               conn_p50 / bare_p50);
     }
     free(conn_us);
     free(bare_us);
@@ -248,7 +256,9 @@ static int client_open(struct client *client, const char *url, struct conn_tls *
 {
     const struct conn_params params = {
         .tls = tls,
-        .callbacks = {.on_open = client_on_open, .on_frame = client_on_frame, .on_close = client_on_close},
+        .callbacks = {.on_open = client_on_open,
+                      .on_frame = client_on_frame,
+                      .on_close = client_on_close},
     };
     char error[CONN_ERROR_BYTES];
 
@@ -263,7 +273,8 @@ static int client_open(struct client *client, const char *url, struct conn_tls *
     return client->closed;
 }
 
-static int bench(const char *kind, size_t rounds, struct conn_tls *server_tls, struct conn_tls *client_tls)
+static int bench(const char *kind, size_t rounds, struct conn_tls *server_tls,
+                 struct conn_tls *client_tls)
 {
     struct server server = {.tls = server_tls};
     struct client client = {0};
@@ -285,7 +296,8 @@ static int bench(const char *kind, size_t rounds, struct conn_tls *server_tls, s
     }
     result = atomic_load(&server.ready) < 0 || client_open(&client, server.url, client_tls);
     if (result == 0) {
-        result = measure(&client, bare, SMALL_BYTES, rounds, kind) || measure(&client, bare, LARGE_BYTES, rounds, kind);
+        result = measure(&client, bare, SMALL_BYTES, rounds, kind) ||
+                 measure(&client, bare, LARGE_BYTES, rounds, kind);
         conn_close(client.conn, false);
         uv_run(&client.loop, UV_RUN_DEFAULT);
         uv_loop_close(&client.loop);
@@ -323,8 +335,8 @@ int main(int argc, char **argv)
     const size_t rounds = asked < 1 ? 1 : asked > ROUNDS_MAX ? ROUNDS_MAX : (size_t)asked;
     int result;
 
-    printf("round trips, microseconds\n%-10s %7s %7s %9s %9s %9s %9s %7s\n", "", "bytes", "rounds", "conn p50", "conn p99", "bare p50",
-           "bare p99", "ratio");
+    printf("round trips, microseconds\n%-10s %7s %7s %9s %9s %9s %9s %7s\n", "", "bytes", "rounds",
+           "conn p50", "conn p99", "bare p50", "bare p99", "ratio");
     result = bench("plain", rounds, NULL, NULL);
     if (result == 0 && argc > 2) {
         struct conn_tls *server = load(argv[2], "server");

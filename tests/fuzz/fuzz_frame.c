@@ -1,5 +1,5 @@
-/* Frames: whatever the bytes, decoding stays inside them, asks for more only within the limits, and what it accepts encodes to the same
- * bytes. Transcripts are walked over the same input. */
+/* Frames: whatever the bytes, decoding stays inside them, asks for more only within the limits, and
+ * what it accepts encodes to the same bytes. Transcripts are walked over the same input. */
 #include "common/base/error.h"
 #include "common/base/limits.h"
 #include "common/wire/answer.h"
@@ -34,7 +34,8 @@ static void frames_walk(const uint8_t *data, size_t bytes)
         at += used;
     }
     check(result == TANDEM_EPROTO ||
-          (result == 1 && used > bytes - at && used <= FRAME_PREFIX_BYTES + LIMIT_FRAME_HEADER_BYTES + LIMIT_FRAME_DATA_BYTES));
+          (result == 1 && used > bytes - at &&
+           used <= FRAME_PREFIX_BYTES + LIMIT_FRAME_HEADER_BYTES + LIMIT_FRAME_DATA_BYTES));
     buf_fini(&again);
 }
 

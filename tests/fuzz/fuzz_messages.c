@@ -1,5 +1,6 @@
-/* Messages of both protocols: the first byte chooses one, the rest is its header. What unpacks must pack again, and the second unpacking
- * must succeed: no value gets in that we would not send ourselves. */
+/* Messages of both protocols: the first byte chooses one, the rest is its header. What unpacks must
+ * pack again, and the second unpacking must succeed: no value gets in that we would not send
+ * ourselves. */
 #include "common/base/error.h"
 #include "common/wire/edge_msg.h"
 #include "common/wire/local_msg.h"
@@ -16,26 +17,27 @@ static void check(bool holds)
     }
 }
 
-/* Unpacks, packs, unpacks: 0 when the first unpacking refused. One function for each message of a struct. */
-#define MESSAGE(name, fini)                                                                \
-    static void try_##name(const uint8_t *data, size_t bytes)                              \
-    {                                                                                      \
-        struct name first;                                                                 \
-        struct name second;                                                                \
-        struct buf again = {0};                                                            \
-        int result = name##_unpack(data, bytes, &first);                                   \
-                                                                                           \
-        check(result <= 0);                                                                \
-        if (result == 0) {                                                                 \
-            result = name##_pack(&first, &again);                                          \
-            check(result == 0 || result == TANDEM_ETOOBIG); /* numbers written shorter */  \
-            if (result == 0) {                                                             \
-                check(name##_unpack(again.data, again.bytes, &second) == 0);               \
-                fini(&second);                                                             \
-            }                                                                              \
-            fini(&first);                                                                  \
-        }                                                                                  \
-        buf_fini(&again);                                                                  \
+/* Unpacks, packs, unpacks: 0 when the first unpacking refused. One function for each message of a
+ * struct. */
+#define MESSAGE(name, fini)                                                                        \
+    static void try_##name(const uint8_t *data, size_t bytes)                                      \
+    {                                                                                              \
+        struct name first;                                                                         \
+        struct name second;                                                                        \
+        struct buf again = {0};                                                                    \
+        int result = name##_unpack(data, bytes, &first);                                           \
+                                                                                                   \
+        check(result <= 0);                                                                        \
+        if (result == 0) {                                                                         \
+            result = name##_pack(&first, &again);                                                  \
+            check(result == 0 || result == TANDEM_ETOOBIG); /* numbers written shorter */          \
+            if (result == 0) {                                                                     \
+                check(name##_unpack(again.data, again.bytes, &second) == 0);                       \
+                fini(&second);                                                                     \
+            }                                                                                      \
+            fini(&first);                                                                          \
+        }                                                                                          \
+        buf_fini(&again);                                                                          \
     }
 
 static void nothing(void *unused)
@@ -78,8 +80,9 @@ static void try_small(const uint8_t *data, size_t bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static void (*const tries[])(const uint8_t *data, size_t bytes) = {
-        try_edge_hello,  try_edge_request,  try_edge_tokens,   try_edge_result,  try_edge_error, try_local_hello,
-        try_local_submit, try_local_partial, try_local_answer, try_local_error, try_small,
+        try_edge_hello,   try_edge_request, try_edge_tokens,  try_edge_result,
+        try_edge_error,   try_local_hello,  try_local_submit, try_local_partial,
+        try_local_answer, try_local_error,  try_small,
     };
 
     if (bytes > 0) {

@@ -1,4 +1,5 @@
-/* pair.h: a listener and dialers on one loop, with everything that happens to them counted. For the tests of conn. */
+/* pair.h: a listener and dialers on one loop, with everything that happens to them counted. For the
+ * tests of conn. */
 #ifndef TANDEM_TESTS_STREAM_PAIR_H
 #define TANDEM_TESTS_STREAM_PAIR_H
 
@@ -19,10 +20,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PATIENCE_NS (20 * NS_PER_S) /* for what happens at once unless something is broken */
-#define SIDES_MAX 32
+#define PATIENCE_NS     (20 * NS_PER_S) /* for what happens at once unless something is broken */
+#define SIDES_MAX       32
 #define CONNECTIONS_MAX 30 /* of the listener */
-#define FRAMES_MAX 4096
+#define FRAMES_MAX      4096
 
 /* One end of a connection and what it saw. */
 struct side {
@@ -34,8 +35,8 @@ struct side {
     unsigned frames;
     uint8_t kinds[FRAMES_MAX]; /* in order of arrival */
     uint64_t ids[FRAMES_MAX];
-    uint64_t data_bytes[16];   /* by request id % 16 */
-    uint64_t data_sum[16];     /* a checksum of the bytes in order */
+    uint64_t data_bytes[16]; /* by request id % 16 */
+    uint64_t data_sum[16];   /* a checksum of the bytes in order */
     bool data_last[16];
     uint64_t acked_bytes;
     int64_t acked_ns;
@@ -52,7 +53,8 @@ struct pair {
     unsigned accepted_count;
     bool refuse;    /* on_accept says no */
     bool keep_data; /* the accepting side takes DATA without giving credits back */
-    bool echo;      /* the accepting side sends every frame but DATA back, and DATA as payload of the same request */
+    bool echo; /* the accepting side sends every frame but DATA back, and DATA as payload of the
+                  same request */
     struct conn_params params; /* of both ends */
     char dir[64];
 };
@@ -80,11 +82,13 @@ static void side_echo(struct side *side, const struct frame *frame)
         uint8_t *copy = malloc(frame->payload_bytes + 1);
 
         memcpy(copy, frame->payload, frame->payload_bytes);
-        if (conn_send_payload_part(side->conn, frame->request_id, copy, frame->payload_bytes, (frame->flags & FRAME_FLAG_LAST) != 0) != 0) {
+        if (conn_send_payload_part(side->conn, frame->request_id, copy, frame->payload_bytes,
+                                   (frame->flags & FRAME_FLAG_LAST) != 0) != 0) {
             free(copy);
         }
     } else {
-        (void)conn_send(side->conn, FRAME_TOKENS, 0, frame->request_id, frame->header, frame->header_bytes);
+        (void)conn_send(side->conn, FRAME_TOKENS, 0, frame->request_id, frame->header,
+                        frame->header_bytes);
     }
 }
 
@@ -111,7 +115,8 @@ static void side_on_frame(struct conn *conn, const struct frame *frame, void *us
     }
 }
 
-static void side_on_acked(struct conn *conn, uint64_t request_id, uint64_t acked_bytes, int64_t elapsed_ns, void *user)
+static void side_on_acked(struct conn *conn, uint64_t request_id, uint64_t acked_bytes,
+                          int64_t elapsed_ns, void *user)
 {
     struct side *side = user;
 
@@ -121,7 +126,8 @@ static void side_on_acked(struct conn *conn, uint64_t request_id, uint64_t acked
     side->acked_ns = elapsed_ns;
 }
 
-static void side_on_pong(struct conn *conn, int64_t rtt_ns, const struct edge_load *load, void *user)
+static void side_on_pong(struct conn *conn, int64_t rtt_ns, const struct edge_load *load,
+                         void *user)
 {
     struct side *side = user;
 
@@ -194,7 +200,8 @@ static struct pair *pair_new(void)
 
 static void pair_listen(struct pair *pair, const char *url, struct conn_tls *tls)
 {
-    struct conn_listener_params params = {.conn = pair->params, .connections_max = CONNECTIONS_MAX, .on_accept = pair_on_accept};
+    struct conn_listener_params params = {
+        .conn = pair->params, .connections_max = CONNECTIONS_MAX, .on_accept = pair_on_accept};
     char error[CONN_ERROR_BYTES] = "";
 
     params.conn.tls = tls;
@@ -222,7 +229,8 @@ static void on_wake(uv_timer_t *timer)
 }
 
 /* Runs the loop until `condition` holds; false when that takes longer than `most_ns`. */
-static bool pair_run_for(struct pair *pair, bool (*condition)(void *user), void *user, int64_t most_ns)
+static bool pair_run_for(struct pair *pair, bool (*condition)(void *user), void *user,
+                         int64_t most_ns)
 {
     const int64_t end_ns = clock_now_ns() + most_ns;
     uv_timer_t timer;
@@ -247,7 +255,8 @@ static inline bool both_open(void *user)
 {
     struct side *side = user;
 
-    return side->opened && side->pair->accepted_count > 0 && side->pair->accepted[(side->pair->accepted_count - 1) % SIDES_MAX].opened;
+    return side->opened && side->pair->accepted_count > 0 &&
+           side->pair->accepted[(side->pair->accepted_count - 1) % SIDES_MAX].opened;
 }
 
 static inline bool side_is_closed(void *user)

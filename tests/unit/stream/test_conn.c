@@ -69,8 +69,10 @@ static void test_echo_tcp(void **state)
 static void test_echo_ipv6(void **state)
 {
     const int probe = socket(AF_INET6, SOCK_STREAM, 0);
-    const struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    const int bound = probe < 0 ? -1 : bind(probe, (const struct sockaddr *)&address, sizeof(address));
+    const struct sockaddr_in6 address = {.sin6_family = AF_INET6,
+                                         .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    const int bound =
+        probe < 0 ? -1 : bind(probe, (const struct sockaddr *)&address, sizeof(address));
 
     (void)state;
     if (probe >= 0) {
@@ -92,7 +94,8 @@ static void test_echo_by_name(void **state)
 
     (void)state;
     pair_listen(pair, "tcp://127.0.0.1:0", NULL);
-    snprintf(url, sizeof(url), "tcp://localhost:%s", strrchr(conn_listener_url(pair->listener), ':') + 1);
+    snprintf(url, sizeof(url), "tcp://localhost:%s",
+             strrchr(conn_listener_url(pair->listener), ':') + 1);
     pair_dial(pair, url, NULL, &side);
     assert_true(pair_run(pair, both_open, &side));
     pair_free(pair, &side, 1);
@@ -146,13 +149,16 @@ static void test_payload_limits(void **state)
 
     (void)state;
     assert_int_equal(conn_send_payload(side.conn, 0, small, 10), TANDEM_EINVAL);
-    assert_int_equal(conn_send_payload(side.conn, 1, small, LIMIT_PAYLOAD_BYTES + 1), TANDEM_ETOOBIG);
-    assert_int_equal(conn_send(side.conn, FRAME_REQUEST, 0, 1, small, LIMIT_FRAME_HEADER_BYTES + 1), TANDEM_ETOOBIG);
+    assert_int_equal(conn_send_payload(side.conn, 1, small, LIMIT_PAYLOAD_BYTES + 1),
+                     TANDEM_ETOOBIG);
+    assert_int_equal(conn_send(side.conn, FRAME_REQUEST, 0, 1, small, LIMIT_FRAME_HEADER_BYTES + 1),
+                     TANDEM_ETOOBIG);
     assert_int_equal(conn_send_payload_part(side.conn, 1, small, 0, false), TANDEM_EINVAL);
     for (uint64_t id = 2; id <= LIMIT_FLOWS; id++) {
         assert_int_equal(conn_send(side.conn, FRAME_REQUEST, 0, id, NULL, 0), 0);
     }
-    assert_int_equal(conn_send(side.conn, FRAME_REQUEST, 0, LIMIT_FLOWS + 1, NULL, 0), TANDEM_EBUSY);
+    assert_int_equal(conn_send(side.conn, FRAME_REQUEST, 0, LIMIT_FLOWS + 1, NULL, 0),
+                     TANDEM_EBUSY);
     assert_int_equal(conn_send_payload(side.conn, LIMIT_FLOWS + 1, small, 10), TANDEM_EBUSY);
     conn_forget(side.conn, 2);
     assert_int_equal(conn_send_payload(side.conn, LIMIT_FLOWS + 1, small, 10), 0);
@@ -199,8 +205,10 @@ static void test_payloads_take_turns(void **state)
     assert_true(pair_run(pair, both_payloads_there, pair));
     assert_int_equal(accepted(pair)->data_sum[1], first_sum);
     assert_int_equal(accepted(pair)->data_sum[2], second_sum);
-    assert_true(frame_place(accepted(pair), FRAME_DATA, 2, false) < frame_place(accepted(pair), FRAME_DATA, 1, false) + 3);
-    assert_true(frame_place(accepted(pair), FRAME_DATA, 2, false) < frame_place(accepted(pair), FRAME_DATA, 1, true));
+    assert_true(frame_place(accepted(pair), FRAME_DATA, 2, false) <
+                frame_place(accepted(pair), FRAME_DATA, 1, false) + 3);
+    assert_true(frame_place(accepted(pair), FRAME_DATA, 2, false) <
+                frame_place(accepted(pair), FRAME_DATA, 1, true));
     pair_free(pair, &side, 1);
 }
 
@@ -228,7 +236,8 @@ static void test_control_overtakes_payload(void **state)
     assert_int_equal(conn_send(side.conn, FRAME_TOKENS, 0, 1, "now", 3), 0);
     assert_true(pair_run(pair, tokens_there, pair));
     assert_true(before < BIG_BYTES / 2);
-    assert_true((frame_place(accepted(pair), FRAME_TOKENS, 1, false) - 1) * (int64_t)LIMIT_FRAME_DATA_BYTES <=
+    assert_true((frame_place(accepted(pair), FRAME_TOKENS, 1, false) - 1) *
+                    (int64_t)LIMIT_FRAME_DATA_BYTES <=
                 (int64_t)(before + LIMIT_CREDIT_BYTES + (64u << 10)));
     pair_free(pair, &side, 1);
 }
@@ -262,11 +271,13 @@ static void test_cancel_stops_an_upload(void **state)
     assert_int_equal(accepted(pair)->data_bytes[1], before); /* nothing after it */
     conn_bytes(side.conn, &sent_after, &received);
     assert_int_equal(sent_after, sent + FRAME_PREFIX_BYTES); /* and nothing but CANCEL left here */
-    assert_int_equal(conn_send(side.conn, FRAME_REQUEST, 0, 1, NULL, 0), 0); /* the connection lives on */
+    assert_int_equal(conn_send(side.conn, FRAME_REQUEST, 0, 1, NULL, 0),
+                     0); /* the connection lives on */
     pair_free(pair, &side, 1);
 }
 
-/* Control frames that need more than one write are not mixed with payload in the middle of a frame. */
+/* Control frames that need more than one write are not mixed with payload in the middle of a frame.
+ */
 static void test_many_control_frames_and_payload(void **state)
 {
     static const uint8_t text[50001];
@@ -287,7 +298,8 @@ static void test_many_control_frames_and_payload(void **state)
     }
     assert_false(side.closed);
     assert_int_equal(accepted(pair)->data_sum[1], sum);
-    assert_int_equal(frame_place(accepted(pair), FRAME_TOKENS, 1, true), 20); /* all of them before the payload */
+    assert_int_equal(frame_place(accepted(pair), FRAME_TOKENS, 1, true),
+                     20); /* all of them before the payload */
     pair_free(pair, &side, 1);
 }
 
@@ -382,9 +394,13 @@ static void test_nobody_listens(void **state)
     assert_int_equal(sides[0].error, TANDEM_EGONE);
     assert_int_equal(sides[1].error, TANDEM_EGONE);
     assert_non_null(strstr(sides[0].why, "127.0.0.1 port 1"));
-    assert_int_equal(conn_dial(&pair->loop, "udp://127.0.0.1:1", &pair->params, NULL, &conn, error), TANDEM_EINVAL);
-    assert_int_equal(conn_dial(&pair->loop, "tcp://127.0.0.1:70000", &pair->params, NULL, &conn, error), TANDEM_EINVAL);
-    assert_int_equal(conn_dial(&pair->loop, "tcp://*:1", &pair->params, NULL, &conn, error), TANDEM_EINVAL);
+    assert_int_equal(conn_dial(&pair->loop, "udp://127.0.0.1:1", &pair->params, NULL, &conn, error),
+                     TANDEM_EINVAL);
+    assert_int_equal(
+        conn_dial(&pair->loop, "tcp://127.0.0.1:70000", &pair->params, NULL, &conn, error),
+        TANDEM_EINVAL);
+    assert_int_equal(conn_dial(&pair->loop, "tcp://*:1", &pair->params, NULL, &conn, error),
+                     TANDEM_EINVAL);
     pair_free(pair, sides, 2);
 }
 
@@ -418,10 +434,15 @@ static void test_listen_errors(void **state)
 
     (void)state;
     pair_listen(pair, "tcp://127.0.0.1:0", NULL);
-    assert_int_equal(conn_listener_new(&pair->loop, conn_listener_url(pair->listener), &params, NULL, &second, error), TANDEM_EIO);
+    assert_int_equal(conn_listener_new(&pair->loop, conn_listener_url(pair->listener), &params,
+                                       NULL, &second, error),
+                     TANDEM_EIO);
     assert_non_null(strstr(error, "127.0.0.1"));
-    assert_int_equal(conn_listener_new(&pair->loop, "tcp://192.0.2.1:0", &params, NULL, &second, error), TANDEM_EIO);
-    assert_int_equal(conn_listener_new(&pair->loop, "http://x", &params, NULL, &second, error), TANDEM_EINVAL);
+    assert_int_equal(
+        conn_listener_new(&pair->loop, "tcp://192.0.2.1:0", &params, NULL, &second, error),
+        TANDEM_EIO);
+    assert_int_equal(conn_listener_new(&pair->loop, "http://x", &params, NULL, &second, error),
+                     TANDEM_EINVAL);
     conn_listener_close(pair->listener, pair_on_done, pair);
     uv_run(&pair->loop, UV_RUN_DEFAULT);
     assert_true(pair->listener_done);
@@ -433,7 +454,8 @@ static void test_listen_errors(void **state)
     assert_int_equal(stat(path, &info), 0);
     assert_int_equal(info.st_mode & 0777, 0660);
     /* A second daemon by mistake: refused, and the first still serves. */
-    assert_int_equal(conn_listener_new(&pair->loop, url, &params, NULL, &second, error), TANDEM_EIO);
+    assert_int_equal(conn_listener_new(&pair->loop, url, &params, NULL, &second, error),
+                     TANDEM_EIO);
     pair_dial(pair, url, NULL, &side);
     assert_true(pair_run(pair, both_open, &side));
     pair_free(pair, &side, 1);
@@ -522,7 +544,8 @@ static void test_default_times(void **state)
     assert_int_equal(side.conn->params.heartbeat_ns, LIMIT_HEARTBEAT_MS * NS_PER_MS);
     assert_int_equal(side.conn->params.idle_ns, LIMIT_IDLE_MS * NS_PER_MS);
     assert_int_equal(side.conn->params.connect_ns, LIMIT_HELLO_MS * NS_PER_MS);
-    assert_true(LIMIT_IDLE_MS > 2 * LIMIT_HEARTBEAT_MS); /* one lost heartbeat is no reason to close */
+    assert_true(LIMIT_IDLE_MS >
+                2 * LIMIT_HEARTBEAT_MS); /* one lost heartbeat is no reason to close */
     pair_free(pair, &side, 1);
 }
 

@@ -1,4 +1,5 @@
-/* conn against peers that do not keep to the protocol, or to nothing at all. They speak with raw sockets. */
+/* conn against peers that do not keep to the protocol, or to nothing at all. They speak with raw
+ * sockets. */
 #include "tests/unit/stream/pair.h"
 
 #include <arpa/inet.h>
@@ -151,7 +152,8 @@ static void test_a_thousand_dropped_ipc(void **state)
     pair_free(pair, NULL, 0);
 }
 
-/* Descriptors run out while connections wait: none is accepted, nothing spins, and when there are some again it goes on. */
+/* Descriptors run out while connections wait: none is accepted, nothing spins, and when there are
+ * some again it goes on. */
 static void test_no_descriptors_left(void **state)
 {
     struct pair *pair = pair_new();
@@ -185,8 +187,9 @@ static void test_no_descriptors_left(void **state)
     pair_free(pair, NULL, 0);
 }
 
-static void frame_of(struct buf *out, unsigned kind, unsigned flags, uint64_t id, const void *header, size_t header_bytes,
-                     const void *payload, size_t payload_bytes)
+static void frame_of(struct buf *out, unsigned kind, unsigned flags, uint64_t id,
+                     const void *header, size_t header_bytes, const void *payload,
+                     size_t payload_bytes)
 {
     uint8_t prefix[FRAME_PREFIX_BYTES];
     const struct frame frame = {.kind = (uint8_t)kind,
@@ -221,7 +224,8 @@ static size_t read_all(struct pair *pair, int fd, uint8_t *data, size_t most)
     return 0;
 }
 
-/* Sends the bytes; the listener must answer with ERROR EPROTO whose text has `word`, close, and go on serving. */
+/* Sends the bytes; the listener must answer with ERROR EPROTO whose text has `word`, close, and go
+ * on serving. */
 static void refused(const struct buf *bytes, const char *word)
 {
     struct pair *pair = pair_new();
@@ -410,7 +414,8 @@ static void test_silent_peers(void **state)
     pair_free(pair, NULL, 0);
 }
 
-/* A peer that keeps talking but never reads: closed when the queue is full, and before that when nothing moves. */
+/* A peer that keeps talking but never reads: closed when the queue is full, and before that when
+ * nothing moves. */
 static void test_slow_reader(void **state)
 {
     static const uint8_t text[60000];

@@ -1,4 +1,5 @@
-/* TLS on loopback: who may speak with whom. Certificates come from deploy/certs.sh, made anew in a temporary folder. */
+/* TLS on loopback: who may speak with whom. Certificates come from deploy/certs.sh, made anew in a
+ * temporary folder. */
 #include "tests/unit/stream/pair.h"
 
 #include <arpa/inet.h>
@@ -80,7 +81,8 @@ static void good_at(const char *host)
 
     pair->echo = true;
     pair_listen(pair, "tcp://127.0.0.1:0", server);
-    snprintf(url, sizeof(url), "tcp://%s:%s", host, strrchr(conn_listener_url(pair->listener), ':') + 1);
+    snprintf(url, sizeof(url), "tcp://%s:%s", host,
+             strrchr(conn_listener_url(pair->listener), ':') + 1);
     pair_dial(pair, url, client, &side);
     conn_tls_unref(server);
     conn_tls_unref(client);
@@ -115,7 +117,8 @@ static bool both_closed(void *user)
 }
 
 /* Neither side gets through; `client_error` and `server_error` are what each is told. */
-static void refused(struct conn_tls *server, struct conn_tls *client, int client_error, int server_error, const char *word)
+static void refused(struct conn_tls *server, struct conn_tls *client, int client_error,
+                    int server_error, const char *word)
 {
     struct pair *pair = pair_new();
     struct side side;
@@ -144,23 +147,28 @@ static void test_wrong_authority(void **state)
 {
     (void)state;
     /* The server trusts another authority than the client's. */
-    refused(tls_of("good", "edge-1", "good"), tls_of("other", "robot-7", "good"), TANDEM_EAUTH, TANDEM_EAUTH, "certificate");
+    refused(tls_of("good", "edge-1", "good"), tls_of("other", "robot-7", "good"), TANDEM_EAUTH,
+            TANDEM_EAUTH, "certificate");
     /* And the other way round. */
-    refused(tls_of("good", "edge-1", "good"), tls_of("good", "robot-7", "other"), TANDEM_EAUTH, TANDEM_EAUTH, "certificate");
+    refused(tls_of("good", "edge-1", "good"), tls_of("good", "robot-7", "other"), TANDEM_EAUTH,
+            TANDEM_EAUTH, "certificate");
 }
 
 static void test_wrong_name(void **state)
 {
     (void)state;
-    refused(tls_of("good", "elsewhere", "good"), tls_of("good", "robot-7", "good"), TANDEM_EAUTH, 0, "IP address mismatch");
+    refused(tls_of("good", "elsewhere", "good"), tls_of("good", "robot-7", "good"), TANDEM_EAUTH, 0,
+            "IP address mismatch");
 }
 
 /* A client's certificate does not make a server, nor the other way round. */
 static void test_wrong_purpose(void **state)
 {
     (void)state;
-    refused(tls_of("good", "robot-7", "good"), tls_of("good", "robot-7", "good"), TANDEM_EAUTH, 0, "purpose");
-    refused(tls_of("good", "edge-1", "good"), tls_of("good", "edge-1", "good"), 0, TANDEM_EAUTH, "purpose");
+    refused(tls_of("good", "robot-7", "good"), tls_of("good", "robot-7", "good"), TANDEM_EAUTH, 0,
+            "purpose");
+    refused(tls_of("good", "edge-1", "good"), tls_of("good", "edge-1", "good"), 0, TANDEM_EAUTH,
+            "purpose");
 }
 
 static void test_plaintext_to_tls(void **state)
@@ -191,13 +199,15 @@ struct foreigner {
     int version;            /* the only one it speaks */
     const char *cert, *key; /* NULL: shows none */
     atomic_bool done;
-    bool got_through;       /* the server let it read or kept the connection open after its first bytes */
+    bool got_through; /* the server let it read or kept the connection open after its first bytes */
 };
 
 static void *foreigner_run(void *user)
 {
     struct foreigner *foreigner = user;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)foreigner->port)};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_port = htons((uint16_t)foreigner->port)};
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     SSL *ssl;
@@ -212,7 +222,8 @@ static void *foreigner_run(void *user)
     ssl = SSL_new(context);
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
         SSL_set_fd(ssl, fd);
-        if (SSL_connect(ssl) == 1) { /* in TLS 1.3 before the server has looked at the certificate */
+        if (SSL_connect(ssl) ==
+            1) { /* in TLS 1.3 before the server has looked at the certificate */
             foreigner->got_through = SSL_read(ssl, &byte, 1) == 1;
         }
     }
@@ -332,10 +343,11 @@ static void test_new_certificate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good_by_address), cmocka_unit_test(test_good_by_name), cmocka_unit_test(test_wrong_authority),
-        cmocka_unit_test(test_wrong_name),      cmocka_unit_test(test_wrong_purpose),   cmocka_unit_test(test_plaintext_to_tls),
-        cmocka_unit_test(test_tls_to_plaintext), cmocka_unit_test(test_foreign_clients), cmocka_unit_test(test_load_errors),
-        cmocka_unit_test(test_new_certificate),
+        cmocka_unit_test(test_good_by_address),  cmocka_unit_test(test_good_by_name),
+        cmocka_unit_test(test_wrong_authority),  cmocka_unit_test(test_wrong_name),
+        cmocka_unit_test(test_wrong_purpose),    cmocka_unit_test(test_plaintext_to_tls),
+        cmocka_unit_test(test_tls_to_plaintext), cmocka_unit_test(test_foreign_clients),
+        cmocka_unit_test(test_load_errors),      cmocka_unit_test(test_new_certificate),
     };
 
     return cmocka_run_group_tests(tests, make_certs, remove_certs);

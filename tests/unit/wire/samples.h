@@ -25,16 +25,35 @@ static const struct edge_load sample_load = {3, 2, 1500, 1000.5, 42.25, 7000, tr
 
 static inline struct edge_request sample_request(void)
 {
-    return (struct edge_request){.task = "objects", .budget_us = 90000, .payload_bytes = 3072, .has_picture = true,
-                                 .picture = {1, 32, 32, 96}, .sampling = {0.5f, 40, 0.9f, 7}, .max_new_tokens = 64, .stream = true,
-                                 .session = "s-1", .prefix_bytes = 10, .prefix_digest = DIGEST, .decision_id = "18446744073709551615"};
+    return (struct edge_request){.task = "objects",
+                                 .budget_us = 90000,
+                                 .payload_bytes = 3072,
+                                 .has_picture = true,
+                                 .picture = {1, 32, 32, 96},
+                                 .sampling = {0.5f, 40, 0.9f, 7},
+                                 .max_new_tokens = 64,
+                                 .stream = true,
+                                 .session = "s-1",
+                                 .prefix_bytes = 10,
+                                 .prefix_digest = DIGEST,
+                                 .decision_id = "18446744073709551615"};
 }
 
 static inline struct local_submit sample_submit(void)
 {
-    return (struct local_submit){.task = "objects", .deadline_us = 90000, .payload_bytes = 3072, .has_picture = true,
-                                 .picture = {1, 32, 32, 96}, .sampling = {0.5f, 40, 0.9f, 7}, .max_new_tokens = 64, .stream = true,
-                                 .session = "s-1", .route = "edge:kitchen", .leaves_device = 1, .deliver_late = true, .capture_age_us = 5};
+    return (struct local_submit){.task = "objects",
+                                 .deadline_us = 90000,
+                                 .payload_bytes = 3072,
+                                 .has_picture = true,
+                                 .picture = {1, 32, 32, 96},
+                                 .sampling = {0.5f, 40, 0.9f, 7},
+                                 .max_new_tokens = 64,
+                                 .stream = true,
+                                 .session = "s-1",
+                                 .route = "edge:kitchen",
+                                 .leaves_device = 1,
+                                 .deliver_late = true,
+                                 .capture_age_us = 5};
 }
 
 static struct answer_label sample_labels[] = {{"cat", 0.75}, {"dog", 0.25}};
@@ -42,7 +61,8 @@ static struct answer_box sample_boxes[] = {{"person", 0.5, 1.5f, -2, 30, 40}};
 
 static inline struct answer sample_answer(uint32_t kind)
 {
-    struct answer answer = {.kind = kind, .tokens = 5, .finish = WIRE_FINISH_END, .confidence = 0.75};
+    struct answer answer = {
+        .kind = kind, .tokens = 5, .finish = WIRE_FINISH_END, .confidence = 0.75};
 
     switch (kind) {
     case WIRE_CLASSIFY:

@@ -2,9 +2,17 @@
 
 static void test_hello(void **state)
 {
-    struct edge_task tasks[2] = {{"objects", 1, 10, DIGEST, DIGEST}, {"commands", 3, 0, "", DIGEST}};
-    struct edge_hello hello = {.version_low = 1, .version_high = 3, .features = UINT64_MAX, .software = "tandem-client 0.1.0",
-                               .boot_id = {1, 2, 3}, .token = "secret", .tasks = tasks, .task_count = 2, .has_load = true,
+    struct edge_task tasks[2] = {{"objects", 1, 10, DIGEST, DIGEST},
+                                 {"commands", 3, 0, "", DIGEST}};
+    struct edge_hello hello = {.version_low = 1,
+                               .version_high = 3,
+                               .features = UINT64_MAX,
+                               .software = "tandem-client 0.1.0",
+                               .boot_id = {1, 2, 3},
+                               .token = "secret",
+                               .tasks = tasks,
+                               .task_count = 2,
+                               .has_load = true,
                                .load = sample_load};
     struct edge_hello back;
     struct buf out = {0};
@@ -157,7 +165,8 @@ static void test_request(void **state)
     buf_fini(&out);
 }
 
-/* One value of a good request replaced, in the packed form: the later field of the same number wins. */
+/* One value of a good request replaced, in the packed form: the later field of the same number
+ * wins. */
 static void request_with(void (*put)(struct buf *out), int expected)
 {
     struct edge_request request = sample_request();
@@ -176,7 +185,8 @@ static void request_with(void (*put)(struct buf *out), int expected)
     buf_fini(&out);
 }
 
-static void put_picture(struct buf *out, uint64_t format, uint64_t width, uint64_t height, uint64_t stride)
+static void put_picture(struct buf *out, uint64_t format, uint64_t width, uint64_t height,
+                        uint64_t stride)
 {
     struct buf picture = {0};
 
@@ -196,29 +206,98 @@ static void put_sampling(struct buf *out, float temperature, float top_p)
     put_bytes(out, 5, sampling.data, sampling.bytes);
     buf_fini(&sampling);
 }
-static void no_task(struct buf *out) { put_text(out, 1, ""); }
-static void bad_task(struct buf *out) { put_text(out, 1, "a/b"); }
-static void long_task(struct buf *out) { put_text(out, 1, "0123456789012345678901234567890123456789012345678901234567890123"); }
-static void big_payload(struct buf *out) { put_number(out, 3, LIMIT_PAYLOAD_BYTES + 1); }
-static void full_payload(struct buf *out) { put_number(out, 3, LIMIT_PAYLOAD_BYTES); }
-static void many_tokens(struct buf *out) { put_number(out, 6, LIMIT_MAX_NEW_TOKENS + 1); }
-static void bad_session(struct buf *out) { put_text(out, 8, "a b"); }
-static void prefix_without_digest(struct buf *out) { put_number(out, 9, 5); }
-static void digest_without_prefix(struct buf *out) { put_text(out, 10, DIGEST); }
-static void bad_digest(struct buf *out) { put_number(out, 9, 5), put_text(out, 10, "0123456789abcdef0123456789abcdeX"); }
-static void short_digest(struct buf *out) { put_number(out, 9, 5), put_text(out, 10, "0123"); }
-static void bad_id(struct buf *out) { put_text(out, 11, "12a"); }
-static void long_id(struct buf *out) { put_text(out, 11, "123456789012345678901"); }
-static void bad_format(struct buf *out) { put_picture(out, 7, 1, 1, 0); }
-static void wide_picture(struct buf *out) { put_picture(out, 1, LIMIT_PICTURE_SIDE_PIXELS + 1, 1, 0); }
-static void no_height(struct buf *out) { put_picture(out, 1, 1, 0, 0); }
-static void wide_stride(struct buf *out) { put_picture(out, 1, 1, 1, LIMIT_STRIDE_BYTES + 1); }
-static void nan_temperature(struct buf *out) { put_sampling(out, NAN, 1); }
-static void cold(struct buf *out) { put_sampling(out, -1, 1); }
-static void hot(struct buf *out) { put_sampling(out, LIMIT_TEMPERATURE + 1, 1); }
-static void wide_top_p(struct buf *out) { put_sampling(out, 0, 1.5f); }
-static void infinite_top_p(struct buf *out) { put_sampling(out, 0, INFINITY); }
-static void garbage(struct buf *out) { assert_int_equal(buf_append(out, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11), 0); }
+static void no_task(struct buf *out)
+{
+    put_text(out, 1, "");
+}
+static void bad_task(struct buf *out)
+{
+    put_text(out, 1, "a/b");
+}
+static void long_task(struct buf *out)
+{
+    put_text(out, 1, "0123456789012345678901234567890123456789012345678901234567890123");
+}
+static void big_payload(struct buf *out)
+{
+    put_number(out, 3, LIMIT_PAYLOAD_BYTES + 1);
+}
+static void full_payload(struct buf *out)
+{
+    put_number(out, 3, LIMIT_PAYLOAD_BYTES);
+}
+static void many_tokens(struct buf *out)
+{
+    put_number(out, 6, LIMIT_MAX_NEW_TOKENS + 1);
+}
+static void bad_session(struct buf *out)
+{
+    put_text(out, 8, "a b");
+}
+static void prefix_without_digest(struct buf *out)
+{
+    put_number(out, 9, 5);
+}
+static void digest_without_prefix(struct buf *out)
+{
+    put_text(out, 10, DIGEST);
+}
+static void bad_digest(struct buf *out)
+{
+    put_number(out, 9, 5), put_text(out, 10, "0123456789abcdef0123456789abcdeX");
+}
+static void short_digest(struct buf *out)
+{
+    put_number(out, 9, 5), put_text(out, 10, "0123");
+}
+static void bad_id(struct buf *out)
+{
+    put_text(out, 11, "12a");
+}
+static void long_id(struct buf *out)
+{
+    put_text(out, 11, "123456789012345678901");
+}
+static void bad_format(struct buf *out)
+{
+    put_picture(out, 7, 1, 1, 0);
+}
+static void wide_picture(struct buf *out)
+{
+    put_picture(out, 1, LIMIT_PICTURE_SIDE_PIXELS + 1, 1, 0);
+}
+static void no_height(struct buf *out)
+{
+    put_picture(out, 1, 1, 0, 0);
+}
+static void wide_stride(struct buf *out)
+{
+    put_picture(out, 1, 1, 1, LIMIT_STRIDE_BYTES + 1);
+}
+static void nan_temperature(struct buf *out)
+{
+    put_sampling(out, NAN, 1);
+}
+static void cold(struct buf *out)
+{
+    put_sampling(out, -1, 1);
+}
+static void hot(struct buf *out)
+{
+    put_sampling(out, LIMIT_TEMPERATURE + 1, 1);
+}
+static void wide_top_p(struct buf *out)
+{
+    put_sampling(out, 0, 1.5f);
+}
+static void infinite_top_p(struct buf *out)
+{
+    put_sampling(out, 0, INFINITY);
+}
+static void garbage(struct buf *out)
+{
+    assert_int_equal(buf_append(out, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11), 0);
+}
 
 static void test_request_limits(void **state)
 {
@@ -226,14 +305,29 @@ static void test_request_limits(void **state)
         void (*put)(struct buf *out);
         int expected;
     } cases[] = {
-        {no_task, TANDEM_EPROTO},       {bad_task, TANDEM_EPROTO},      {long_task, TANDEM_ETOOBIG},
-        {big_payload, TANDEM_ETOOBIG},  {full_payload, 0},              {many_tokens, TANDEM_ETOOBIG},
-        {bad_session, TANDEM_EPROTO},   {prefix_without_digest, TANDEM_EPROTO}, {digest_without_prefix, TANDEM_EPROTO},
-        {bad_digest, TANDEM_EPROTO},    {short_digest, TANDEM_EPROTO},  {bad_id, TANDEM_EPROTO},
-        {long_id, TANDEM_ETOOBIG},      {bad_format, TANDEM_ETOOBIG},   {wide_picture, TANDEM_ETOOBIG},
-        {no_height, TANDEM_EPROTO},     {wide_stride, TANDEM_ETOOBIG},  {nan_temperature, TANDEM_EPROTO},
-        {cold, TANDEM_EPROTO},          {hot, TANDEM_EPROTO},           {wide_top_p, TANDEM_EPROTO},
-        {infinite_top_p, TANDEM_EPROTO}, {garbage, TANDEM_EPROTO},
+        {no_task, TANDEM_EPROTO},
+        {bad_task, TANDEM_EPROTO},
+        {long_task, TANDEM_ETOOBIG},
+        {big_payload, TANDEM_ETOOBIG},
+        {full_payload, 0},
+        {many_tokens, TANDEM_ETOOBIG},
+        {bad_session, TANDEM_EPROTO},
+        {prefix_without_digest, TANDEM_EPROTO},
+        {digest_without_prefix, TANDEM_EPROTO},
+        {bad_digest, TANDEM_EPROTO},
+        {short_digest, TANDEM_EPROTO},
+        {bad_id, TANDEM_EPROTO},
+        {long_id, TANDEM_ETOOBIG},
+        {bad_format, TANDEM_ETOOBIG},
+        {wide_picture, TANDEM_ETOOBIG},
+        {no_height, TANDEM_EPROTO},
+        {wide_stride, TANDEM_ETOOBIG},
+        {nan_temperature, TANDEM_EPROTO},
+        {cold, TANDEM_EPROTO},
+        {hot, TANDEM_EPROTO},
+        {wide_top_p, TANDEM_EPROTO},
+        {infinite_top_p, TANDEM_EPROTO},
+        {garbage, TANDEM_EPROTO},
     };
 
     (void)state;
@@ -265,8 +359,13 @@ static void test_request_clamps(void **state)
 
 static void result_round_trip(uint32_t kind)
 {
-    struct edge_result result = {.answer = sample_answer(kind), .wait_us = 1, .run_us = 2, .cached_tokens = 3, .prompt_tokens = 4,
-                                 .model_digest = DIGEST, .load = sample_load};
+    struct edge_result result = {.answer = sample_answer(kind),
+                                 .wait_us = 1,
+                                 .run_us = 2,
+                                 .cached_tokens = 3,
+                                 .prompt_tokens = 4,
+                                 .model_digest = DIGEST,
+                                 .load = sample_load};
     struct edge_result back;
     struct buf out = {0};
 
@@ -379,7 +478,8 @@ static void test_boxes_are_brought_in(void **state)
     put_number(&out, 1, WIRE_DETECT);
     put_bytes(&out, 3, box.data, box.bytes);
     assert_int_equal(edge_result_unpack(out.data, out.bytes, &back), 0);
-    assert_true(back.answer.boxes[0].x == LIMIT_BOX_PIXELS && back.answer.boxes[0].y == -LIMIT_BOX_PIXELS);
+    assert_true(back.answer.boxes[0].x == LIMIT_BOX_PIXELS &&
+                back.answer.boxes[0].y == -LIMIT_BOX_PIXELS);
     assert_true(back.answer.boxes[0].w == 0 && back.answer.boxes[0].h == 12);
     edge_result_fini(&back);
     buf_fini(&box);
@@ -399,14 +499,16 @@ static void test_many_empty_parts(void **state)
     }
     assert_int_equal(edge_result_unpack(out.data, out.bytes, &back), TANDEM_ETOOBIG);
     put_bytes(&out, 3, "", 0);
-    assert_int_equal(edge_result_unpack(out.data, out.bytes, &back), TANDEM_ETOOBIG); /* over the header's limit */
+    assert_int_equal(edge_result_unpack(out.data, out.bytes, &back),
+                     TANDEM_ETOOBIG); /* over the header's limit */
     buf_fini(&out);
 }
 
 static void test_pack_refuses(void **state)
 {
     struct answer_label labels[1] = {{"cat", NAN}};
-    struct edge_result result = {.answer = {.kind = WIRE_CLASSIFY, .labels = labels, .label_count = 1}};
+    struct edge_result result = {
+        .answer = {.kind = WIRE_CLASSIFY, .labels = labels, .label_count = 1}};
     struct edge_error error = {.code = 0};
     struct edge_load load = {.decode_tokens_per_s = -1};
     struct buf out = {0};
@@ -416,7 +518,8 @@ static void test_pack_refuses(void **state)
     labels[0].score = 1;
     result.answer.confidence = NAN;
     assert_int_equal(edge_result_pack(&result, &out), TANDEM_EINVAL);
-    result.answer = (struct answer){.kind = WIRE_GENERATE, .text = calloc(1, LIMIT_FRAME_HEADER_BYTES + 1),
+    result.answer = (struct answer){.kind = WIRE_GENERATE,
+                                    .text = calloc(1, LIMIT_FRAME_HEADER_BYTES + 1),
                                     .text_bytes = LIMIT_FRAME_HEADER_BYTES};
     assert_int_equal(edge_result_pack(&result, &out), TANDEM_ETOOBIG);
     free(result.answer.text);
@@ -450,7 +553,10 @@ static void test_tokens(void **state)
 
 static void test_error(void **state)
 {
-    struct edge_error error = {.code = TANDEM_ELATE, .text = "too\nlate \xff \xc3\xa9", .retry_after_ms = UINT64_MAX, .has_load = true,
+    struct edge_error error = {.code = TANDEM_ELATE,
+                               .text = "too\nlate \xff \xc3\xa9",
+                               .retry_after_ms = UINT64_MAX,
+                               .has_load = true,
                                .load = sample_load};
     struct edge_error back;
     struct buf out = {0};
@@ -520,11 +626,21 @@ static void test_versions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hello),         cmocka_unit_test(test_hello_limits), cmocka_unit_test(test_request),
-        cmocka_unit_test(test_request_limits), cmocka_unit_test(test_request_clamps), cmocka_unit_test(test_result),
-        cmocka_unit_test(test_result_limits), cmocka_unit_test(test_many_empty_parts), cmocka_unit_test(test_pack_refuses),
-        cmocka_unit_test(test_tokens),        cmocka_unit_test(test_error),        cmocka_unit_test(test_small_ones),
-        cmocka_unit_test(test_versions),      cmocka_unit_test(test_label_count_limit), cmocka_unit_test(test_boxes_are_brought_in),
+        cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_hello_limits),
+        cmocka_unit_test(test_request),
+        cmocka_unit_test(test_request_limits),
+        cmocka_unit_test(test_request_clamps),
+        cmocka_unit_test(test_result),
+        cmocka_unit_test(test_result_limits),
+        cmocka_unit_test(test_many_empty_parts),
+        cmocka_unit_test(test_pack_refuses),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_error),
+        cmocka_unit_test(test_small_ones),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_label_count_limit),
+        cmocka_unit_test(test_boxes_are_brought_in),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

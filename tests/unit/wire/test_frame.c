@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct buf encoded(uint8_t kind, uint16_t flags, uint64_t id, uint32_t header_bytes, uint32_t payload_bytes)
+static struct buf encoded(uint8_t kind, uint16_t flags, uint64_t id, uint32_t header_bytes,
+                          uint32_t payload_bytes)
 {
     static const uint8_t bytes[LIMIT_FRAME_HEADER_BYTES] = {1, 2, 3};
     const struct frame frame = {kind, flags, id, bytes, header_bytes, bytes, payload_bytes};
@@ -24,8 +25,8 @@ static struct buf encoded(uint8_t kind, uint16_t flags, uint64_t id, uint32_t he
 
 static void test_layout(void **state)
 {
-    static const uint8_t expected[] = {'T', 'N', 'D', 'M', 1, FRAME_DATA, 2, 0, 1, 0, 0, 0, 2, 0, 0, 0,
-                                       8,   7,   6,   5,   4, 3,          2, 1, 1, 1, 2};
+    static const uint8_t expected[] = {'T', 'N', 'D', 'M', 1, FRAME_DATA, 2, 0, 1, 0, 0, 0, 2, 0,
+                                       0,   0,   8,   7,   6, 5,          4, 3, 2, 1, 1, 1, 2};
     struct buf out = encoded(FRAME_DATA, FRAME_FLAG_LAST, 0x0102030405060708u, 1, 2);
 
     (void)state;
@@ -34,7 +35,8 @@ static void test_layout(void **state)
     buf_fini(&out);
 }
 
-/* Each prefix of a frame asks for more and reads nothing behind its end; the whole gives back what went in. */
+/* Each prefix of a frame asks for more and reads nothing behind its end; the whole gives back what
+ * went in. */
 static void test_every_truncation(void **state)
 {
     struct buf out = encoded(FRAME_DATA, 0x1234, 77, 100, 200);
@@ -119,10 +121,13 @@ static void test_kinds_ids_and_payload(void **state)
         assert_int_equal(frame_kind_is_known(kind), known);
         assert_int_equal(strcmp(frame_kind_name(kind), "?") == 0, !known);
         buf_clear(&out);
-        assert_int_equal(frame_encode(&without_id, &out), kind == 0 || of_request ? TANDEM_EINVAL : 0);
-        assert_int_equal(frame_encode(&with_payload, &out), kind == 0 || (known && kind != FRAME_DATA) ? TANDEM_EINVAL : 0);
+        assert_int_equal(frame_encode(&without_id, &out),
+                         kind == 0 || of_request ? TANDEM_EINVAL : 0);
+        assert_int_equal(frame_encode(&with_payload, &out),
+                         kind == 0 || (known && kind != FRAME_DATA) ? TANDEM_EINVAL : 0);
         frame_prefix_store(&without_id, prefix);
-        assert_int_equal(frame_decode(prefix, sizeof(prefix), &frame, &used), kind == 0 || of_request ? TANDEM_EPROTO : 1);
+        assert_int_equal(frame_decode(prefix, sizeof(prefix), &frame, &used),
+                         kind == 0 || of_request ? TANDEM_EPROTO : 1);
         frame_prefix_store(&with_payload, prefix);
         assert_int_equal(frame_decode(prefix, sizeof(prefix), &frame, &used),
                          kind == 0 || (known && kind != FRAME_DATA) ? TANDEM_EPROTO : 1);
@@ -133,7 +138,8 @@ static void test_kinds_ids_and_payload(void **state)
 static void test_encode_limits(void **state)
 {
     static const uint8_t bytes[LIMIT_FRAME_HEADER_BYTES + 1];
-    const struct frame header = {FRAME_REQUEST, 0, 1, bytes, LIMIT_FRAME_HEADER_BYTES + 1, bytes, 0};
+    const struct frame header = {FRAME_REQUEST, 0, 1, bytes, LIMIT_FRAME_HEADER_BYTES + 1,
+                                 bytes,         0};
     const struct frame payload = {FRAME_DATA, 0, 1, bytes, 0, bytes, LIMIT_FRAME_DATA_BYTES + 1};
     const struct frame fine = {FRAME_REQUEST, 0, 1, bytes, 100, bytes, 0};
     struct buf out = {.max_bytes = 50};

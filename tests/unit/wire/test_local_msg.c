@@ -3,7 +3,11 @@
 static void test_hello(void **state)
 {
     char names[LIMIT_TASKS + 1][LIMIT_NAME_BYTES + 1] = {"objects", "commands"};
-    struct local_hello hello = {.version_low = 1, .version_high = 1, .software = "libtandem", .tasks = names, .task_count = 2};
+    struct local_hello hello = {.version_low = 1,
+                                .version_high = 1,
+                                .software = "libtandem",
+                                .tasks = names,
+                                .task_count = 2};
     struct local_hello back;
     struct buf out = {0};
 
@@ -53,7 +57,8 @@ static void test_submit(void **state)
     buf_fini(&out);
 }
 
-static int submit_result(const char *route, uint64_t payload_bytes, bool memfd, uint64_t leaves_device)
+static int submit_result(const char *route, uint64_t payload_bytes, bool memfd,
+                         uint64_t leaves_device)
 {
     struct local_submit back;
     struct buf out = {0};
@@ -89,8 +94,15 @@ static void test_submit_limits(void **state)
 static void test_answer(void **state)
 {
     static const uint32_t kinds[] = {WIRE_CLASSIFY, WIRE_DETECT, WIRE_GENERATE};
-    struct local_answer answer = {.id = "42", .route = "cascade", .outcome_route = "edge:kitchen", .reason = "sure enough",
-                                  .latency_us = 12345, .predicted_ms = -5, .met_deadline = true, .partial = true, .hedged = true};
+    struct local_answer answer = {.id = "42",
+                                  .route = "cascade",
+                                  .outcome_route = "edge:kitchen",
+                                  .reason = "sure enough",
+                                  .latency_us = 12345,
+                                  .predicted_ms = -5,
+                                  .met_deadline = true,
+                                  .partial = true,
+                                  .hedged = true};
     struct local_answer back;
     struct buf out = {0};
 
@@ -123,7 +135,12 @@ static void test_answer(void **state)
 static void test_small_ones(void **state)
 {
     struct local_partial partial = {(const uint8_t *)"abc", 3, 1};
-    struct local_error error = {.code = TANDEM_EGONE, .text = "gone", .id = "7", .route = "local", .reason = "x", .latency_us = 9};
+    struct local_error error = {.code = TANDEM_EGONE,
+                                .text = "gone",
+                                .id = "7",
+                                .route = "local",
+                                .reason = "x",
+                                .latency_us = 9};
     struct local_partial partial_back;
     struct local_error error_back;
     struct buf out = {0};
@@ -178,35 +195,45 @@ static void test_transcript(void **state)
     (void)state;
     assert_int_equal(transcript_append(&transcript, TURN_USER, "walk", 4), 0);
     assert_int_equal(transcript_append(&transcript, TURN_ANSWER, "", 0), 0);
-    assert_int_equal(transcript_append(&transcript, TURN_USER, "", LIMIT_TEXT_BYTES + 1), TANDEM_ETOOBIG);
+    assert_int_equal(transcript_append(&transcript, TURN_USER, "", LIMIT_TEXT_BYTES + 1),
+                     TANDEM_ETOOBIG);
     assert_int_equal(transcript.bytes, 14);
-    assert_int_equal(transcript_next(transcript.data, transcript.bytes, &offset, &role, &text, &bytes), 0);
+    assert_int_equal(
+        transcript_next(transcript.data, transcript.bytes, &offset, &role, &text, &bytes), 0);
     assert_int_equal(role, TURN_USER);
     assert_int_equal(bytes, 4);
     assert_memory_equal(text, "walk", 4);
-    assert_int_equal(transcript_next(transcript.data, transcript.bytes, &offset, &role, &text, &bytes), 0);
+    assert_int_equal(
+        transcript_next(transcript.data, transcript.bytes, &offset, &role, &text, &bytes), 0);
     assert_int_equal(role, TURN_ANSWER);
     assert_int_equal(bytes, 0);
-    assert_int_equal(transcript_next(transcript.data, transcript.bytes, &offset, &role, &text, &bytes), 1);
+    assert_int_equal(
+        transcript_next(transcript.data, transcript.bytes, &offset, &role, &text, &bytes), 1);
     for (size_t cut = 1; cut < 9; cut++) {
         offset = 0;
-        assert_int_equal(transcript_next(transcript.data, cut, &offset, &role, &text, &bytes), TANDEM_EFORMAT);
+        assert_int_equal(transcript_next(transcript.data, cut, &offset, &role, &text, &bytes),
+                         TANDEM_EFORMAT);
         assert_int_equal(offset, 0);
     }
     offset = 0;
     transcript.data[0] = 3;
-    assert_int_equal(transcript_next(transcript.data, transcript.bytes, &offset, &role, &text, &bytes), TANDEM_EFORMAT);
+    assert_int_equal(
+        transcript_next(transcript.data, transcript.bytes, &offset, &role, &text, &bytes),
+        TANDEM_EFORMAT);
     transcript.data[0] = 1;
     le32_store(transcript.data + 1, UINT32_MAX);
-    assert_int_equal(transcript_next(transcript.data, transcript.bytes, &offset, &role, &text, &bytes), TANDEM_EFORMAT);
+    assert_int_equal(
+        transcript_next(transcript.data, transcript.bytes, &offset, &role, &text, &bytes),
+        TANDEM_EFORMAT);
     buf_fini(&transcript);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hello),       cmocka_unit_test(test_submit),      cmocka_unit_test(test_submit_limits),
-        cmocka_unit_test(test_answer),      cmocka_unit_test(test_small_ones),  cmocka_unit_test(test_answer_copy),
+        cmocka_unit_test(test_hello),         cmocka_unit_test(test_submit),
+        cmocka_unit_test(test_submit_limits), cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_small_ones),    cmocka_unit_test(test_answer_copy),
         cmocka_unit_test(test_transcript),
     };
 

@@ -1,4 +1,5 @@
-/* The memory that one unpacking may take, and protobuf-c's own good manners when it gets no more. */
+/* The memory that one unpacking may take, and protobuf-c's own good manners when it gets no more.
+ */
 #include "tests/unit/wire/samples.h"
 
 #include "common/wire/pb.h"
@@ -39,7 +40,8 @@ static void test_arena_budget(void **state)
 /* Memory that ends at every possible moment of an unpacking. */
 static void test_budget_ends_anywhere(void **state)
 {
-    struct edge_result result = {.answer = sample_answer(WIRE_CLASSIFY), .model_digest = DIGEST, .load = sample_load};
+    struct edge_result result = {
+        .answer = sample_answer(WIRE_CLASSIFY), .model_digest = DIGEST, .load = sample_load};
     struct buf out = {0};
     bool done = false;
 
@@ -52,7 +54,8 @@ static void test_budget_ends_anywhere(void **state)
 
         pb_arena_init(&arena);
         arena.budget_bytes = budget;
-        unpacked = pb_unpack(&tandem__edge__result__descriptor, out.data, out.bytes, &arena, &message);
+        unpacked =
+            pb_unpack(&tandem__edge__result__descriptor, out.data, out.bytes, &arena, &message);
         assert_true(unpacked == 0 || unpacked == TANDEM_ETOOBIG);
         assert_true(unpacked != 0 || budget > 0);
         done = unpacked == 0;
