@@ -35,7 +35,7 @@
  * processors). Daemons and tools call it once before a model is opened. */
 int engine_self_check(char error[ENGINE_ERROR_BYTES]);
 
-/* One line: which kernels run here ("openblas 0.3.21 Haswell, avx2+f16c attention"). Static storage. */
+/* One line: which kernels run here ("OpenBLAS 0.3.21 ... Haswell; AVX2 attention ..."). Storage of the calling thread. */
 const char *engine_kernels_text(void);
 
 /* ---- models ------------------------------------------------------------------------------------------------------ */
@@ -76,6 +76,8 @@ int engine_model_open(const char *path, struct engine_model **ret_model, char er
 void engine_model_ref(struct engine_model *model);
 void engine_model_unref(struct engine_model *model); /* NULL is fine; the last one unmaps */
 const struct engine_model_info *engine_model_info(const struct engine_model *model); /* lives as long as the model */
+/* Bytes of one token in F16 pages: 2 for K=V, else 4, times layers, KV heads and head width (facts of the paper, table 4). Pure. */
+uint64_t engine_kv_bytes_per_token(enum engine_projection projection, uint32_t n_layer, uint32_t n_head_kv, uint32_t head_dim);
 
 /* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
@@ -152,8 +154,8 @@ int engine_seq_import_page(struct engine_seq *seq, const void *bytes, size_t siz
 struct engine_context;
 struct engine_context_params {
     uint32_t max_tokens;    /* all chunks of one step together; 1..LIMIT_BATCH_TOKENS */
-    uint32_t max_sequences; /* chunks (or pictures) of one step; 1..LIMIT_BATCH_SEQUENCES */
-    uint32_t threads;       /* BLAS and attention threads inside a step; 0: one */
+    uint32_t max_sequences; /* chunks, pictures or logit rows of one step; 1..LIMIT_BATCH_SEQUENCES */
+    uint32_t threads;       /* BLAS threads inside a step (a setting of the whole process: the last step's counts); 0: one */
 };
 /* Scratch for steps of `model` (takes a reference). *returns owned*. The sizes bound memory: about
  * max_tokens * (d * 6 + F) * 4 bytes plus max_sequences * n_class * 4 plus one weight panel. */
@@ -174,8 +176,7 @@ struct engine_chunk {
 
 /* Runs all chunks through the decoder in one pass and advances each seq->length. No sequence may stand twice. `abort` (may be
  * NULL) is read between layers: when set, TANDEM_ECANCELED and no length has changed. *ret_logits points to [rows, V] inside the
- * context, valid until the next call. At most max_sequences rows unless one chunk asks ALL: then rows are that chunk's count and
- * it must be the only one. TANDEM_EINVAL for ids outside the vocabulary or broken rules; TANDEM_EIO when the model's file was
+ * context, valid until the next call. All chunks together may ask for at most max_sequences rows (LAST: one, ALL: count). TANDEM_EINVAL for ids outside the vocabulary or broken rules; TANDEM_EIO when the model's file was
  * truncated underneath. */
 int engine_step(struct engine_context *context, struct engine_chunk *chunks, uint32_t chunk_count, const atomic_bool *abort,
                 const float **ret_logits);

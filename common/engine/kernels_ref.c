@@ -1,0 +1,165 @@
+/* kernels_ref.c: the kernels in plain C. Slow and obvious; everything faster is measured against these. */
+#include "common/engine/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+float half_to_float(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half >> 15) << 31, exponent = (half >> 10) & 31, fraction = half & 1023, bits;
+    float value;
+
+    if (exponent == 0) { /* zero and subnormals: fraction * 2^-24 */
+        value = (float)fraction * 0x1p-24f;
+        return sign ? -value : value;
+    }
+    bits = exponent == 31 ? sign | 0x7f800000u | fraction << 13 : sign | (exponent + 112) << 23 | fraction << 13;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+uint16_t float_to_half(float value)
+{
+    uint32_t bits, rest, half, magnitude;
+    uint16_t sign;
+
+    memcpy(&bits, &value, sizeof(bits));
+    sign = (uint16_t)(bits >> 16 & 0x8000);
+    magnitude = bits & 0x7fffffffu;
+    if (magnitude > 0x7f800000u) {
+        return (uint16_t)(sign | 0x7e00);
+    }
+    if (magnitude >= 0x477ff000u) { /* rounds to 2^16 or is infinite */
+        return (uint16_t)(sign | 0x7c00);
+    }
+    if (magnitude < 0x38800000u) { /* below 2^-14: count of 2^-24, to nearest even by the addition */
+        float scaled;
+
+        memcpy(&scaled, &magnitude, sizeof(scaled));
+        return (uint16_t)(sign | (uint16_t)nearbyintf(scaled * 0x1p24f));
+    }
+    half = (magnitude - 0x38000000u) >> 13;
+    rest = magnitude & 0x1fff;
+    half += rest > 0x1000 || (rest == 0x1000 && (half & 1));
+    return (uint16_t)(sign | half);
+}
+
+static float dot_f32(const float *a, const float *b, size_t n)
+{
+    float sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+
+static float dot_f16(const uint16_t *a, const float *b, size_t n)
+{
+    float sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += half_to_float(a[i]) * b[i];
+    }
+    return sum;
+}
+
+static void axpy_f32(float scale, const float *x, float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] += scale * x[i];
+    }
+}
+
+static void axpy_f16(float scale, const uint16_t *x, float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] += scale * half_to_float(x[i]);
+    }
+}
+
+static void widen(const uint16_t *halves, float *ret_values, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        ret_values[i] = half_to_float(halves[i]);
+    }
+}
+
+static void narrow(const float *values, uint16_t *ret_halves, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        ret_halves[i] = float_to_half(values[i]);
+    }
+}
+
+const struct kernels kernels_ref = {"plain C", dot_f32, dot_f16, axpy_f32, axpy_f16, widen, narrow};
+
+const struct kernels *kernels(void)
+{
+    const struct kernels *simd = kernels_simd();
+
+    return simd ? simd : &kernels_ref;
+}
+
+void kernels_gemm_nt_ref(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c, size_t ldc)
+{
+    for (size_t i = 0; i < m; i++) {
+        for (size_t j = 0; j < n; j++) {
+            c[i * ldc + j] = dot_f32(a + i * lda, b + j * ldb, k);
+        }
+    }
+}
+
+void kernels_layer_norm(const float *in, const float *weight, const float *bias, float epsilon, size_t rows, size_t d, float *out)
+{
+    for (size_t row = 0; row < rows; row++, in += d, out += d) {
+        float sum = 0, squares = 0, mean, scale;
+
+        for (size_t i = 0; i < d; i++) {
+            sum += in[i];
+        }
+        mean = sum / (float)d;
+        for (size_t i = 0; i < d; i++) {
+            squares += (in[i] - mean) * (in[i] - mean);
+        }
+        scale = 1.0f / sqrtf(squares / (float)d + epsilon);
+        for (size_t i = 0; i < d; i++) {
+            out[i] = (in[i] - mean) * scale * weight[i] + bias[i];
+        }
+    }
+}
+
+void kernels_add(float *x, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] += y[i];
+    }
+}
+
+void kernels_add_bias(float *x, size_t ld, const float *bias, size_t rows, size_t n)
+{
+    for (size_t row = 0; bias && row < rows; row++) {
+        kernels_add(x + row * ld, bias, n);
+    }
+}
+
+void kernels_relu(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] = x[i] > 0 ? x[i] : 0;
+    }
+}
+
+void kernels_gelu_erf(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] = 0.5f * x[i] * (1.0f + erff(x[i] * 0.70710678f));
+    }
+}
+
+void kernels_gelu_tanh(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] = 0.5f * x[i] * (1.0f + tanhf(0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
+    }
+}
