@@ -56,27 +56,6 @@ int command_status(const struct ctl_options *options)
     return result;
 }
 
-/* Asks for the status and keeps of it what `wanted` says, besides schema and daemon. */
-static int show_part(const struct ctl_options *options, bool (*wanted)(const char *key))
-{
-    cJSON *object, *item, *next;
-    int result = status_socket_ask(ctl_socket(options), "status", NULL, &object);
-
-    if (result != 0) {
-        return exit_code(result);
-    }
-    for (item = object->child; item; item = next) {
-        next = item->next;
-        if (strcmp(item->string, "schema") != 0 && strcmp(item->string, "daemon") != 0 &&
-            !wanted(item->string)) {
-            cJSON_Delete(cJSON_DetachItemViaPointer(object, item));
-        }
-    }
-    result = show(options, NULL, object);
-    cJSON_Delete(object);
-    return result;
-}
-
 static bool is_edges(const char *key)
 {
     return strcmp(key, "edges") == 0;
@@ -84,8 +63,58 @@ static bool is_edges(const char *key)
 
 static bool is_cache(const char *key)
 {
-    return strncmp(key, "kv_", 3) == 0 || strncmp(key, "cache", 5) == 0 ||
-           strncmp(key, "session", 7) == 0;
+    static const char *const words[] = {"sessions", "cached_tokens", "prompt_tokens"};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(key, words[i]) == 0) {
+            return true;
+        }
+    }
+    return strncmp(key, "kv_", 3) == 0 || strncmp(key, "cache_", 6) == 0;
+}
+
+/* What says where an object comes from or what it is about. */
+static bool is_title(const char *key)
+{
+    return strcmp(key, "schema") == 0 || strcmp(key, "daemon") == 0 || strcmp(key, "name") == 0;
+}
+
+/* Deletes from `container` all that is neither wanted nor holds something wanted. Whether anything
+ * wanted is left. Recursion: no deeper than cJSON's own parser goes. */
+static bool keep_wanted(cJSON *container, bool (*wanted)(const char *key))
+{
+    bool any = false;
+    cJSON *item, *next;
+
+    for (item = container->child; item; item = next) {
+        const char *key = item->string ? item->string : "";
+        bool keep = wanted(key);
+
+        next = item->next;
+        if (!keep && (cJSON_IsObject(item) || cJSON_IsArray(item))) {
+            keep = keep_wanted(item, wanted);
+        }
+        any = any || keep;
+        if (!keep && !is_title(key)) {
+            cJSON_Delete(cJSON_DetachItemViaPointer(container, item));
+        }
+    }
+    return any;
+}
+
+/* Asks for the status and shows of it what is `wanted`. */
+static int show_part(const struct ctl_options *options, bool (*wanted)(const char *key))
+{
+    cJSON *object;
+    int result = status_socket_ask(ctl_socket(options), "status", NULL, &object);
+
+    if (result != 0) {
+        return exit_code(result);
+    }
+    (void)keep_wanted(object, wanted);
+    result = show(options, NULL, object);
+    cJSON_Delete(object);
+    return result;
 }
 
 int command_edges(const struct ctl_options *options)

@@ -172,11 +172,11 @@ static int ctl(struct stage *stage, const char *first, ...)
 }
 
 #define STATUS                                                                                     \
-    "{\"schema\":1,\"daemon\":\"tandem-client\",\"app_socket\":\"%s\",\"tasks\":[{\"name\":"       \
-    "\"objects\",\"kind\":\"classify\"},"                                                          \
-    "{\"name\":\"commands\",\"kind\":\"generate\"}],\"edges\":[{\"name\":\"hall\",\"state\":"      \
-    "\"up\"}],\"kv_pages_free\":7,"                                                                \
-    "\"sessions\":2}\n"
+    "{\"schema\":1,\"daemon\":\"tandem-client\",\"app_socket\":\"%s\",\"tasks\":["                 \
+    "{\"name\":\"objects\",\"kind\":\"classify\"},"                                                \
+    "{\"name\":\"commands\",\"kind\":\"generate\",\"kv_pages_free\":7}],"                          \
+    "\"edges\":[{\"name\":\"hall\",\"state\":\"up\"}],"                                            \
+    "\"batches\":{\"steps\":3,\"cached_tokens\":5},\"sessions\":2}\n"
 #define FIRST                                                                                      \
     "{\"schema\":1,\"id\":\"1\",\"task\":\"objects\",\"route\":\"local\",\"outcome\":{\"route\":"  \
     "\"local\"}}\n"
@@ -206,8 +206,8 @@ static void test_look(void **state)
     (void)state;
     stage_start(&stage, replies, REPLY_COUNT);
     assert_int_equal(ctl(&stage, "status", NULL), CTL_DONE);
-    assert_non_null(strstr(stage.out, "daemon         tandem-client\n"));
-    assert_non_null(strstr(stage.out, "commands  generate\n"));
+    assert_non_null(strstr(stage.out, "tandem-client\n"));
+    assert_non_null(strstr(stage.out, "commands  generate "));
     assert_int_equal(ctl(&stage, "status", "--json", NULL), CTL_DONE);
     assert_true(strncmp(stage.out, "{\"schema\":1,", 12) == 0);
     assert_int_equal(ctl(&stage, "edges", "--json", NULL), CTL_DONE);
@@ -216,8 +216,12 @@ static void test_look(void **state)
     assert_int_equal(ctl(&stage, "cache", NULL), CTL_FAILED);
     assert_non_null(strstr(stage.err, "--server"));
     assert_int_equal(ctl(&stage, "cache", "--server", NULL), CTL_DONE);
-    assert_string_equal(stage.out,
-                        "daemon         tandem-client\nkv_pages_free  7\nsessions       2\n");
+    assert_string_equal(stage.out, "daemon                 tandem-client\n"
+                                   "batches.cached_tokens  5\n"
+                                   "sessions               2\n"
+                                   "\ntasks\n"
+                                   "name      kv_pages_free\n"
+                                   "commands              7\n");
     assert_int_equal(ctl(&stage, "top", "-n", "1", NULL), CTL_DONE);
     assert_non_null(strstr(stage.out, "kv_pages_free"));
     assert_non_null(strstr(stage.out, "REASON"));
