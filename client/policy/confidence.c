@@ -1,0 +1,66 @@
+#include "client/policy/confidence.h"
+
+#include <string.h>
+
+#define PRIOR_WEIGHT 5.0
+#define SEEN_PRIOR 1.0 /* each bin is believed to have been seen this often before the first request */
+
+static size_t bin_of(double value)
+{
+    const double at = value * CONFIDENCE_BINS;
+
+    return at <= 0 ? 0 : at >= CONFIDENCE_BINS ? CONFIDENCE_BINS - 1 : (size_t)at;
+}
+
+static double bin_error(const struct confidence *confidence, size_t bin)
+{
+    const double prior = 1.0 - ((double)bin + 0.5) / CONFIDENCE_BINS;
+
+    return (PRIOR_WEIGHT * prior + (double)(confidence->both[bin] - confidence->agreed[bin])) /
+           (PRIOR_WEIGHT + (double)confidence->both[bin]);
+}
+
+void confidence_init(struct confidence *confidence)
+{
+    memset(confidence, 0, sizeof(*confidence));
+}
+
+void confidence_see(struct confidence *confidence, double local_confidence)
+{
+    confidence->seen[bin_of(local_confidence)]++;
+}
+
+void confidence_compare(struct confidence *confidence, double local_confidence, bool agreed)
+{
+    const size_t bin = bin_of(local_confidence);
+
+    confidence->both[bin]++;
+    confidence->agreed[bin] += agreed;
+}
+
+double confidence_error(const struct confidence *confidence, double local_confidence)
+{
+    return bin_error(confidence, bin_of(local_confidence));
+}
+
+void confidence_expect(const struct confidence *confidence, double threshold, double *ret_error, double *ret_share_below,
+                       double *ret_error_above)
+{
+    double all = 0, error = 0, below = 0, error_above = 0;
+
+    for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
+        /* Small models are sure more often than not: the prior leans to the upper bins. */
+        const double weight = SEEN_PRIOR * ((double)bin + 0.5) / CONFIDENCE_BINS + (double)confidence->seen[bin];
+
+        all += weight;
+        error += weight * bin_error(confidence, bin);
+        if (((double)bin + 0.5) / CONFIDENCE_BINS < threshold) {
+            below += weight;
+        } else {
+            error_above += weight * bin_error(confidence, bin);
+        }
+    }
+    *ret_error = error / all;
+    *ret_share_below = below / all;
+    *ret_error_above = all > below ? error_above / (all - below) : 0;
+}

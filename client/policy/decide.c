@@ -1,0 +1,296 @@
+#include "client/policy/decide.h"
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MEGABYTE 1e6
+
+bool insurance_feasible(const struct decide_insured *runs, size_t count, int64_t now_ns)
+{
+    bool done[INSURED_MAX] = {false};
+    int64_t at_ns = now_ns;
+
+    if (count > INSURED_MAX) {
+        return false;
+    }
+    for (size_t left = count; left > 0; left--) {
+        size_t next = count;
+        int64_t earliest_ns = INT64_MAX;
+
+        for (size_t i = 0; i < count; i++) {
+            if (!done[i] && runs[i].start_ns < earliest_ns) {
+                earliest_ns = runs[i].start_ns;
+            }
+        }
+        if (earliest_ns > at_ns) {
+            at_ns = earliest_ns;
+        }
+        for (size_t i = 0; i < count; i++) {
+            if (!done[i] && runs[i].start_ns <= at_ns && (next == count || runs[i].deadline_ns < runs[next].deadline_ns)) {
+                next = i;
+            }
+        }
+        done[next] = true;
+        at_ns += runs[next].run_ns;
+        if (at_ns > runs[next].deadline_ns) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The chance that T exceeds what is left, from a mean and a 95 % point: exponential tail beyond the mean. */
+static double miss_probability(const struct latency *latency, double left_ms)
+{
+    const double spread = fmax(latency->p95_ms - latency->mean_ms, 0.05 * latency->mean_ms + 0.01);
+
+    if (left_ms <= latency->mean_ms) {
+        return left_ms <= 0 ? 1.0 : fmin(1.0, 0.4 + 0.6 * (latency->mean_ms - left_ms) / latency->mean_ms);
+    }
+    return 0.4 * exp(-(left_ms - latency->mean_ms) / spread * 2.08); /* 0.4 at the mean, 0.05 at p95 */
+}
+
+static void candidate_finish(const struct decide_input *input, struct candidate *candidate)
+{
+    const double left_ms = (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS;
+
+    candidate->miss_probability = NAN;
+    candidate->cost = NAN;
+    if (!candidate->latency_known) {
+        return;
+    }
+    if (input->deadline_ns != 0) {
+        candidate->miss_probability = miss_probability(&candidate->latency, left_ms);
+    }
+    candidate->cost = candidate->latency.mean_ms + input->weights.one_error_ms * candidate->error_probability +
+                      input->weights.one_megabyte_ms * candidate->bytes / MEGABYTE +
+                      (input->deadline_ns != 0 ? input->weights.one_miss_ms * candidate->miss_probability : 0);
+}
+
+static struct candidate *candidate_new(struct choice *choice, enum job_route kind, int edge)
+{
+    struct candidate *candidate = &choice->candidates[choice->count++];
+
+    memset(candidate, 0, sizeof(*candidate));
+    candidate->kind = kind;
+    candidate->edge = edge;
+    return candidate;
+}
+
+static bool edge_is_allowed(const struct decide_input *input, size_t index)
+{
+    const struct decide_edge *edge = &input->edges[index];
+
+    return !input->never_leaves && !edge->unusable && (!input->only_edge || strcmp(input->only_edge, edge->name) == 0) &&
+           (!input->forced_edge || strcmp(input->forced_edge, edge->name) == 0);
+}
+
+/* The cheapest usable edge is the one a cascade would ask. */
+static int edges_add(const struct decide_input *input, struct choice *choice)
+{
+    int best = -1;
+    double best_cost = 0;
+
+    for (size_t i = 0; i < input->edge_count && i < LIMIT_EDGES; i++) {
+        struct candidate *candidate;
+
+        if (!edge_is_allowed(input, i)) {
+            continue;
+        }
+        candidate = candidate_new(choice, JOB_EDGE, (int)i);
+        snprintf(candidate->route, sizeof(candidate->route), "edge:%.63s", input->edges[i].name);
+        candidate->latency_known = input->edges[i].latency_known;
+        candidate->latency = input->edges[i].latency;
+        candidate->bytes = (double)input->up_bytes;
+        candidate->error_probability = input->edge_error;
+        candidate_finish(input, candidate);
+        if (best < 0 || (isnan(best_cost) && !isnan(candidate->cost)) || candidate->cost < best_cost) {
+            best = (int)(choice->count - 1);
+            best_cost = candidate->cost;
+        }
+    }
+    return best;
+}
+
+static void local_add(const struct decide_input *input, struct choice *choice, double error)
+{
+    struct candidate *candidate = candidate_new(choice, JOB_LOCAL, -1);
+
+    strcpy(candidate->route, "local");
+    candidate->latency_known = input->local_known;
+    candidate->latency = input->local;
+    candidate->error_probability = error;
+    candidate_finish(input, candidate);
+}
+
+static void cascade_add(const struct decide_input *input, struct choice *choice, size_t edge_at, double below, double error_above)
+{
+    const struct candidate edge = choice->candidates[edge_at];
+    struct candidate *candidate = candidate_new(choice, JOB_CASCADE, edge.edge);
+
+    strcpy(candidate->route, "cascade");
+    candidate->latency_known = input->local_known && edge.latency_known;
+    candidate->latency.mean_ms = input->local.mean_ms + below * edge.latency.mean_ms;
+    candidate->latency.p95_ms = input->local.p95_ms + (below > 0.05 ? edge.latency.p95_ms : 0);
+    candidate->bytes = below * edge.bytes;
+    candidate->error_probability = (1 - below) * error_above + below * input->edge_error;
+    candidate_finish(input, candidate);
+    if (input->deadline_ns != 0 && candidate->latency_known) {
+        /* the local answer is kept, so a late edge costs accuracy, not the deadline */
+        const double missed = candidate->miss_probability;
+        const double local_missed =
+            miss_probability(&input->local, (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS);
+
+        candidate->cost -= input->weights.one_miss_ms * (missed - local_missed);
+        candidate->miss_probability = local_missed;
+    }
+}
+
+static bool kind_is_wanted(enum decide_forced forced, enum job_route kind)
+{
+    return forced == FORCED_AUTO || (forced == FORCED_LOCAL && kind == JOB_LOCAL) || (forced == FORCED_EDGE && kind == JOB_EDGE) ||
+           (forced == FORCED_CASCADE && kind == JOB_CASCADE);
+}
+
+/* The index of the cheapest candidate of the wanted kinds; an unknown cost is worse than any known one. choice->count: none. */
+static size_t cheapest(const struct choice *choice, enum decide_forced forced)
+{
+    size_t best = choice->count;
+
+    for (size_t i = 0; i < choice->count; i++) {
+        const struct candidate *candidate = &choice->candidates[i];
+
+        if (!kind_is_wanted(forced, candidate->kind)) {
+            continue;
+        }
+        if (best == choice->count || (isnan(choice->candidates[best].cost) && !isnan(candidate->cost)) ||
+            candidate->cost < choice->candidates[best].cost) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+static const char *no_edge_reason(const struct decide_input *input)
+{
+    const char *reason = "no edge connected";
+
+    if (input->never_leaves) {
+        return "leaves_device = never";
+    }
+    for (size_t i = 0; i < input->edge_count; i++) {
+        if (input->only_edge && strcmp(input->only_edge, input->edges[i].name) != 0) {
+            continue;
+        }
+        if (input->edges[i].unusable) {
+            reason = input->edges[i].unusable;
+        }
+    }
+    return reason;
+}
+
+static const char *chosen_reason(const struct decide_input *input, const struct choice *choice)
+{
+    const struct candidate *chosen = &choice->candidates[choice->chosen];
+    bool edge_is_late = false, has_edge = false;
+
+    if (input->forced != FORCED_AUTO && kind_is_wanted(input->forced, chosen->kind)) {
+        return "forced by caller";
+    }
+    for (size_t i = 0; i < choice->count; i++) {
+        has_edge |= choice->candidates[i].kind == JOB_EDGE;
+        edge_is_late |= choice->candidates[i].kind == JOB_EDGE && choice->candidates[i].miss_probability > 0.3;
+    }
+    if (!has_edge) {
+        return no_edge_reason(input);
+    }
+    switch (chosen->kind) {
+    case JOB_LOCAL:
+        return edge_is_late ? "edge would miss the deadline" : "local is fast and accurate enough";
+    case JOB_EDGE:
+        return input->has_local ? "edge is accurate and in time" : "no local model";
+    case JOB_CASCADE:
+        break;
+    }
+    return "local first, edge if not sure";
+}
+
+static void insure(const struct decide_input *input, struct choice *choice)
+{
+    struct decide_insured runs[INSURED_MAX];
+    struct decide_insured mine;
+    size_t count = 0;
+
+    if (!input->local_known || isnan(input->local_bound_ms) || input->deadline_ns == 0) {
+        return;
+    }
+    mine.run_ns = (int64_t)(input->local_bound_ms * (double)NS_PER_MS);
+    mine.start_ns = input->deadline_ns - mine.run_ns;
+    mine.deadline_ns = input->deadline_ns;
+    choice->plan.insure_at_ns = mine.start_ns > input->now_ns ? mine.start_ns : input->now_ns;
+    if (mine.start_ns <= input->now_ns) {
+        choice->plan.race = true;
+        return;
+    }
+    while (count < input->insured_count && count + 1 < INSURED_MAX) {
+        runs[count] = input->insured[count];
+        count++;
+    }
+    mine.start_ns = choice->plan.insure_at_ns;
+    runs[count++] = mine;
+    if (input->insured_count + 1 > INSURED_MAX || !insurance_feasible(runs, count, input->now_ns)) {
+        choice->plan.race = true; /* no room for a late start: start now */
+        choice->reason = "no local reserve";
+    }
+}
+
+static void plan_make(const struct decide_input *input, struct choice *choice)
+{
+    const struct candidate *chosen = &choice->candidates[choice->chosen];
+    struct job_plan *plan = &choice->plan;
+
+    plan->route = chosen->kind;
+    plan->local_allowed = input->has_local;
+    plan->deadline_ns = input->deadline_ns;
+    plan->deliver_late = input->deliver_late;
+    plan->threshold = input->threshold;
+    choice->edge = chosen->edge;
+    if (chosen->kind == JOB_CASCADE && input->edges[chosen->edge].latency_known) {
+        plan->edge_needs_ns = (int64_t)(input->edges[chosen->edge].latency.mean_ms * (double)NS_PER_MS);
+    }
+    if (chosen->kind == JOB_EDGE && input->has_local) {
+        insure(input, choice);
+    }
+}
+
+int decide(const struct decide_input *input, struct choice *ret_choice)
+{
+    double error, below, error_above;
+    int edge_at = -1;
+
+    memset(ret_choice, 0, sizeof(*ret_choice));
+    ret_choice->edge = -1;
+    confidence_expect(input->confidence, input->threshold, &error, &below, &error_above);
+    if (input->has_local) {
+        local_add(input, ret_choice, error);
+    }
+    edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, ret_choice);
+    if (input->has_local && edge_at >= 0) {
+        cascade_add(input, ret_choice, (size_t)edge_at, below, error_above);
+    }
+    ret_choice->chosen = cheapest(ret_choice, input->forced);
+    if (ret_choice->chosen == ret_choice->count && input->forced != FORCED_LOCAL) {
+        ret_choice->chosen = cheapest(ret_choice, FORCED_AUTO); /* the wanted side is not there: what is there answers, and says so */
+    }
+    if (ret_choice->chosen == ret_choice->count) {
+        ret_choice->reason = input->forced == FORCED_LOCAL ? "no local model" : no_edge_reason(input);
+        return TANDEM_ENOROUTE;
+    }
+    ret_choice->reason = chosen_reason(input, ret_choice);
+    plan_make(input, ret_choice);
+    return 0;
+}

@@ -1,0 +1,82 @@
+/* decide.h: where one request goes, and why. Pure: what is known comes in, candidates with their costs and one choice come out.
+ *
+ *   J = E[T] + one_miss_ms * P(T > deadline) + one_megabyte_ms * MB + one_error_ms * E[error]        (all in ms)
+ *
+ * Hard limits come first: what the task or the caller forbids, what is down, what has no model is no candidate. Energy is not measured
+ * here and stays absent. Reasons are short and stable. */
+#ifndef TANDEM_POLICY_DECIDE_H
+#define TANDEM_POLICY_DECIDE_H
+
+#include "client/policy/confidence.h"
+#include "client/policy/estimate_edge.h"
+#include "client/policy/job.h"
+#include "common/base/limits.h"
+
+#define ROUTE_BYTES (LIMIT_NAME_BYTES + 8)
+
+enum decide_forced { FORCED_AUTO, FORCED_LOCAL, FORCED_EDGE, FORCED_CASCADE };
+
+struct decide_weights {
+    double one_miss_ms, one_megabyte_ms, one_error_ms;
+};
+struct decide_edge {
+    const char *name;      /* borrowed */
+    const char *unusable;  /* NULL: may be used; else the reason, "no edge connected" */
+    bool latency_known;
+    struct latency latency;
+};
+struct decide_insured { /* one local run that may still have to happen */
+    int64_t start_ns;    /* not before */
+    int64_t deadline_ns;
+    int64_t run_ns;      /* its bound */
+};
+struct decide_input {
+    struct decide_weights weights;
+    enum decide_forced forced;
+    const char *forced_edge; /* FORCED_EDGE: the name, or NULL for any */
+    const char *only_edge;   /* privacy: the one edge that may see it; NULL: any */
+    bool never_leaves;       /* privacy */
+    bool has_local;
+    bool local_known;
+    struct latency local;    /* with the queue */
+    double local_bound_ms;   /* of one run */
+    const struct decide_edge *edges;
+    size_t edge_count;
+    uint64_t up_bytes;
+    double threshold;
+    const struct confidence *confidence;
+    double edge_error;       /* expected error of an edge's answer */
+    int64_t now_ns, deadline_ns; /* absolute; 0: none */
+    bool deliver_late;
+    const struct decide_insured *insured; /* promised local runs */
+    size_t insured_count;
+};
+struct candidate {
+    char route[ROUTE_BYTES];
+    int edge; /* index, -1 for local */
+    enum job_route kind;
+    bool latency_known;
+    struct latency latency;
+    double miss_probability; /* NAN: no deadline or unknown */
+    double error_probability;
+    double bytes;
+    double cost;             /* NAN: unknown */
+};
+struct choice {
+    struct candidate candidates[LIMIT_CANDIDATES];
+    size_t count;
+    size_t chosen;
+    int edge; /* where the plan's edge side goes; -1: nowhere */
+    const char *reason; /* static */
+    struct job_plan plan;
+};
+
+/* 0, or TANDEM_ENOROUTE with ret_choice->reason set and no plan. */
+int decide(const struct decide_input *input, struct choice *ret_choice);
+
+#define INSURED_MAX 64
+/* Whether all these runs meet their deadlines on one runner, earliest deadline first, no run interrupted by a later start. Over
+ * INSURED_MAX runs: false. */
+bool insurance_feasible(const struct decide_insured *runs, size_t count, int64_t now_ns);
+
+#endif

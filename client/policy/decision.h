@@ -1,0 +1,38 @@
+/* decision.h: one decision as it is kept, shown and written: the candidates, the choice, and what really happened. Plain data. */
+#ifndef TANDEM_POLICY_DECISION_H
+#define TANDEM_POLICY_DECISION_H
+
+#include "client/policy/decide.h"
+#include "common/base/buf.h"
+#include "common/base/json.h"
+
+struct decision_outcome { /* what was not measured is NAN, -1 or "" */
+    char route[ROUTE_BYTES]; /* who computed the delivered answer; "" when nobody did */
+    double latency_ms;
+    bool met_deadline;
+    double bytes_up, bytes_down;
+    int64_t cached_tokens;
+    int error_code;
+    double local_wait_ms, local_run_ms, up_ms, edge_wait_ms, edge_run_ms;
+    char model_digest[33];
+};
+struct decision {
+    uint64_t id;
+    int64_t time_unix_ns;
+    char task[LIMIT_NAME_BYTES + 1];
+    char session[LIMIT_NAME_BYTES + 1];
+    double deadline_ms; /* 0: none */
+    struct candidate candidates[LIMIT_CANDIDATES];
+    size_t candidate_count;
+    char route[ROUTE_BYTES];
+    char reason[LIMIT_LINE_BYTES + 1];
+    double confidence; /* of the local answer; NAN */
+    double predicted_ms; /* NAN */
+    bool hedged, has_outcome;
+    struct decision_outcome outcome;
+};
+void decision_outcome_init(struct decision_outcome *outcome);
+/* The members of one decision object (the caller opens and closes it and may add `daemon`). */
+void decision_json(const struct decision *decision, struct json_writer *json);
+
+#endif
