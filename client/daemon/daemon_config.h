@@ -1,0 +1,28 @@
+/* daemon_config.h: the configuration of tandem-client. Start-up only. */
+#ifndef TANDEM_CLIENT_DAEMON_CONFIG_H
+#define TANDEM_CLIENT_DAEMON_CONFIG_H
+
+#include "client/policy/decide.h"
+#include "common/base/config.h"
+
+enum prefer { PREFER_BALANCED, PREFER_ACCURACY, PREFER_BANDWIDTH };
+struct edge_config {
+    char *name, *url, *token_file;
+};
+struct client_config {
+    char *app_socket, *status_socket, *tasks_dir, *models_dir, *state_dir;
+    int64_t threads, kv_bytes, drain_timeout_ms;
+    char *tls_cert, *tls_key, *tls_ca;
+    int prefer;
+    double one_miss_ms, one_megabyte_ms, one_error_ms, edge_error;
+    struct edge_config *edges;
+    size_t edge_count;
+};
+extern const struct config_schema client_config_schema;
+
+/* Loads and checks; `config` zeroed before, freed with config_free(&client_config_schema, ...) in any case. One line in `error`. */
+int client_config_load(const char *path, struct client_config *config, char error[CONFIG_ERROR_BYTES]);
+/* The weights with `prefer` applied. */
+struct decide_weights client_config_weights(const struct client_config *config);
+
+#endif
