@@ -351,6 +351,16 @@ static void test_lingering_ends(void **state)
     pair_free(pair, NULL, 0);
 }
 
+static bool four_frames(void *user)
+{
+    return newest(user)->frames >= 4;
+}
+
+static bool twelve_frames(void *user)
+{
+    return newest(user)->frames >= 12;
+}
+
 /* A frame that arrives byte by byte, and many in one piece. */
 static void test_any_fragmentation(void **state)
 {
@@ -370,13 +380,13 @@ static void test_any_fragmentation(void **state)
         assert_int_equal(send(fd, bytes.data + i, 1, MSG_NOSIGNAL), 1);
         pair_run_for(pair, NULL, NULL, NS_PER_MS / 2);
     }
-    pair_run_for(pair, NULL, NULL, 20 * NS_PER_MS);
+    assert_true(pair_run(pair, four_frames, pair));
     assert_int_equal(newest(pair)->frames, 4);
     assert_int_equal(newest(pair)->data_bytes[1], 7);
     assert_true(newest(pair)->data_last[1]);
     assert_int_equal(send(fd, bytes.data, bytes.bytes, MSG_NOSIGNAL), bytes.bytes);
     assert_int_equal(send(fd, bytes.data, bytes.bytes, MSG_NOSIGNAL), bytes.bytes);
-    pair_run_for(pair, NULL, NULL, 20 * NS_PER_MS);
+    assert_true(pair_run(pair, twelve_frames, pair));
     assert_int_equal(newest(pair)->frames, 12);
     close(fd);
     assert_true(pair_run(pair, newest_closed, pair));
@@ -393,8 +403,8 @@ static void test_silent_peers(void **state)
 
     (void)state;
     pair->params.heartbeat_ns = 50 * NS_PER_MS;
-    pair->params.idle_ns = 200 * NS_PER_MS;
-    pair->params.connect_ns = 100 * NS_PER_MS;
+    pair->params.idle_ns = 800 * NS_PER_MS;
+    pair->params.connect_ns = 400 * NS_PER_MS;
     pair_listen(pair, "tcp://127.0.0.1:0", NULL);
     fd = raw_tcp(pair); /* never says anything */
     assert_true(pair_run(pair, newest_closed, pair));
