@@ -72,7 +72,7 @@ static int label_compare(const void *a, const void *b)
 static int classify_answer(struct runner_job *job, float *scores, size_t classes)
 {
     struct answer_label *labels = calloc(classes, sizeof(*labels));
-    char number[16];
+    char number[24];
 
     if (!labels) {
         return TANDEM_ENOMEM;

@@ -1,0 +1,392 @@
+#include "client/daemon/link.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/random.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BACKOFF_FIRST_MS 200
+#define BACKOFF_MAX_MS 10000
+#define TOKEN_BYTES_MAX 255
+
+struct link {
+    struct links *links;
+    size_t index;
+    char *name, *url;
+    char token[TOKEN_BYTES_MAX + 1];
+    struct conn *conn;
+    uv_timer_t timer;
+    bool up, draining;
+    uint64_t backoff_ms, reconnects;
+    char why[CONN_ERROR_BYTES];
+    struct edge_load load;
+    struct estimate_link estimate;
+    const char *unusable[LIMIT_TASKS]; /* by our task's number; NULL: agreed */
+};
+struct links {
+    uv_loop_t *loop;
+    struct conn_tls *tls;
+    const struct edge_task *tasks;
+    size_t task_count;
+    struct link_callbacks callbacks;
+    void *user;
+    uint8_t boot_id[EDGE_BOOT_ID_BYTES];
+    struct random_source random;
+    bool closing;
+    size_t count;
+    struct link items[LIMIT_EDGES];
+};
+
+static void link_dial(struct link *link);
+
+static void on_retry(uv_timer_t *timer)
+{
+    link_dial(timer->data);
+}
+
+/* Twice as long each time, at most BACKOFF_MAX_MS, spread over half to the whole of it. */
+static void link_wait(struct link *link)
+{
+    const double jitter = 0.5 + 0.5 * random_unit(&link->links->random);
+
+    if (!link->links->closing) {
+        (void)uv_timer_start(&link->timer, on_retry, (uint64_t)((double)link->backoff_ms * jitter), 0);
+        link->backoff_ms = link->backoff_ms * 2 < BACKOFF_MAX_MS ? link->backoff_ms * 2 : BACKOFF_MAX_MS;
+    }
+}
+
+static void on_open(struct conn *conn, void *user)
+{
+    struct link *link = user;
+    struct edge_hello hello = {.version_low = WIRE_VERSION_LOW, .version_high = WIRE_VERSION_HIGH,
+                               .software = "tandem-client " TANDEM_VERSION, .task_count = link->links->task_count};
+    struct buf header;
+
+    buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
+    memcpy(hello.boot_id, link->links->boot_id, sizeof(hello.boot_id));
+    memcpy(hello.token, link->token, strlen(link->token) + 1);
+    hello.tasks = malloc(sizeof(*hello.tasks) * (hello.task_count ? hello.task_count : 1));
+    if (hello.tasks) {
+        memcpy(hello.tasks, link->links->tasks, sizeof(*hello.tasks) * hello.task_count);
+        if (edge_hello_pack(&hello, &header) == 0) {
+            (void)conn_send(conn, FRAME_HELLO, 0, 0, header.data, header.bytes);
+        }
+    }
+    free(hello.tasks);
+    buf_fini(&header);
+}
+
+/* A task works with this edge when both name the same kind and the same labels; each that does not is said once, in one line. */
+static void contract_check(struct link *link, const struct edge_hello *hello)
+{
+    for (size_t i = 0; i < link->links->task_count; i++) {
+        const struct edge_task *ours = &link->links->tasks[i], *theirs = NULL;
+
+        for (size_t j = 0; j < hello->task_count && !theirs; j++) {
+            theirs = strcmp(hello->tasks[j].name, ours->name) == 0 ? &hello->tasks[j] : NULL;
+        }
+        link->unusable[i] = NULL;
+        if (!theirs || !theirs->model_digest[0]) {
+            link->unusable[i] = "edge does not serve this task";
+        } else if (theirs->kind != ours->kind ||
+                   (ours->label_digest[0] && theirs->label_digest[0] && strcmp(theirs->label_digest, ours->label_digest) != 0)) {
+            link->unusable[i] = "edge contract mismatch";
+        }
+        if (link->unusable[i]) {
+            log_warning("edge %s: task %s: %s", link->name, ours->name, link->unusable[i]);
+        }
+    }
+}
+
+static void on_hello(struct link *link, const struct frame *frame)
+{
+    struct edge_hello hello = {0};
+
+    if (link->up || edge_hello_unpack(frame->header, frame->header_bytes, &hello) != 0 ||
+        !wire_version_agree(WIRE_VERSION_LOW, WIRE_VERSION_HIGH, hello.version_low, hello.version_high)) {
+        snprintf(link->why, sizeof(link->why), "no common protocol version, or a broken hello");
+        conn_close(link->conn, false);
+        edge_hello_fini(&hello);
+        return;
+    }
+    contract_check(link, &hello);
+    if (hello.has_load) {
+        link->load = hello.load;
+    }
+    link->up = true;
+    link->draining = false;
+    link->backoff_ms = BACKOFF_FIRST_MS;
+    log_info("edge %s: connected to %s (%s)", link->name, link->url, hello.software);
+    edge_hello_fini(&hello);
+    conn_ping(link->conn);
+}
+
+static void on_result(struct link *link, const struct frame *frame)
+{
+    struct edge_result result = {0};
+
+    if (edge_result_unpack(frame->header, frame->header_bytes, &result) == 0) {
+        link->load = result.load;
+        link->links->callbacks.on_result(link->index, frame->request_id, &result, link->links->user);
+    } else {
+        conn_close(link->conn, false);
+    }
+    edge_result_fini(&result);
+}
+
+static void on_error(struct link *link, const struct frame *frame)
+{
+    struct edge_error error = {0};
+
+    if (edge_error_unpack(frame->header, frame->header_bytes, &error) != 0) {
+        conn_close(link->conn, false);
+        return;
+    }
+    if (error.has_load) {
+        link->load = error.load;
+    }
+    if (frame->request_id == 0) {
+        snprintf(link->why, sizeof(link->why), "%.200s", error.text);
+        log_warning("edge %s: %s", link->name, link->why);
+    } else {
+        link->links->callbacks.on_error(link->index, frame->request_id, &error, link->links->user);
+    }
+}
+
+static void on_frame(struct conn *conn, const struct frame *frame, void *user)
+{
+    struct link *link = user;
+    struct edge_tokens tokens = {0};
+
+    switch (frame->kind) {
+    case FRAME_HELLO:
+        on_hello(link, frame);
+        break;
+    case FRAME_ACCEPTED:
+        (void)edge_accepted_unpack(frame->header, frame->header_bytes, &link->load);
+        link->links->callbacks.on_accepted(link->index, frame->request_id, link->links->user);
+        break;
+    case FRAME_TOKENS:
+        if (edge_tokens_unpack(frame->header, frame->header_bytes, &tokens) == 0) {
+            link->links->callbacks.on_tokens(link->index, frame->request_id, &tokens, link->links->user);
+        }
+        edge_tokens_fini(&tokens);
+        break;
+    case FRAME_RESULT:
+        on_result(link, frame);
+        break;
+    case FRAME_ERROR:
+        on_error(link, frame);
+        break;
+    case FRAME_GOODBYE:
+        link->draining = true;
+        break;
+    case FRAME_DATA:
+        conn_consumed(conn, frame->request_id, frame->payload_bytes);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_acked(struct conn *conn, uint64_t id, uint64_t bytes, int64_t elapsed_ns, void *user)
+{
+    struct link *link = user;
+
+    (void)conn;
+    estimate_link_acked(&link->estimate, bytes, (double)elapsed_ns / (double)NS_PER_MS);
+    link->links->callbacks.on_acked(link->index, id, elapsed_ns, link->links->user);
+}
+
+static void on_pong(struct conn *conn, int64_t rtt_ns, const struct edge_load *load, void *user)
+{
+    struct link *link = user;
+
+    (void)conn;
+    estimate_link_rtt(&link->estimate, (double)rtt_ns / (double)NS_PER_MS, clock_now_ns());
+    if (load) {
+        link->load = *load;
+    }
+}
+
+static void on_close(struct conn *conn, int error, const char *why, void *user)
+{
+    struct link *link = user;
+    const bool was_up = link->up;
+
+    (void)conn;
+    link->conn = NULL;
+    link->up = false;
+    if (link->links->closing) {
+        return;
+    }
+    if (error != TANDEM_OK) {
+        snprintf(link->why, sizeof(link->why), "%s", why);
+    }
+    if (was_up) {
+        log_warning("edge %s: connection lost: %s", link->name, link->why);
+        link->links->callbacks.on_gone(link->index, link->links->user);
+    }
+    link_wait(link);
+}
+
+static void link_dial(struct link *link)
+{
+    const struct conn_params params = {.tls = link->links->tls, .callbacks = {.on_open = on_open, .on_frame = on_frame,
+                                       .on_acked = on_acked, .on_pong = on_pong, .on_close = on_close}};
+
+    link->reconnects++;
+    if (conn_dial(link->links->loop, link->url, &params, link, &link->conn, link->why) != 0) {
+        link->conn = NULL;
+        link_wait(link);
+    }
+}
+
+static int token_read(const struct edge_config *edge, char token[TOKEN_BYTES_MAX + 1], char error[CONFIG_ERROR_BYTES])
+{
+    FILE *file;
+    size_t bytes;
+
+    if (!edge->token_file[0]) {
+        return 0;
+    }
+    file = fopen(edge->token_file, "re");
+    if (!file) {
+        snprintf(error, CONFIG_ERROR_BYTES, "[edge %.63s] token_file: %.300s cannot be read", edge->name, edge->token_file);
+        return TANDEM_ECONFIG;
+    }
+    bytes = fread(token, 1, TOKEN_BYTES_MAX, file);
+    (void)fclose(file);
+    token[bytes] = '\0';
+    token[strcspn(token, "\r\n")] = '\0';
+    return 0;
+}
+
+static int link_start(struct links *links, const struct edge_config *edge, char error[CONFIG_ERROR_BYTES])
+{
+    struct link *link = &links->items[links->count];
+    int result;
+
+    link->links = links;
+    link->index = links->count;
+    link->name = strdup(edge->name);
+    link->url = strdup(edge->url);
+    link->backoff_ms = BACKOFF_FIRST_MS;
+    estimate_link_init(&link->estimate);
+    result = link->name && link->url ? token_read(edge, link->token, error) : TANDEM_ENOMEM;
+    (void)uv_timer_init(links->loop, &link->timer);
+    link->timer.data = link;
+    links->count++;
+    if (result == 0) {
+        link_dial(link);
+    }
+    return result;
+}
+
+int links_new(uv_loop_t *loop, const struct client_config *config, const struct edge_task *tasks, size_t task_count,
+              const struct link_callbacks *callbacks, void *user, struct links **ret_links, char error[CONFIG_ERROR_BYTES])
+{
+    struct links *links = calloc(1, sizeof(*links));
+    int result = links ? 0 : TANDEM_ENOMEM;
+
+    if (!links) {
+        return result;
+    }
+    links->loop = loop;
+    links->tasks = tasks;
+    links->task_count = task_count;
+    links->callbacks = *callbacks;
+    links->user = user;
+    *ret_links = links;
+    result = random_bytes(links->boot_id, sizeof(links->boot_id));
+    random_seed(&links->random, le64_load(links->boot_id));
+    if (result == 0 && config->tls_cert[0]) {
+        result = conn_tls_load(config->tls_cert, config->tls_key, config->tls_ca, &links->tls, error);
+    }
+    for (size_t i = 0; result == 0 && i < config->edge_count; i++) {
+        result = link_start(links, &config->edges[i], error);
+    }
+    return result;
+}
+
+size_t links_count(const struct links *links)
+{
+    return links->count;
+}
+
+void links_view(const struct links *links, size_t edge, struct link_view *ret_view)
+{
+    const struct link *link = &links->items[edge];
+
+    *ret_view = (struct link_view){.name = link->name, .url = link->url, .why = link->why, .up = link->up, .load = &link->load,
+                                   .estimate = &link->estimate, .reconnects = link->reconnects};
+    ret_view->state = link->up ? (link->draining || link->load.draining ? "draining" : "up") : link->conn ? "connecting" : "waiting";
+}
+
+const char *links_unusable(const struct links *links, size_t edge, size_t task)
+{
+    const struct link *link = &links->items[edge];
+
+    if (!link->up) {
+        return "no edge connected";
+    }
+    return link->draining || link->load.draining ? "edge is draining" : link->unusable[task];
+}
+
+int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request, uint8_t *payload, size_t bytes)
+{
+    struct link *link = &links->items[edge];
+    struct buf header;
+    int result = link->up ? 0 : TANDEM_EGONE;
+
+    buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
+    if (result == 0) {
+        result = edge_request_pack(request, &header);
+    }
+    if (result == 0) {
+        result = conn_send(link->conn, FRAME_REQUEST, 0, id, header.data, header.bytes);
+    }
+    if (result == 0) {
+        result = conn_send_payload(link->conn, id, payload, bytes);
+    }
+    buf_fini(&header);
+    return result;
+}
+
+void links_cancel(struct links *links, size_t edge, uint64_t id)
+{
+    if (links->items[edge].up) {
+        conn_cancel(links->items[edge].conn, id);
+    }
+}
+
+void links_close(struct links *links)
+{
+    if (!links) {
+        return;
+    }
+    links->closing = true;
+    for (size_t i = 0; i < links->count; i++) {
+        if (links->items[i].conn) {
+            conn_close(links->items[i].conn, true);
+        }
+        uv_close((uv_handle_t *)&links->items[i].timer, NULL);
+    }
+}
+
+void links_free(struct links *links)
+{
+    if (!links) {
+        return;
+    }
+    for (size_t i = 0; i < links->count; i++) {
+        free(links->items[i].name);
+        free(links->items[i].url);
+        explicit_bzero(links->items[i].token, sizeof(links->items[i].token));
+    }
+    conn_tls_unref(links->tls);
+    free(links);
+}
