@@ -163,7 +163,7 @@ $(BUILD)/tools/annotate-$(1): deploy/config/annotate.c $(call archives,$(2))
 	$$(Q)$$(CC) $$(ALL_CFLAGS) -DSCHEMA=$(3) $$(DEPS) $$(ALL_LDFLAGS) -o $$@ $$< $(call archives,$(2)) $$(call libs,$(2))
 endef
 $(eval $(call annotate_rules,server,server,server_config_schema))
-$(eval $(call annotate_rules,client,daemon,daemon_config_schema))
+$(eval $(call annotate_rules,client,daemon,client_config_schema))
 $(eval $(call annotate_rules,task,base,task_config_schema))
 ANNOTATE = $(addprefix $(BUILD)/tools/annotate-,server client task)
 .PHONY: configs
