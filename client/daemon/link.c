@@ -1,6 +1,7 @@
 #include "client/daemon/link.h"
 
 #include "common/base/clock.h"
+#include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
 
