@@ -4,6 +4,7 @@
 #include "common/base/limits.h"
 #include "common/engine/forward.h"
 #include "common/engine/kernels.h"
+#include "common/engine/pages.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -44,7 +45,10 @@ static void counts_set(struct engine_context *context)
     const struct engine_model_info *info = &context->model->info;
 
     context->tokens_max = context->params.max_tokens;
-    context->rows_max = context->params.max_sequences;
+    /* The logits are the last buffer of the block: rows that nobody asks for are never touched and take no memory. */
+    context->rows_max = context->params.max_tokens > context->params.max_sequences
+                            ? context->params.max_tokens
+                            : context->params.max_sequences;
     if (info->architecture == ENGINE_VIT) {
         context->tokens_max = context->params.max_sequences * info->n_context;
     } else if (info->architecture == ENGINE_ENCODER) {
@@ -139,7 +143,8 @@ static bool chunk_valid(const struct engine_context *context, const struct engin
     const struct engine_model_info *info = &context->model->info;
     const struct engine_seq *seq = chunk->seq;
 
-    if (chunk->count == 0 || chunk->count > context->tokens_max || seq->length > info->n_context - chunk->count ||
+    if (chunk->count == 0 || chunk->count > context->tokens_max || chunk->count > info->n_context ||
+        seq->length > info->n_context - chunk->count || seq->pool->model != context->model ||
         (uint64_t)seq->page_count * ENGINE_PAGE_TOKENS < (uint64_t)seq->length + chunk->count) {
         return false;
     }

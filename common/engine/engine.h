@@ -154,11 +154,11 @@ int engine_seq_import_page(struct engine_seq *seq, const void *bytes, size_t siz
 struct engine_context;
 struct engine_context_params {
     uint32_t max_tokens;    /* all chunks of one step together; 1..LIMIT_BATCH_TOKENS */
-    uint32_t max_sequences; /* chunks, pictures or logit rows of one step; 1..LIMIT_BATCH_SEQUENCES */
+    uint32_t max_sequences; /* chunks or pictures of one step; 1..LIMIT_BATCH_SEQUENCES */
     uint32_t threads;       /* BLAS threads inside a step (a setting of the whole process: the last step's counts); 0: one */
 };
 /* Scratch for steps of `model` (takes a reference). *returns owned*. The sizes bound memory: about
- * max_tokens * (d * 6 + F) * 4 bytes plus max_sequences * n_class * 4 plus one weight panel. */
+ * max_tokens * (d * 6 + F) * 4 bytes plus n_class * 4 for every logit row that is asked for plus one weight panel. */
 int engine_context_new(struct engine_model *model, const struct engine_context_params *params, struct engine_context **ret_context,
                        char error[ENGINE_ERROR_BYTES]);
 void engine_context_free(struct engine_context *context);
@@ -176,7 +176,8 @@ struct engine_chunk {
 
 /* Runs all chunks through the decoder in one pass and advances each seq->length. No sequence may stand twice. `abort` (may be
  * NULL) is read between layers: when set, TANDEM_ECANCELED and no length has changed. *ret_logits points to [rows, V] inside the
- * context, valid until the next call. All chunks together may ask for at most max_sequences rows (LAST: one, ALL: count). TANDEM_EINVAL for ids outside the vocabulary or broken rules; TANDEM_EIO when the model's file was
+ * context, valid until the next call. All chunks together may ask for at most max(max_tokens, max_sequences) rows (LAST: one, ALL: count).
+ * TANDEM_EINVAL for ids outside the vocabulary or broken rules; TANDEM_EIO when the model's file was
  * truncated underneath. */
 int engine_step(struct engine_context *context, struct engine_chunk *chunks, uint32_t chunk_count, const atomic_bool *abort,
                 const float **ret_logits);
