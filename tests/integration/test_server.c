@@ -54,7 +54,7 @@ static int setup(void **state)
     assert_non_null(getcwd(here, sizeof(here)));
     snprintf(f->config, sizeof(f->config), "%s/server.conf", f->dir);
     snprintf(f->socket, sizeof(f->socket), "%s/status.sock", f->dir);
-    snprintf(text, sizeof(text), "[server]\nlisten = tcp://127.0.0.1:0\nstatus_socket = %s\ntasks_dir = %s/tasks\nmodels_dir = %.250s/deploy/models\n",
+    snprintf(text, sizeof(text), "[server]\nlisten = tcp://127.0.0.1:0\nstatus_socket = %.90s\ntasks_dir = %.60s/tasks\nmodels_dir = %.250s/deploy/models\n",
              f->socket, f->dir, here);
     file_write(f->config, text);
     snprintf(path, sizeof(path), "%s/tasks", f->dir);

@@ -38,6 +38,7 @@ struct client {
     uint32_t version_low, version_high;
     const char *token;
     struct edge_task contract; /* sent when named */
+    struct conn_tls *tls; /* NULL: plaintext; borrowed */
     bool silent; /* sends no hello */
     uint8_t boot_id[EDGE_BOOT_ID_BYTES];
     struct edge_hello hello; /* the server's */
@@ -175,7 +176,7 @@ static void client_wait(struct client *client, const bool *flag)
 
 static void client_dial(struct client *client, const char *url)
 {
-    const struct conn_params params = {.callbacks = {client_on_open, client_on_frame, NULL, NULL, NULL, client_on_close}};
+    const struct conn_params params = {.tls = client->tls, .callbacks = {client_on_open, client_on_frame, NULL, NULL, NULL, client_on_close}};
     char error[CONN_ERROR_BYTES];
 
     assert_int_equal(conn_dial(client->loop, url, &params, client, &client->conn, error), 0);

@@ -772,6 +772,49 @@ static void test_tokens(void **state)
     assert_false(log_has(f, "correct-horse"));
 }
 
+/* With certificates the tenant is the name in the client's; a reload takes a new certificate for new connections. */
+static void test_tls(void **state)
+{
+    struct fixture *f = *state;
+    struct edge_request request = {.task = "digits", .has_picture = true};
+    char command[512], more[512], error[CONN_ERROR_BYTES], cert[160], key[160], ca[160];
+    struct client client;
+    struct conn_tls *tls;
+
+    snprintf(command, sizeof(command), "(deploy/certs.sh %s ca && deploy/certs.sh %s server edge1 127.0.0.1 && "
+             "deploy/certs.sh %s client robot7) >/dev/null 2>&1", f->dir, f->dir, f->dir);
+    assert_int_equal(system(command), 0);
+    snprintf(more, sizeof(more), "[tls]\ncert = %s/edge1.pem\nkey = %s/edge1.key\nca = %s/ca.pem\n", f->dir, f->dir, f->dir);
+    config_write(f, more);
+    server_fork(f);
+    server_await(f);
+    assert_int_equal(conn_tls_load(in_dir(f, "robot7.pem", cert), in_dir(f, "robot7.key", key), in_dir(f, "ca.pem", ca), &tls, error), 0);
+    for (uint8_t round = 0; round < 2; round++) {
+        char answer[1 << 16], url[64];
+        const char *at;
+
+        assert_true(status_ask(f->socket, "status\n", answer, sizeof(answer)));
+        at = strstr(answer, "tcp://");
+        assert_non_null(at);
+        snprintf(url, sizeof(url), "%.*s", (int)strcspn(at, "\""), at);
+        client_init(&client, &f->loop, round);
+        client.tls = tls;
+        client_connect(&client, url);
+        client_send(&client, 1, &request, "6", 1);
+        assert_string_equal(client_result(&client, 1)->result.answer.labels[0].label, "six");
+        client_fini(&client);
+        assert_true(log_has(f, "tenant robot7"));
+        client_init(&client, &f->loop, 9); /* plaintext gets nowhere */
+        client_dial(&client, url);
+        client_wait(&client, &client.closed);
+        assert_false(client.greeted);
+        client_fini(&client);
+        assert_int_equal(kill(f->pid, SIGHUP), 0);
+        await_status(f, "reloads", round + 1);
+    }
+    conn_tls_unref(tls);
+}
+
 static void test_notify(void **state)
 {
     struct fixture *f = *state;
@@ -842,6 +885,7 @@ int main(int argc, char **argv)
         SERVED(test_status_socket),
         FILES(test_bad_starts),
         FILES(test_tokens),
+        FILES(test_tls),
         FILES(test_notify),
     };
 
