@@ -17,6 +17,17 @@ static int fail(int code, char error[ENGINE_ERROR_BYTES], const char *text)
     return code;
 }
 
+/* What a line quotes from a file or a text stays one line. */
+static int line_clean(int code, char error[ENGINE_ERROR_BYTES])
+{
+    for (char *at = error; code != 0 && *at; at++) {
+        if ((unsigned char)*at < ' ' || *at == 0x7F) {
+            *at = '?';
+        }
+    }
+    return code;
+}
+
 /* ---- texts and ids ---- */
 
 void id_writer_add(struct id_writer *writer, uint32_t id)
@@ -359,7 +370,7 @@ int tokenizer_load(const struct gguf *gguf, uint32_t n_vocab, struct tokenizer *
     }
     if (rc != 0) {
         tokenizer_free(tokenizer);
-        return rc;
+        return line_clean(rc, error);
     }
     *ret_tokenizer = tokenizer;
     return 0;
@@ -392,8 +403,10 @@ static int text_encode(const struct tokenizer *tokenizer, const char *text, size
                  text_bytes, LIMIT_TEXT_BYTES);
         return TANDEM_ETOOBIG;
     }
-    return tokenizer->kind->encode(
-        tokenizer, (struct token_text){(const uint8_t *)text, text_bytes}, writer, error);
+    return line_clean(
+        tokenizer->kind->encode(tokenizer, (struct token_text){(const uint8_t *)text, text_bytes},
+                                writer, error),
+        error);
 }
 
 static int writer_end(const struct id_writer *writer, size_t *ret_count,

@@ -68,6 +68,9 @@ static void test_words(void **state)
     assert_int_equal(tokenizer_encode(tokenizer, "walk fast", 9, ids, 8, &count, error),
                      TANDEM_EINVAL);
     assert_non_null(strstr(error, "\"fast\""));
+    assert_int_equal(tokenizer_encode(tokenizer, "\x01\x7f", 2, ids, 8, &count, error),
+                     TANDEM_EINVAL);
+    assert_non_null(strstr(error, "\"??\"")); /* quoted as one line */
     /* a control token's text is a word that is not known */
     assert_int_equal(tokenizer_encode(tokenizer, "<end>", 5, ids, 8, &count, error), TANDEM_EINVAL);
     tokenizer_free(tokenizer);
