@@ -151,6 +151,33 @@ static void test_death_while_idle(void **state)
     fake_stop(&fake);
 }
 
+/* With a request under way, too, the next one finds the new daemon; the old one ends on its own. */
+static void test_death_before_submit(void **state)
+{
+    struct fake fake;
+    struct tandem *tandem;
+    struct end lost = {0}, end = {0};
+
+    (void)state;
+    fake_start(&fake);
+    tandem = fake_open(&fake);
+    (void)submit_text(tandem, "walk", &lost);
+    fake_take(&fake);
+    fake_greet_begin(&fake);
+    (void)submit_text(tandem, "again", &end);
+    fake_greet_end(&fake);
+    assert_int_equal(lost.count, 0); /* callbacks run in process, not in submit */
+    assert_int_equal(tandem_timeout_ms(tandem), 0);
+    fake_send_label(&fake, fake_take(&fake), "x");
+    wait_end(tandem, &end);
+    assert_int_equal(lost.count, 1);
+    assert_int_equal(lost.error, TANDEM_EGONE);
+    assert_int_equal(end.error, 0);
+    end_fini(&end);
+    tandem_close(tandem);
+    fake_stop(&fake);
+}
+
 /* Dies while the handle still has much to write; with SIGPIPE at its default, which kills. */
 static void test_death_during_write(void **state)
 {
@@ -601,6 +628,7 @@ int main(void)
         cmocka_unit_test(test_death_during_request),
         cmocka_unit_test(test_death_while_idle),
         cmocka_unit_test(test_death_during_write),
+        cmocka_unit_test(test_death_before_submit),
         cmocka_unit_test(test_nonsense),
         cmocka_unit_test(test_truncated_frame),
         cmocka_unit_test(test_unknown_optional),
