@@ -2,6 +2,7 @@
 #include "common/engine/kernels.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 float half_to_float(uint16_t half)
@@ -96,9 +97,17 @@ const struct kernels kernels_ref = {"plain C", dot_f32, dot_f16, axpy_f32, axpy_
 
 const struct kernels *kernels(void)
 {
-    const struct kernels *simd = kernels_simd();
+    /* Remembered, because under a hypervisor each question to the processor traps and takes tens of microseconds. Two threads that
+     * ask at once find the same. */
+    static _Atomic(const struct kernels *) chosen;
+    const struct kernels *found = atomic_load_explicit(&chosen, memory_order_relaxed);
 
-    return simd ? simd : &kernels_ref;
+    if (!found) {
+        found = kernels_simd();
+        found = found ? found : &kernels_ref;
+        atomic_store_explicit(&chosen, found, memory_order_relaxed);
+    }
+    return found;
 }
 
 void kernels_gemm_nt_ref(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c, size_t ldc)
