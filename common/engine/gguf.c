@@ -368,6 +368,16 @@ static int tensors_read(struct gguf *gguf, struct cursor *cursor, const uint8_t 
     return rc;
 }
 
+/* Names of the file are quoted in errors; what they hold must not make two lines of one. */
+static void line_clean(char error[ENGINE_ERROR_BYTES])
+{
+    for (char *at = error; *at; at++) {
+        if ((unsigned char)*at < ' ' || *at == 0x7F) {
+            *at = '?';
+        }
+    }
+}
+
 int gguf_load(const void *file, size_t size, struct gguf **ret_gguf, char error[ENGINE_ERROR_BYTES])
 {
     struct gguf *gguf = NULL;
@@ -377,6 +387,7 @@ int gguf_load(const void *file, size_t size, struct gguf **ret_gguf, char error[
     int rc = header_measure(file, size, &head_bytes, error);
 
     if (rc != 0) {
+        line_clean(error);
         return rc;
     }
     gguf = calloc(1, sizeof(*gguf));
@@ -404,6 +415,7 @@ int gguf_load(const void *file, size_t size, struct gguf **ret_gguf, char error[
     }
 out:
     if (rc != 0) {
+        line_clean(error);
         gguf_free(gguf);
         return rc;
     }
