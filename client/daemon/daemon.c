@@ -1,0 +1,461 @@
+#include "client/daemon/daemon.h"
+
+#include "client/daemon/requests.h"
+#include "client/daemon/status.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/base/notify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DECISIONS_FILE_BYTES (16 << 20) /* then it is renamed to decisions.jsonl.1 */
+
+enum { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNAL_COUNT };
+
+struct daemon {
+    uv_loop_t loop;
+    struct client_config config;
+    struct tasks tasks;
+    struct requests requests;
+    struct runner *runner;
+    struct links *links;
+    struct app *app;
+    struct status *status;
+    uv_signal_t signals[SIGNAL_COUNT];
+    uv_timer_t watchdog_timer, drain_timer;
+    int64_t started_ns;
+    int decisions_fd;
+    off_t decisions_bytes;
+    bool draining;
+};
+
+/* ---- decisions ---- */
+
+static int decision_line(const struct decision *decision, struct buf *out)
+{
+    struct json_writer json;
+    int result;
+
+    json_begin(&json, out);
+    json_object_open(&json, NULL);
+    json_text(&json, "daemon", "tandem-client");
+    decision_json(decision, &json);
+    json_object_close(&json);
+    result = json_end(&json);
+    return result == 0 ? buf_append_u8(out, '\n') : result;
+}
+
+static void decisions_open(struct daemon *daemon)
+{
+    char path[4096 + 32], old[4096 + 64];
+    struct stat file;
+
+    daemon->decisions_fd = -1;
+    if (!daemon->config.state_dir[0]) {
+        return;
+    }
+    snprintf(path, sizeof(path), "%s/decisions.jsonl", daemon->config.state_dir);
+    snprintf(old, sizeof(old), "%s.1", path);
+    if (stat(path, &file) == 0 && file.st_size >= DECISIONS_FILE_BYTES) {
+        (void)rename(path, old);
+    }
+    daemon->decisions_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    if (daemon->decisions_fd < 0 || fstat(daemon->decisions_fd, &file) != 0) {
+        log_warning("%s: %s: decisions are not kept on disk", path, strerror(errno));
+        return;
+    }
+    daemon->decisions_bytes = file.st_size;
+}
+
+static void decisions_write(struct daemon *daemon, const struct buf *line)
+{
+    struct counts *counts = &daemon->requests.counts;
+
+    if (daemon->decisions_fd < 0) {
+        return;
+    }
+    if (write(daemon->decisions_fd, line->data, line->bytes) != (ssize_t)line->bytes) {
+        if (counts->decision_lines_lost++ == 0) {
+            log_warning("decisions.jsonl: %s: decisions are lost, requests go on", strerror(errno));
+        }
+        return;
+    }
+    daemon->decisions_bytes += (off_t)line->bytes;
+    if (daemon->decisions_bytes >= DECISIONS_FILE_BYTES) {
+        (void)close(daemon->decisions_fd);
+        decisions_open(daemon);
+    }
+}
+
+static void on_decision(const struct decision *decision, void *user)
+{
+    struct daemon *daemon = user;
+    struct buf line;
+
+    buf_init(&line, LIMIT_STATUS_QUEUE_BYTES);
+    if (decision_line(decision, &line) == 0) {
+        decisions_write(daemon, &line);
+        if (daemon->status) {
+            status_publish(daemon->status, &line);
+        }
+    }
+    buf_fini(&line);
+}
+
+/* ---- status ---- */
+
+static void tasks_json(struct daemon *daemon, struct json_writer *json)
+{
+    json_array_open(json, "tasks");
+    for (size_t i = 0; i < daemon->tasks.count; i++) {
+        const struct client_task *task = &daemon->tasks.items[i];
+
+        json_object_open(json, NULL);
+        json_text(json, "name", task->config->name);
+        json_text(json, "kind", task_kind_text(task->config->kind));
+        if (task->has_local) {
+            json_object_open(json, "local");
+            json_text(json, "model", task->config->local.model);
+            json_text(json, "digest", engine_model_info(task->local.model)->digest);
+            json_double(json, "run_ms", task->estimate.run.count ? task->estimate.run.mean : NAN);
+            json_object_close(json);
+        } else {
+            json_null(json, "local");
+        }
+        json_array_open(json, "edges");
+        for (size_t edge = 0; edge < links_count(daemon->links); edge++) {
+            const char *unusable = links_unusable(daemon->links, edge, i);
+            struct link_view view;
+
+            links_view(daemon->links, edge, &view);
+            json_object_open(json, NULL);
+            json_text(json, "name", view.name);
+            json_bool(json, "ok", unusable == NULL);
+            json_text(json, "why", unusable);
+            json_object_close(json);
+        }
+        json_array_close(json);
+        json_object_close(json);
+    }
+    json_array_close(json);
+}
+
+static void edges_json(struct daemon *daemon, struct json_writer *json)
+{
+    json_array_open(json, "edges");
+    for (size_t i = 0; i < links_count(daemon->links); i++) {
+        struct link_view view;
+
+        links_view(daemon->links, i, &view);
+        json_object_open(json, NULL);
+        json_text(json, "name", view.name);
+        json_text(json, "url", view.url);
+        json_text(json, "state", view.state);
+        json_text(json, "why", view.why[0] ? view.why : NULL);
+        json_double(json, "rtt_ms", view.estimate->rtt_ms.count ? view.estimate->rtt_ms.mean : NAN);
+        json_double(json, "bandwidth_mbit_s",
+                    view.estimate->up_bytes_per_ms.count ? view.estimate->up_bytes_per_ms.mean * 8 / 1000 : NAN);
+        json_uint(json, "dials", view.reconnects);
+        if (view.up) {
+            json_object_open(json, "load");
+            json_uint(json, "queued", view.load->queued);
+            json_uint(json, "running", view.load->running);
+            json_double(json, "predicted_wait_ms", (double)view.load->predicted_wait_us / 1000);
+            json_object_close(json);
+        }
+        json_object_close(json);
+    }
+    json_array_close(json);
+}
+
+static void status_json(struct daemon *daemon, struct json_writer *json)
+{
+    const struct counts *counts = &daemon->requests.counts;
+
+    json_text(json, "version", TANDEM_VERSION);
+    json_int(json, "pid", getpid());
+    json_int(json, "uptime_s", (clock_now_ns() - daemon->started_ns) / NS_PER_S);
+    json_text(json, "app_socket", daemon->config.app_socket);
+    json_bool(json, "draining", daemon->draining);
+    json_uint(json, "applications", app_peer_count(daemon->app));
+    json_uint(json, "in_flight", daemon->requests.live);
+    tasks_json(daemon, json);
+    edges_json(daemon, json);
+    json_object_open(json, "counters");
+    json_uint(json, "requests", counts->requests);
+    json_uint(json, "local", counts->local);
+    json_uint(json, "edge", counts->edge);
+    json_uint(json, "cascade_stayed", counts->cascade_stayed);
+    json_uint(json, "cascade_went", counts->cascade_went);
+    json_uint(json, "late", counts->late);
+    json_uint(json, "errors", counts->errors);
+    json_uint(json, "hedges", counts->hedges);
+    json_uint(json, "log_lines_lost", log_lost_lines());
+    json_uint(json, "decision_lines_lost", counts->decision_lines_lost);
+    json_object_close(json);
+}
+
+static const struct decision *ring_at(const struct requests *requests, size_t age)
+{
+    return &requests->ring[(requests->ring_next + LIMIT_DECISION_RING - 1 - age) % LIMIT_DECISION_RING];
+}
+
+static void object_answer(struct daemon *daemon, struct buf *out, const char *error)
+{
+    struct json_writer json;
+
+    json_begin(&json, out);
+    json_object_open(&json, NULL);
+    json_int(&json, "schema", 1);
+    json_text(&json, "daemon", "tandem-client");
+    if (error) {
+        json_text(&json, "error", error);
+    } else {
+        status_json(daemon, &json);
+    }
+    json_object_close(&json);
+    (void)json_end(&json);
+    (void)buf_append_u8(out, '\n');
+}
+
+static bool on_status_line(const char *line, struct buf *out, void *user)
+{
+    struct daemon *daemon = user;
+    const struct requests *requests = &daemon->requests;
+    unsigned long count = 0;
+    uint64_t id = 0;
+
+    if (strcmp(line, "status") == 0) {
+        object_answer(daemon, out, NULL);
+    } else if (strcmp(line, "follow") == 0) {
+        return true;
+    } else if (sscanf(line, "decisions %lu", &count) == 1) {
+        count = count < requests->ring_count ? count : requests->ring_count;
+        while (count-- > 0) {
+            (void)decision_line(ring_at(requests, count), out);
+        }
+    } else if (sscanf(line, "explain %" SCNu64, &id) == 1) {
+        for (size_t age = 0; age < requests->ring_count; age++) {
+            if (ring_at(requests, age)->id == id) {
+                (void)decision_line(ring_at(requests, age), out);
+                return false;
+            }
+        }
+        object_answer(daemon, out, "no decision of this id is kept");
+    } else {
+        object_answer(daemon, out, "unknown request: status, decisions N, explain ID, follow");
+    }
+    return false;
+}
+
+/* ---- stop ---- */
+
+static void on_idle(void *user)
+{
+    struct daemon *daemon = user;
+
+    if (daemon->draining) {
+        uv_stop(&daemon->loop);
+    }
+}
+
+static void on_drain_timer(uv_timer_t *timer)
+{
+    struct daemon *daemon = timer->data;
+
+    log_warning("ending the requests that still run");
+    requests_end_all(&daemon->requests);
+    uv_stop(&daemon->loop);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct daemon *daemon = handle->data;
+
+    if (number == SIGHUP) {
+        log_warning("reload is not supported by this version: restart to change the configuration");
+        return;
+    }
+    if (daemon->draining) {
+        on_drain_timer(&daemon->drain_timer);
+        return;
+    }
+    daemon->draining = true;
+    log_info("stopping: %zu accepted requests have %lld ms", daemon->requests.live, (long long)daemon->config.drain_timeout_ms);
+    (void)notify_stopping();
+    app_drain(daemon->app);
+    (void)uv_timer_start(&daemon->drain_timer, on_drain_timer, (uint64_t)daemon->config.drain_timeout_ms, 0);
+    if (daemon->requests.live == 0) {
+        uv_stop(&daemon->loop);
+    }
+}
+
+static void on_watchdog(uv_timer_t *timer)
+{
+    (void)timer;
+    (void)notify_watchdog();
+}
+
+/* ---- start ---- */
+
+static void handles_start(struct daemon *daemon)
+{
+    static const int numbers[SIGNAL_COUNT] = {SIGTERM, SIGINT, SIGHUP};
+    const uint64_t half_ms = (uint64_t)(notify_watchdog_interval_ns() / 2 / NS_PER_MS);
+
+    for (int i = 0; i < SIGNAL_COUNT; i++) {
+        (void)uv_signal_init(&daemon->loop, &daemon->signals[i]);
+        daemon->signals[i].data = daemon;
+        (void)uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
+    }
+    (void)uv_timer_init(&daemon->loop, &daemon->watchdog_timer);
+    (void)uv_timer_init(&daemon->loop, &daemon->drain_timer);
+    daemon->drain_timer.data = daemon;
+    if (half_ms > 0) {
+        (void)uv_timer_start(&daemon->watchdog_timer, on_watchdog, half_ms, half_ms);
+    }
+}
+
+static int daemon_load(struct daemon *daemon, const char *path)
+{
+    char error[CONFIG_ERROR_BYTES] = "";
+    int result = engine_self_check(error);
+
+    daemon->decisions_fd = -1;
+    if (result == 0) {
+        result = client_config_load(path, &daemon->config, error);
+    }
+    if (result == 0) {
+        result = tasks_load(&daemon->config, &daemon->tasks, error);
+    }
+    if (result != 0) {
+        log_error("%s", error);
+    }
+    daemon->requests.loop = &daemon->loop;
+    daemon->requests.config = &daemon->config;
+    daemon->requests.tasks = &daemon->tasks;
+    daemon->requests.on_decision = on_decision;
+    daemon->requests.on_idle = on_idle;
+    daemon->requests.user = daemon;
+    return result;
+}
+
+static int daemon_start(struct daemon *daemon)
+{
+    char error[CONFIG_ERROR_BYTES] = "";
+    int result = requests_init(&daemon->requests);
+
+    handles_start(daemon);
+    decisions_open(daemon);
+    if (result == 0) {
+        result = runner_new(&daemon->loop, requests_runner_done, &daemon->requests, &daemon->runner);
+        daemon->requests.runner = daemon->runner;
+    }
+    if (result == 0) {
+        result = links_new(&daemon->loop, &daemon->config, daemon->tasks.contracts, daemon->tasks.count, &requests_link_callbacks,
+                           &daemon->requests, &daemon->links, error);
+        daemon->requests.links = daemon->links;
+    }
+    if (result == 0) {
+        result = app_new(&daemon->loop, daemon->config.app_socket, daemon->tasks.names, daemon->tasks.count, &requests_app_callbacks,
+                         &daemon->requests, &daemon->app, error);
+    }
+    if (result == 0) {
+        result = status_new(&daemon->loop, daemon->config.status_socket, on_status_line, daemon, &daemon->status, error);
+    }
+    if (result != 0) {
+        log_error("%s", error[0] ? error : tandem_error_text(result));
+    }
+    return result;
+}
+
+static void daemon_close(struct daemon *daemon)
+{
+    status_close(daemon->status);
+    daemon->status = NULL;
+    requests_end_all(&daemon->requests);
+    app_close(daemon->app);
+    links_close(daemon->links);
+    while (daemon->requests.live > 0) {
+        (void)uv_run(&daemon->loop, UV_RUN_ONCE); /* aborted local runs come back */
+    }
+    runner_free(daemon->runner);
+    for (int i = 0; i < SIGNAL_COUNT; i++) {
+        uv_close((uv_handle_t *)&daemon->signals[i], NULL);
+    }
+    uv_close((uv_handle_t *)&daemon->watchdog_timer, NULL);
+    uv_close((uv_handle_t *)&daemon->drain_timer, NULL);
+    (void)uv_run(&daemon->loop, UV_RUN_DEFAULT);
+    (void)uv_run(&daemon->loop, UV_RUN_DEFAULT);
+    if (uv_loop_close(&daemon->loop) != 0) {
+        log_error("a handle of the loop was left open");
+    }
+    links_free(daemon->links);
+    requests_fini(&daemon->requests);
+    if (daemon->decisions_fd >= 0) {
+        (void)close(daemon->decisions_fd);
+    }
+}
+
+int daemon_run(const char *config_path)
+{
+    struct daemon daemon = {.started_ns = clock_now_ns()};
+    int result = daemon_load(&daemon, config_path);
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (result == 0 && uv_loop_init(&daemon.loop) == 0) {
+        result = daemon_start(&daemon);
+        if (result == 0) {
+            log_info("tandem-client " TANDEM_VERSION ": ready, %zu tasks, applications at %s", daemon.tasks.count,
+                     daemon.config.app_socket);
+            (void)notify_ready();
+            (void)uv_run(&daemon.loop, UV_RUN_DEFAULT);
+        }
+        daemon_close(&daemon);
+    }
+    tasks_free(&daemon.tasks);
+    config_free(&client_config_schema, &daemon.config);
+    return result;
+}
+
+int daemon_check(const char *config_path)
+{
+    struct daemon daemon = {.started_ns = clock_now_ns()};
+    const struct local_submit submit = {0};
+    struct decision decision = {.confidence = NAN};
+    struct choice choice;
+    struct buf out;
+    int result = daemon_load(&daemon, config_path);
+
+    buf_init(&out, 0);
+    if (result == 0) {
+        result = config_print(&client_config_schema, &daemon.config, &out);
+    }
+    for (size_t i = 0; result == 0 && i < daemon.tasks.count; i++) {
+        (void)requests_decide(&daemon.requests, &daemon.tasks.items[i], &submit, 0, clock_now_ns(), &choice);
+        snprintf(decision.task, sizeof(decision.task), "%s", daemon.tasks.names[i]);
+        snprintf(decision.route, sizeof(decision.route), "%s", choice.chosen < choice.count ? choice.candidates[choice.chosen].route : "");
+        snprintf(decision.reason, sizeof(decision.reason), "%s", choice.reason);
+        decision.candidate_count = choice.count;
+        memcpy(decision.candidates, choice.candidates, sizeof(decision.candidates));
+        (void)buf_append_text(&out, "# a request of this task now: ");
+        result = decision_line(&decision, &out);
+    }
+    if (result == 0 && fwrite(out.data, 1, out.bytes, stdout) != out.bytes) {
+        result = TANDEM_EIO;
+    }
+    buf_fini(&out);
+    tasks_free(&daemon.tasks);
+    config_free(&client_config_schema, &daemon.config);
+    return result;
+}
