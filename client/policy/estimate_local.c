@@ -5,6 +5,7 @@
 #define ALPHA 0.2
 #define WINDOW 64
 #define BOUND_FACTOR 1.5
+#define BOUND_SLACK_MS 5 /* timers count whole ms, and the loop may be busy */
 
 void estimate_local_init(struct estimate_local *estimate)
 {
@@ -31,5 +32,5 @@ bool estimate_local_get(const struct estimate_local *estimate, double wait_ms, s
 
 double estimate_local_bound_ms(const struct estimate_local *estimate)
 {
-    return estimate->run.count == 0 ? NAN : BOUND_FACTOR * quantile_window_get(&estimate->window, 1.0);
+    return estimate->run.count == 0 ? NAN : BOUND_FACTOR * quantile_window_get(&estimate->window, 1.0) + BOUND_SLACK_MS;
 }

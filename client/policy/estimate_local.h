@@ -17,7 +17,7 @@ void estimate_local_init(struct estimate_local *estimate);
 void estimate_local_add(struct estimate_local *estimate, double run_ms);
 /* Run time with `wait_ms` of queue before it. False, nothing written, before the first sample. */
 bool estimate_local_get(const struct estimate_local *estimate, double wait_ms, struct latency *ret_latency);
-/* What an insured run is allowed to take: the worst of the window and half as much again; NAN before the first sample. */
+/* What an insured run is allowed to take: the worst of the window, half as much again and 5 ms; NAN before the first sample. */
 double estimate_local_bound_ms(const struct estimate_local *estimate);
 
 #endif

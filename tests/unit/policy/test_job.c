@@ -1,0 +1,156 @@
+/* The life of a request: named cases, then 100,000 random sequences held to what job.h promises. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdbool.h>
+#include <cmocka.h>
+
+#include "client/policy/job.h"
+#include "common/base/error.h"
+#include "common/base/random.h"
+
+static struct job_actions go(struct job *job, enum job_event_kind kind, double confidence, int error, int64_t now_ns)
+{
+    const struct job_event_data event = {.kind = kind, .confidence = confidence, .error = error};
+    struct job_actions actions;
+
+    assert_int_equal(job_event(job, &event, now_ns, &actions), 0);
+    return actions;
+}
+
+static void test_cascade_stays(void **state)
+{
+    const struct job_plan plan = {.route = JOB_CASCADE, .local_allowed = true, .threshold = 0.8};
+    struct job job;
+    struct job_actions actions;
+
+    (void)state;
+    job_init(&job, &plan);
+    assert_int_equal(go(&job, JOB_START, 0, 0, 1).items[0].kind, JOB_START_LOCAL);
+    actions = go(&job, JOB_LOCAL_DONE, 0.9, 0, 2);
+    assert_int_equal(actions.count, 1);
+    assert_int_equal(actions.items[0].kind, JOB_DELIVER);
+    assert_int_equal(actions.items[0].side, JOB_SIDE_LOCAL);
+}
+
+static void test_cascade_keeps_the_local_answer(void **state)
+{
+    const struct job_plan plan = {.route = JOB_CASCADE, .local_allowed = true, .threshold = 0.8, .deadline_ns = 100};
+    struct job job;
+    struct job_actions actions;
+
+    (void)state;
+    for (int how = 0; how < 2; how++) {
+        job_init(&job, &plan);
+        (void)go(&job, JOB_START, 0, 0, 1);
+        assert_int_equal(go(&job, JOB_LOCAL_DONE, 0.1, 0, 2).items[0].kind, JOB_SEND_EDGE);
+        actions = how ? go(&job, JOB_EDGE_GONE, 0, 0, 50) : go(&job, JOB_TIMER, 0, 0, 101);
+        assert_int_equal(actions.items[actions.count - 1].kind, JOB_DELIVER);
+        assert_int_equal(actions.items[actions.count - 1].side, JOB_SIDE_LOCAL);
+        assert_int_equal(actions.items[actions.count - 1].flags & JOB_FLAG_LATE, 0);
+    }
+}
+
+static void test_insurance(void **state)
+{
+    const struct job_plan plan = {.route = JOB_EDGE, .local_allowed = true, .deadline_ns = 100, .insure_at_ns = 60};
+    struct job job;
+    struct job_actions actions;
+
+    (void)state;
+    job_init(&job, &plan);
+    actions = go(&job, JOB_START, 0, 0, 1);
+    assert_int_equal(actions.items[0].kind, JOB_SEND_EDGE);
+    assert_int_equal(actions.items[1].kind, JOB_ARM_TIMER);
+    assert_int_equal(actions.items[1].at_ns, 60);
+    assert_int_equal(go(&job, JOB_TIMER, 0, 0, 60).items[0].kind, JOB_START_LOCAL);
+    actions = go(&job, JOB_LOCAL_DONE, 0.1, 0, 80);
+    assert_int_equal(actions.items[0].kind, JOB_CANCEL_EDGE);
+    assert_int_equal(actions.items[1].kind, JOB_DELIVER);
+    assert_true(actions.items[1].flags & JOB_FLAG_HEDGED);
+}
+
+static void test_late(void **state)
+{
+    struct job_plan plan = {.route = JOB_LOCAL, .local_allowed = true, .deadline_ns = 100};
+    struct job job;
+    struct job_actions actions;
+
+    (void)state;
+    job_init(&job, &plan);
+    (void)go(&job, JOB_START, 0, 0, 1);
+    actions = go(&job, JOB_TIMER, 0, 0, 100);
+    assert_int_equal(actions.items[0].kind, JOB_CANCEL_LOCAL);
+    assert_int_equal(actions.items[1].error, TANDEM_ELATE);
+    plan.deliver_late = true;
+    job_init(&job, &plan);
+    (void)go(&job, JOB_START, 0, 0, 1);
+    assert_int_equal(go(&job, JOB_TIMER, 0, 0, 100).count, 0);
+    assert_true(go(&job, JOB_LOCAL_DONE, 1, 0, 150).items[0].flags & JOB_FLAG_LATE);
+}
+
+static void test_random_sequences(void **state)
+{
+    struct random_source random;
+
+    (void)state;
+    random_seed(&random, 7);
+    for (int round = 0; round < 100000; round++) {
+        const struct job_plan plan = {.route = (enum job_route)random_below(&random, 3), .local_allowed = random_below(&random, 4) > 0,
+                                      .race = random_below(&random, 4) == 0, .deadline_ns = (int64_t)random_below(&random, 2) * 60,
+                                      .insure_at_ns = (int64_t)random_below(&random, 2) * 30, .threshold = 0.5,
+                                      .deliver_late = random_below(&random, 2) == 0};
+        bool running[JOB_SIDES] = {false, false};
+        int64_t now_ns = 1;
+        int ends = 0;
+        struct job job;
+
+        job_init(&job, &plan);
+        for (int step = 0; step < 30; step++) {
+            const struct job_event_data event = {.kind = step == 0    ? JOB_START
+                                                         : step == 29 ? JOB_CANCEL
+                                                                      : (enum job_event_kind)random_below(&random, JOB_CANCEL),
+                                                 .confidence = random_unit(&random), .error = TANDEM_EIO};
+            struct job_actions actions;
+            const int result = job_event(&job, &event, now_ns, &actions);
+
+            now_ns += (int64_t)random_below(&random, 10);
+            assert_true(result == 0 || actions.count == 0);
+            assert_true(ends == 0 || actions.count == 0);
+            if (result == 0 && (event.kind == JOB_LOCAL_DONE || event.kind == JOB_LOCAL_FAILED)) {
+                running[JOB_SIDE_LOCAL] = false;
+            }
+            if (result == 0 && (event.kind == JOB_EDGE_DONE || event.kind == JOB_EDGE_FAILED || event.kind == JOB_EDGE_GONE)) {
+                running[JOB_SIDE_EDGE] = false;
+            }
+            for (size_t i = 0; i < actions.count; i++) {
+                const enum job_action_kind kind = actions.items[i].kind;
+
+                assert_int_equal(ends, 0);
+                if (kind == JOB_START_LOCAL || kind == JOB_SEND_EDGE) {
+                    assert_false(running[kind == JOB_SEND_EDGE]);
+                    running[kind == JOB_SEND_EDGE] = true;
+                } else if (kind == JOB_CANCEL_LOCAL || kind == JOB_CANCEL_EDGE) {
+                    assert_true(running[kind == JOB_CANCEL_EDGE]);
+                    running[kind == JOB_CANCEL_EDGE] = false;
+                }
+                ends += kind == JOB_DELIVER || kind == JOB_FAIL;
+            }
+            if (ends) {
+                assert_false(running[0] || running[1]);
+            }
+        }
+        assert_int_equal(ends, 1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cascade_stays), cmocka_unit_test(test_cascade_keeps_the_local_answer), cmocka_unit_test(test_insurance),
+        cmocka_unit_test(test_late),          cmocka_unit_test(test_random_sequences),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
