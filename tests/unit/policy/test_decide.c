@@ -1,0 +1,118 @@
+/* The decision rule: the hard limits, the reasons, the choice by cost, and the feasibility of insured runs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "client/policy/decide.h"
+#include "common/base/clock.h"
+#include "common/base/error.h"
+
+#include <string.h>
+
+static struct confidence unsure;
+static struct decide_edge edges[1];
+
+static struct decide_input input_make(void)
+{
+    confidence_init(&unsure);
+    edges[0] = (struct decide_edge){.name = "den", .latency_known = true, .latency = {20, 30}};
+    return (struct decide_input){.weights = {1000, 20, 200}, .has_local = true, .local_known = true, .local = {5, 6},
+                                 .local_bound_ms = 10, .edges = edges, .edge_count = 1, .up_bytes = 1000, .threshold = 0.8,
+                                 .confidence = &unsure, .edge_error = 0.1, .now_ns = NS_PER_S, .deadline_ns = 2 * NS_PER_S};
+}
+
+static const char *reason_of(const struct decide_input *input, int wanted, struct choice *choice)
+{
+    assert_int_equal(decide(input, choice), wanted);
+    return choice->reason;
+}
+
+static void test_hard_limits(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    input.never_leaves = true;
+    assert_string_equal(reason_of(&input, 0, &choice), "leaves_device = never");
+    assert_int_equal(choice.count, 1);
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    input.forced = FORCED_EDGE;
+    assert_string_equal(reason_of(&input, 0, &choice), "leaves_device = never");
+    input.has_local = false;
+    assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "leaves_device = never");
+    input = input_make();
+    input.only_edge = "attic";
+    assert_string_equal(reason_of(&input, 0, &choice), "no edge connected");
+    input = input_make();
+    edges[0].unusable = "edge is draining";
+    assert_string_equal(reason_of(&input, 0, &choice), "edge is draining");
+    input = input_make();
+    input.has_local = input.local_known = false;
+    assert_string_equal(reason_of(&input, 0, &choice), "no local model");
+    assert_int_equal(choice.plan.route, JOB_EDGE);
+    assert_false(choice.plan.local_allowed);
+    input.forced = FORCED_LOCAL;
+    assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "no local model");
+}
+
+static void test_choice_by_cost(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_not_equal(choice.plan.route, JOB_LOCAL); /* the edge's accuracy is worth its 20 ms */
+    input.deadline_ns = input.now_ns + 15 * NS_PER_MS;
+    input.weights.one_error_ms = 0;
+    assert_string_equal(reason_of(&input, 0, &choice), "edge would miss the deadline");
+    input = input_make();
+    for (int i = 0; i < 1000; i++) {
+        confidence_see(&unsure, 0.95);
+        confidence_compare(&unsure, 0.95, true);
+    }
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_not_equal(choice.plan.route, JOB_EDGE); /* local has been right a thousand times: the edge is not asked first */
+}
+
+static void test_insurance_plan(void **state)
+{
+    struct decide_input input = input_make();
+    const struct decide_insured other = {2 * NS_PER_S - 15 * NS_PER_MS, 2 * NS_PER_S, 15 * NS_PER_MS};
+    struct choice choice;
+
+    (void)state;
+    input.forced = FORCED_EDGE;
+    assert_string_equal(reason_of(&input, 0, &choice), "forced by caller");
+    assert_int_equal(choice.plan.insure_at_ns, 2 * NS_PER_S - 10 * NS_PER_MS);
+    assert_false(choice.plan.race);
+    input.insured = &other;
+    input.insured_count = 1;
+    assert_string_equal(reason_of(&input, 0, &choice), "no local reserve");
+    assert_true(choice.plan.race);
+}
+
+static void test_feasible(void **state)
+{
+    const struct decide_insured fits[] = {{0, 20, 10}, {0, 10, 10}, {30, 40, 10}};
+    const struct decide_insured clash[] = {{0, 15, 10}, {0, 15, 10}};
+
+    (void)state;
+    assert_true(insurance_feasible(fits, 3, 0));
+    assert_false(insurance_feasible(fits, 3, 1));
+    assert_false(insurance_feasible(clash, 2, 0));
+    assert_true(insurance_feasible(NULL, 0, 0));
+    assert_false(insurance_feasible(fits, INSURED_MAX + 1, 0));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_hard_limits), cmocka_unit_test(test_choice_by_cost),
+                                       cmocka_unit_test(test_insurance_plan), cmocka_unit_test(test_feasible)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
