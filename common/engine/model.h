@@ -3,8 +3,8 @@
  * Built once by model.c, immutable from then on but for the reference count; any thread may read. Weights point into the
  * mapped file (mapping.h). Letters as in engine.h; F feed-forward width.
  *
- * Who answers the public calls: model.c open/ref/unref/info; tokenizer.c engine_tokenize*, engine_detokenize,
- * engine_is_end_token; picture.c engine_picture_*; sampler.c engine_sample*, engine_softmax; pages.c; engine.c; check.c. */
+ * Who answers the public calls: model.c open/ref/unref/info; model_io.c engine_tokenize*, engine_detokenize,
+ * engine_is_end_token, engine_picture_*; sampler.c engine_sample*, engine_softmax; pages.c; engine.c; check.c. */
 #ifndef TANDEM_ENGINE_MODEL_H
 #define TANDEM_ENGINE_MODEL_H
 
