@@ -1,5 +1,5 @@
-/* requests.h: every request of this daemon from submit to its one end: decides, carries out what job.h says, keeps the decisions.
- * Loop thread. */
+/* requests.h: every request of this daemon from submit to its one end: decides, carries out what
+ * job.h says, keeps the decisions. Loop thread. */
 #ifndef TANDEM_CLIENT_REQUESTS_H
 #define TANDEM_CLIENT_REQUESTS_H
 
@@ -11,13 +11,14 @@
 struct request;
 struct session;
 struct counts {
-    uint64_t requests, local, edge, cascade_stayed, cascade_went, late, errors, hedges, decision_lines_lost;
+    uint64_t requests, local, edge, cascade_stayed, cascade_went, late, errors, hedges,
+        decision_lines_lost;
 };
 struct requests {
     uv_loop_t *loop;
     const struct client_config *config;
     struct tasks *tasks;
-    struct links *links;   /* set after requests_init */
+    struct links *links; /* set after requests_init */
     struct runner *runner;
     void (*on_decision)(const struct decision *decision, void *user);
     void (*on_idle)(void *user); /* called whenever no request is left */
@@ -31,7 +32,8 @@ struct requests {
     struct session *sessions;
     size_t session_count;
 };
-int requests_init(struct requests *requests); /* the members above `list` are the caller's; 0 or TANDEM_E* */
+int requests_init(
+    struct requests *requests); /* the members above `list` are the caller's; 0 or TANDEM_E* */
 void requests_fini(struct requests *requests);
 extern const struct link_callbacks requests_link_callbacks; /* user: struct requests */
 extern const struct app_callbacks requests_app_callbacks;
@@ -39,7 +41,8 @@ void requests_runner_done(struct runner_job *job, void *user);
 /* Ends every request with `error` (draining is over). */
 void requests_end_all(struct requests *requests);
 /* What decide() would say of a request of this task now. */
-int requests_decide(struct requests *requests, const struct client_task *task, const struct local_submit *submit, uint64_t up_bytes,
-                    int64_t now_ns, struct choice *ret_choice);
+int requests_decide(struct requests *requests, const struct client_task *task,
+                    const struct local_submit *submit, uint64_t up_bytes, int64_t now_ns,
+                    struct choice *ret_choice);
 
 #endif

@@ -1,0 +1,76 @@
+/* request.h: one request and its session, for the files that carry requests out (requests.c,
+ * request_*.c, sessions.c) and nobody else. A request is freed when it has ended, its local run has
+ * come back and its timer is closed. Loop thread. */
+#ifndef TANDEM_CLIENT_REQUEST_H
+#define TANDEM_CLIENT_REQUEST_H
+
+#include "client/daemon/requests.h"
+#include "common/base/clock.h"
+
+struct session {
+    struct session *next;
+    char name[LIMIT_NAME_BYTES + 1];
+    uid_t uid;
+    struct buf transcript;
+    size_t edge_bytes[LIMIT_EDGES]; /* of the transcript that each edge is believed to hold */
+    bool busy;
+    int64_t used_ns;
+};
+struct request {
+    struct request *next;
+    struct requests *all;
+    struct app_peer *peer; /* NULL: gone */
+    uint64_t app_id;
+    struct client_task *task;
+    struct local_submit submit;
+    struct app_input input;
+    struct session *session;
+    struct buf transcript; /* with this turn's text; sessions only */
+    struct job job;
+    struct choice choice;
+    struct decision decision;
+    uv_timer_t timer;
+    struct runner_job local;
+    bool local_out, ended, timer_closed, resent;
+    struct answer answers[JOB_SIDES];
+    bool has_answer[JOB_SIDES];
+    int64_t start_ns, edge_sent_ns;
+    char why[256];
+};
+
+static inline double ms_between(int64_t from_ns, int64_t to_ns)
+{
+    return (double)(to_ns - from_ns) / (double)NS_PER_MS;
+}
+
+/* requests.c: gives the event to the job and carries its actions out. The request may be gone
+ * afterwards. */
+void request_event(struct request *request, const struct job_event_data *event);
+/* Frees it once nothing points to it any more. */
+void request_free_if_done(struct request *request);
+
+/* request_decide.c: the decision's record, from the choice. */
+void request_decision_fill(struct request *request);
+
+/* request_local.c, request_edge.c: start the one side or the other. */
+void request_local_start(struct request *request);
+void request_edge_start(struct request *request);
+
+/* request_answer.c: what the caller is told, and what is kept of it. */
+void request_accepted_send(struct request *request);
+void request_answer_send(struct request *request, const struct job_action *action);
+void request_error_send(struct request *request, int code);
+/* Where both sides answered, the confidence learns whether they agree. */
+void request_compare(struct request *request);
+void request_count(struct request *request, const struct job_action *action);
+void request_decision_keep(struct request *request);
+
+/* sessions.c: begins a turn: the request gets a copy of the transcript with its text. 0, EBUSY
+ * while another turn runs, or TANDEM_E*. */
+int session_begin(struct request *request);
+/* Ends it; with an answer (NULL: none) the transcript grows, and `edge` (-1: none) is believed to
+ * hold all of it. */
+void session_end(struct request *request, const struct answer *answer, int edge);
+void sessions_free(struct session *sessions);
+
+#endif

@@ -1,0 +1,113 @@
+#include "client/daemon/request.h"
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+void request_accepted_send(struct request *request)
+{
+    char id[21];
+    struct buf header;
+
+    snprintf(id, sizeof(id), "%" PRIu64, request->decision.id);
+    buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
+    if (local_accepted_pack(id, &header) == 0) {
+        app_send(request->peer, FRAME_ACCEPTED, request->app_id, &header);
+    }
+    buf_fini(&header);
+}
+
+void request_answer_send(struct request *request, const struct job_action *action)
+{
+    struct local_answer message = {.answer = request->answers[action->side]};
+    struct buf header;
+
+    snprintf(message.id, sizeof(message.id), "%" PRIu64, request->decision.id);
+    snprintf(message.route, sizeof(message.route), "%s", request->decision.route);
+    snprintf(message.outcome_route, sizeof(message.outcome_route), "%s",
+             request->decision.outcome.route);
+    snprintf(message.reason, sizeof(message.reason), "%s", request->decision.reason);
+    message.latency_us = (uint64_t)(request->decision.outcome.latency_ms * 1000);
+    message.predicted_ms =
+        isnan(request->decision.predicted_ms) ? -1 : request->decision.predicted_ms;
+    message.met_deadline = !(action->flags & JOB_FLAG_LATE);
+    message.partial = (action->flags & JOB_FLAG_PARTIAL) != 0;
+    message.hedged = (action->flags & JOB_FLAG_HEDGED) != 0;
+    buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
+    if (local_answer_pack(&message, &header) == 0) {
+        app_send(request->peer, FRAME_RESULT, request->app_id, &header);
+    }
+    buf_fini(&header);
+}
+
+void request_error_send(struct request *request, int code)
+{
+    struct local_error message = {
+        .code = code, .latency_us = (uint64_t)((clock_now_ns() - request->start_ns) / NS_PER_US)};
+    struct buf header;
+
+    snprintf(message.text, sizeof(message.text), "%s",
+             request->why[0] ? request->why : tandem_error_text(code));
+    snprintf(message.id, sizeof(message.id), "%" PRIu64, request->decision.id);
+    snprintf(message.route, sizeof(message.route), "%s", request->decision.route);
+    snprintf(message.reason, sizeof(message.reason), "%s", request->decision.reason);
+    buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
+    if (local_error_pack(&message, &header) == 0) {
+        app_send(request->peer, FRAME_ERROR, request->app_id, &header);
+    }
+    buf_fini(&header);
+}
+
+static bool answers_agree(const struct answer *a, const struct answer *b)
+{
+    if (a->kind == WIRE_GENERATE) {
+        return a->text_bytes == b->text_bytes && memcmp(a->text, b->text, a->text_bytes) == 0;
+    }
+    return a->label_count && b->label_count && strcmp(a->labels[0].label, b->labels[0].label) == 0;
+}
+
+void request_compare(struct request *request)
+{
+    const struct answer *local = &request->answers[JOB_SIDE_LOCAL],
+                        *edge = &request->answers[JOB_SIDE_EDGE];
+
+    if (request->has_answer[JOB_SIDE_LOCAL] && request->has_answer[JOB_SIDE_EDGE]) {
+        confidence_compare(&request->task->confidence, local->confidence,
+                           answers_agree(local, edge));
+    }
+}
+
+void request_count(struct request *request, const struct job_action *action)
+{
+    struct counts *counts = &request->all->counts;
+
+    if (action->kind == JOB_FAIL) {
+        counts->errors++;
+        counts->late += action->error == TANDEM_ELATE;
+        return;
+    }
+    counts->late += (action->flags & JOB_FLAG_LATE) != 0;
+    counts->hedges += request->job.plan.route == JOB_EDGE && (action->flags & JOB_FLAG_HEDGED);
+    if (request->job.plan.route == JOB_CASCADE) {
+        counts->cascade_stayed += request->job.side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE;
+        counts->cascade_went += request->job.side[JOB_SIDE_EDGE] != JOB_SIDE_IDLE;
+    } else if (action->side == JOB_SIDE_LOCAL) {
+        counts->local++;
+    } else {
+        counts->edge++;
+    }
+}
+
+void request_decision_keep(struct request *request)
+{
+    struct requests *all = request->all;
+
+    all->ring[all->ring_next] = request->decision;
+    all->ring_next = (all->ring_next + 1) % LIMIT_DECISION_RING;
+    all->ring_count += all->ring_count < LIMIT_DECISION_RING;
+    all->on_decision(&request->decision, all->user);
+}

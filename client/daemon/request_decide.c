@@ -1,0 +1,130 @@
+#include "client/daemon/request.h"
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static void edges_fill(struct requests *all, const struct client_task *task, uint64_t up_bytes,
+                       struct decide_edge *edges, size_t *ret_count)
+{
+    const size_t task_index = (size_t)(task - all->tasks->items);
+    const size_t count = all->links ? links_count(all->links) : 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct link_view view;
+        double hint_ms;
+
+        links_view(all->links, i, &view);
+        edges[i].name = view.name;
+        edges[i].unusable = links_unusable(all->links, i, task_index);
+        hint_ms = (double)view.load->picture_us / 1000.0;
+        if (task->config->kind == TASK_GENERATE) {
+            hint_ms = view.load->decode_tokens_per_s > 0
+                          ? 1000.0 * 32 / view.load->decode_tokens_per_s
+                          : 0;
+        }
+        /* An edge that has said nothing about itself yet is tried on the belief that it is as fast
+         * as this device. */
+        if (hint_ms <= 0 && task->estimate.run.count > 0) {
+            hint_ms = task->estimate.run.mean;
+        }
+        edges[i].latency_known = estimate_edge_get(&task->edges[i], view.estimate, up_bytes,
+                                                   (double)view.load->predicted_wait_us / 1000.0,
+                                                   hint_ms, &edges[i].latency);
+    }
+    *ret_count = count;
+}
+
+static size_t insured_fill(const struct requests *all, struct decide_insured *insured, size_t max)
+{
+    size_t count = 0;
+
+    for (const struct request *at = all->list; at && count < max; at = at->next) {
+        const double bound_ms = estimate_local_bound_ms(&at->task->estimate);
+
+        if (at->ended || at->job.plan.deadline_ns == 0 || isnan(bound_ms) ||
+            (!at->local_out &&
+             (at->job.plan.insure_at_ns == 0 || at->job.side[JOB_SIDE_LOCAL] != JOB_SIDE_IDLE))) {
+            continue;
+        }
+        insured[count].start_ns = at->local_out ? 0 : at->job.plan.insure_at_ns;
+        insured[count].deadline_ns = at->job.plan.deadline_ns;
+        insured[count++].run_ns = (int64_t)(bound_ms * (double)NS_PER_MS);
+    }
+    return count;
+}
+
+static void forced_fill(const struct local_submit *submit, struct decide_input *input)
+{
+    input->forced = strcmp(submit->route, "local") == 0      ? FORCED_LOCAL
+                    : strncmp(submit->route, "edge", 4) == 0 ? FORCED_EDGE
+                    : strcmp(submit->route, "cascade") == 0  ? FORCED_CASCADE
+                                                             : FORCED_AUTO;
+    input->forced_edge = strncmp(submit->route, "edge:", 5) == 0 ? submit->route + 5 : NULL;
+}
+
+int requests_decide(struct requests *all, const struct client_task *task,
+                    const struct local_submit *submit, uint64_t up_bytes, int64_t now_ns,
+                    struct choice *ret_choice)
+{
+    struct decide_edge edges[LIMIT_EDGES];
+    struct decide_insured insured[INSURED_MAX];
+    struct decide_input input = {.weights = client_config_weights(all->config),
+                                 .has_local = task->has_local,
+                                 .threshold = task->config->confidence_threshold,
+                                 .confidence = &task->confidence,
+                                 .edge_error = all->config->edge_error,
+                                 .up_bytes = up_bytes,
+                                 .now_ns = now_ns,
+                                 .edges = edges,
+                                 .insured = insured};
+    const double queue_ms = all->runner && task->estimate.run.count > 0
+                                ? (double)runner_queued(all->runner) * task->estimate.run.mean
+                                : 0;
+    int64_t budget_ns = submit->deadline_us > 0 ? (int64_t)submit->deadline_us * NS_PER_US
+                                                : task->config->default_deadline_ms * NS_PER_MS;
+
+    forced_fill(submit, &input);
+    input.never_leaves = submit->leaves_device == 1 ||
+                         strcmp(task->config->leaves_device, "never") == 0 ||
+                         up_bytes > LIMIT_PAYLOAD_BYTES;
+    input.only_edge =
+        strcmp(task->config->leaves_device, "any_edge") == 0 ? NULL : task->config->leaves_device;
+    if (budget_ns > 0) {
+        budget_ns -= (int64_t)submit->capture_age_us * NS_PER_US;
+        input.deadline_ns = now_ns + (budget_ns > 1 ? budget_ns : 1);
+    }
+    input.deliver_late = submit->deliver_late || task->config->late == TASK_LATE_DELIVER;
+    input.local_known = estimate_local_get(&task->estimate, queue_ms, &input.local);
+    input.local_bound_ms = estimate_local_bound_ms(&task->estimate);
+    edges_fill(all, task, up_bytes, edges, &input.edge_count);
+    input.insured_count = insured_fill(all, insured, INSURED_MAX);
+    return decide(&input, ret_choice);
+}
+
+void request_decision_fill(struct request *request)
+{
+    struct decision *decision = &request->decision;
+    const struct candidate *chosen = &request->choice.candidates[request->choice.chosen];
+
+    decision->time_unix_ns = clock_unix_ns();
+    strcpy(decision->task, request->submit.task);
+    strcpy(decision->session, request->submit.session);
+    decision->confidence = NAN;
+    decision->predicted_ms = NAN;
+    decision_outcome_init(&decision->outcome);
+    decision->candidate_count = request->choice.count;
+    memcpy(decision->candidates, request->choice.candidates, sizeof(decision->candidates));
+    snprintf(decision->reason, sizeof(decision->reason), "%s",
+             request->choice.reason ? request->choice.reason : "");
+    if (request->choice.plan.deadline_ns != 0) {
+        decision->deadline_ms = ms_between(request->start_ns, request->choice.plan.deadline_ns);
+    }
+    if (request->choice.chosen < request->choice.count) {
+        strcpy(decision->route, chosen->route);
+        decision->predicted_ms = chosen->latency_known ? chosen->latency.mean_ms : NAN;
+    }
+}

@@ -1,0 +1,181 @@
+#include "client/daemon/request.h"
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+static int edge_send(struct request *request, bool whole)
+{
+    const bool session = request->session != NULL;
+    const uint8_t *data = session ? request->transcript.data : request->input.data;
+    size_t bytes = session ? request->transcript.bytes : request->input.bytes;
+    const size_t prefix =
+        session && !whole ? request->session->edge_bytes[request->choice.edge] : 0;
+    const int64_t left_ns =
+        request->job.plan.deadline_ns ? request->job.plan.deadline_ns - clock_now_ns() : 0;
+    struct edge_request message = {.has_picture = request->submit.has_picture,
+                                   .picture = request->submit.picture,
+                                   .sampling = request->submit.sampling,
+                                   .max_new_tokens = request->submit.max_new_tokens,
+                                   .stream = request->submit.stream,
+                                   .payload_bytes = bytes - prefix,
+                                   .prefix_bytes = prefix};
+    uint8_t *payload = malloc(bytes - prefix);
+    int result = payload ? 0 : TANDEM_ENOMEM;
+
+    strcpy(message.task, request->submit.task);
+    strcpy(message.session, request->submit.session);
+    snprintf(message.decision_id, sizeof(message.decision_id), "%" PRIu64, request->decision.id);
+    message.budget_us = request->job.plan.deadline_ns
+                            ? (uint64_t)(left_ns > NS_PER_US ? left_ns / NS_PER_US : 1)
+                            : 0;
+    if (prefix > 0) {
+        const XXH128_hash_t hash = XXH3_128bits(data, prefix);
+
+        snprintf(message.prefix_digest, sizeof(message.prefix_digest), "%016llx%016llx",
+                 (unsigned long long)hash.high64, (unsigned long long)hash.low64);
+    }
+    if (result == 0) {
+        memcpy(payload, data + prefix, bytes - prefix);
+        result = links_send(request->all->links, (size_t)request->choice.edge, request->decision.id,
+                            &message, payload, bytes - prefix);
+    }
+    if (result != 0) {
+        free(payload);
+        return result;
+    }
+    request->edge_sent_ns = clock_now_ns();
+    request->decision.outcome.bytes_up = (double)(bytes - prefix);
+    return 0;
+}
+
+void request_edge_start(struct request *request)
+{
+    const int result = edge_send(request, false);
+
+    if (result != 0) {
+        request_event(request, &(struct job_event_data){
+                                   .kind = result == TANDEM_EGONE ? JOB_EDGE_GONE : JOB_EDGE_FAILED,
+                                   .error = result});
+    }
+}
+
+static struct request *request_find(struct requests *all, size_t edge, uint64_t id)
+{
+    for (struct request *at = all->list; at; at = at->next) {
+        if (at->decision.id == id && at->choice.edge == (int)edge && !at->ended) {
+            return at;
+        }
+    }
+    return NULL;
+}
+
+static void on_edge_accepted(size_t edge, uint64_t id, void *user)
+{
+    struct request *request = request_find(user, edge, id);
+
+    if (request) {
+        request_event(request, &(struct job_event_data){.kind = JOB_EDGE_ACCEPTED});
+    }
+}
+
+static void on_edge_tokens(size_t edge, uint64_t id, const struct edge_tokens *tokens, void *user)
+{
+    struct request *request = request_find(user, edge, id);
+    const struct local_partial partial = {tokens->text, tokens->text_bytes, tokens->count};
+    struct buf header;
+
+    if (!request) {
+        return;
+    }
+    request_event(request, &(struct job_event_data){.kind = JOB_EDGE_TOKENS});
+    /* Only a request that no local run can overtake is shown as it comes: the application protocol
+     * cannot take a piece back. */
+    if (request->ended || !request->submit.stream || !request->peer ||
+        request->job.plan.local_allowed) {
+        return;
+    }
+    buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
+    if (local_partial_pack(&partial, &header) == 0) {
+        app_send(request->peer, FRAME_TOKENS, request->app_id, &header);
+    }
+    buf_fini(&header);
+}
+
+static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result, void *user)
+{
+    struct request *request = request_find(user, edge, id);
+    const double total_ms = request ? ms_between(request->edge_sent_ns, clock_now_ns()) : 0;
+    const double wait_ms = (double)result->wait_us / 1000, run_ms = (double)result->run_us / 1000;
+    struct decision_outcome *outcome;
+    struct link_view view;
+
+    if (!request || request->has_answer[JOB_SIDE_EDGE]) {
+        return;
+    }
+    outcome = &request->decision.outcome;
+    links_view(request->all->links, edge, &view);
+    outcome->edge_wait_ms = wait_ms;
+    outcome->edge_run_ms = run_ms;
+    outcome->cached_tokens = result->cached_tokens;
+    outcome->bytes_down = (double)result->answer.text_bytes;
+    memcpy(outcome->model_digest, result->model_digest, sizeof(outcome->model_digest));
+    estimate_edge_add(&request->task->edges[edge], run_ms,
+                      total_ms - wait_ms - run_ms -
+                          (view.estimate->rtt_ms.count ? view.estimate->rtt_ms.mean : 0));
+    request->answers[JOB_SIDE_EDGE] = result->answer;
+    request->has_answer[JOB_SIDE_EDGE] = true;
+    result->answer = (struct answer){0};
+    request_event(request,
+                  &(struct job_event_data){.kind = JOB_EDGE_DONE,
+                                           .partial = request->answers[JOB_SIDE_EDGE].finish ==
+                                                      WIRE_FINISH_DEADLINE});
+}
+
+static void on_edge_error(size_t edge, uint64_t id, const struct edge_error *error, void *user)
+{
+    struct request *request = request_find(user, edge, id);
+
+    if (!request) {
+        return;
+    }
+    if (error->code == TANDEM_EPREFIX && request->session && !request->resent) {
+        request->resent = true;
+        request->decision.id = request->all->next_id++; /* the old id is spent on the edge */
+        request->session->edge_bytes[edge] = 0;
+        request_edge_start(request);
+        return;
+    }
+    snprintf(request->why, sizeof(request->why), "%s", error->text);
+    request_event(request, &(struct job_event_data){.kind = JOB_EDGE_FAILED, .error = error->code});
+}
+
+static void on_edge_acked(size_t edge, uint64_t id, int64_t elapsed_ns, void *user)
+{
+    struct request *request = request_find(user, edge, id);
+
+    if (request) {
+        request->decision.outcome.up_ms = (double)elapsed_ns / (double)NS_PER_MS;
+    }
+}
+
+static void on_edge_gone(size_t edge, void *user)
+{
+    struct requests *all = user;
+    struct request *next;
+
+    for (struct request *at = all->list; at; at = next) {
+        next = at->next;
+        if (at->choice.edge == (int)edge && at->job.side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING) {
+            request_event(at, &(struct job_event_data){.kind = JOB_EDGE_GONE});
+        }
+    }
+}
+
+const struct link_callbacks requests_link_callbacks = {
+    on_edge_accepted, on_edge_tokens, on_edge_result, on_edge_error, on_edge_acked, on_edge_gone};
