@@ -1,8 +1,10 @@
-/* attention.c: attention over cached pages (decoder) and over plain rows (encoder), for every projection.
+/* attention.c: attention over cached pages (decoder) and over plain rows (encoder), for every
+ * projection.
  *
- * The cached form is a streaming softmax: for each query a running maximum m, a running sum s of exp(score - m) and the mix so far
- * are carried from page to page, and rescaled when the maximum grows. A page's rows of one head (32 x dk) fit the L1 cache, so with
- * K=V a row comes from memory once and serves the score and the mix. */
+ * The cached form is a streaming softmax: for each query a running maximum m, a running sum s of
+ * exp(score - m) and the mix so far are carried from page to page, and rescaled when the maximum
+ * grows. A page's rows of one head (32 x dk) fit the L1 cache, so with K=V a row comes from memory
+ * once and serves the score and the mix. */
 #include "common/engine/forward.h"
 #include "common/engine/kernels.h"
 #include "common/engine/pages.h"
@@ -23,7 +25,8 @@ static float view_dot(const struct page_view *view, const float *query, uint32_t
                         : kernels()->dot_f32((const float *)view->keys + row * dk, query, dk);
 }
 
-static void view_axpy(const struct page_view *view, float weight, uint32_t row, float *mix, size_t dk)
+static void view_axpy(const struct page_view *view, float weight, uint32_t row, float *mix,
+                      size_t dk)
 {
     if (view->halves) {
         kernels()->axpy_f16(weight, (const uint16_t *)view->values + row * dk, mix, dk);
@@ -33,7 +36,8 @@ static void view_axpy(const struct page_view *view, float weight, uint32_t row, 
 }
 
 /* One query over the first `count` rows of a page. state[0] is m, state[1] is s. */
-static void query_page(const struct page_view *view, uint32_t count, const float *query, float scale, size_t dk, float *state, float *mix)
+static void query_page(const struct page_view *view, uint32_t count, const float *query,
+                       float scale, size_t dk, float *state, float *mix)
 {
     float scores[ENGINE_PAGE_TOKENS], highest = state[0];
 
@@ -58,7 +62,8 @@ static void query_page(const struct page_view *view, uint32_t count, const float
     }
 }
 
-static void store(enum engine_kv_type type, void *rows, uint32_t row, const float *values, size_t dk)
+static void store(enum engine_kv_type type, void *rows, uint32_t row, const float *values,
+                  size_t dk)
 {
     if (type == ENGINE_KV_F16) {
         kernels()->narrow(values, (uint16_t *)rows + row * dk, dk);
@@ -68,7 +73,8 @@ static void store(enum engine_kv_type type, void *rows, uint32_t row, const floa
 }
 
 /* Writes K (and V, unless it is K) of the chunk's tokens into their pages. */
-static void chunk_store(struct engine_context *context, uint32_t layer, const struct engine_chunk *chunk, size_t first)
+static void chunk_store(struct engine_context *context, uint32_t layer,
+                        const struct engine_chunk *chunk, size_t first)
 {
     const struct projection_layout *layout = &context->model->layout;
     const struct engine_model_info *info = &context->model->info;
@@ -81,20 +87,24 @@ static void chunk_store(struct engine_context *context, uint32_t layer, const st
         const float *line = context->projected + (first + i) * layout->width;
 
         for (uint32_t head = 0; head < info->n_head_kv; head++) {
-            store(pool->type, pages_rows(pool, page, layer, 0, head), row, line + layout->k_at + head * dk, dk);
+            store(pool->type, pages_rows(pool, page, layer, 0, head), row,
+                  line + layout->k_at + head * dk, dk);
             if (!layout->v_is_k) {
-                store(pool->type, pages_rows(pool, page, layer, 1, head), row, line + layout->v_at + head * dk, dk);
+                store(pool->type, pages_rows(pool, page, layer, 1, head), row,
+                      line + layout->v_at + head * dk, dk);
             }
         }
     }
 }
 
-/* Looks at one head of one page. Halves are widened once when several queries of this chunk will read them. */
-static struct page_view page_look(struct engine_context *context, uint32_t layer, const struct engine_chunk *chunk, uint32_t index,
-                                  uint32_t head)
+/* Looks at one head of one page. Halves are widened once when several queries of this chunk will
+ * read them. */
+static struct page_view page_look(struct engine_context *context, uint32_t layer,
+                                  const struct engine_chunk *chunk, uint32_t index, uint32_t head)
 {
     const struct engine_pool *pool = chunk->seq->pool;
-    uint32_t page = chunk->seq->pages[index], end = chunk->seq->length + chunk->count, first = index * ENGINE_PAGE_TOKENS;
+    uint32_t page = chunk->seq->pages[index], end = chunk->seq->length + chunk->count,
+             first = index * ENGINE_PAGE_TOKENS;
     size_t dk = context->model->info.head_dim;
     bool one = context->model->layout.v_is_k;
     struct page_view view = {.halves = pool->type == ENGINE_KV_F16};
@@ -115,15 +125,16 @@ static struct page_view page_look(struct engine_context *context, uint32_t layer
 }
 
 /* All queries of a chunk that share one KV head, over one page. */
-static void chunk_page(struct engine_context *context, const struct engine_chunk *chunk, size_t first, const struct page_view *view,
-                       uint32_t index, uint32_t kv_head)
+static void chunk_page(struct engine_context *context, const struct engine_chunk *chunk,
+                       size_t first, const struct page_view *view, uint32_t index, uint32_t kv_head)
 {
     const struct engine_model_info *info = &context->model->info;
     size_t dk = info->head_dim, group = info->n_head / info->n_head_kv;
     float scale = 1.0f / sqrtf((float)dk);
 
     for (uint32_t i = 0; i < chunk->count; i++) {
-        uint32_t seen = chunk->seq->length + i + 1, start = index * ENGINE_PAGE_TOKENS; /* causal: rows 0 .. seen-1 */
+        uint32_t seen = chunk->seq->length + i + 1,
+                 start = index * ENGINE_PAGE_TOKENS; /* causal: rows 0 .. seen-1 */
         size_t t = first + i;
 
         if (seen <= start) {
@@ -132,17 +143,21 @@ static void chunk_page(struct engine_context *context, const struct engine_chunk
         for (size_t head = kv_head * group; head < (kv_head + 1) * group; head++) {
             query_page(view, seen - start < view->count ? seen - start : view->count,
                        context->projected + t * context->model->layout.width + head * dk, scale, dk,
-                       context->state + (t * info->n_head + head) * 2, context->mixed + t * info->n_embd + head * dk);
+                       context->state + (t * info->n_head + head) * 2,
+                       context->mixed + t * info->n_embd + head * dk);
         }
     }
 }
 
-static void chunk_attend(struct engine_context *context, uint32_t layer, const struct engine_chunk *chunk, size_t first)
+static void chunk_attend(struct engine_context *context, uint32_t layer,
+                         const struct engine_chunk *chunk, size_t first)
 {
     const struct engine_model_info *info = &context->model->info;
-    uint32_t pages = (chunk->seq->length + chunk->count + ENGINE_PAGE_TOKENS - 1) / ENGINE_PAGE_TOKENS;
+    uint32_t pages =
+        (chunk->seq->length + chunk->count + ENGINE_PAGE_TOKENS - 1) / ENGINE_PAGE_TOKENS;
     size_t heads = (size_t)chunk->count * info->n_head, dk = info->head_dim;
-    float *state = context->state + first * info->n_head * 2, *mixed = context->mixed + first * info->n_embd;
+    float *state = context->state + first * info->n_head * 2,
+          *mixed = context->mixed + first * info->n_embd;
 
     for (size_t i = 0; i < heads; i++) {
         state[2 * i] = -INFINITY;
@@ -201,7 +216,8 @@ void attention_full(struct engine_context *context, uint32_t layer, void *user)
     const struct engine_model_info *info = &context->model->info;
     const struct projection_layout *layout = &context->model->layout;
     const struct block *block = &context->model->blocks[layer];
-    size_t dk = info->head_dim, group = info->n_head / info->n_head_kv, width = layout->width, d = info->n_embd;
+    size_t dk = info->head_dim, group = info->n_head / info->n_head_kv, width = layout->width,
+           d = info->n_embd;
     float scale = block->position_scale / sqrtf((float)dk);
     uint32_t n = groups->length;
 
@@ -210,16 +226,19 @@ void attention_full(struct engine_context *context, uint32_t layer, void *user)
         float *mixed = context->mixed + (size_t)sequence * n * d;
 
         for (size_t head = 0; head < info->n_head; head++) {
-            const float *keys = lines + layout->k_at + head / group * dk, *values = lines + layout->v_at + head / group * dk;
+            const float *keys = lines + layout->k_at + head / group * dk,
+                        *values = lines + layout->v_at + head / group * dk;
 
             for (uint32_t row = 0; row < n; row += SCORE_ROWS) {
                 uint32_t count = n - row < SCORE_ROWS ? n - row : SCORE_ROWS;
 
-                kernels_gemm_nt(count, n, dk, lines + row * width + head * dk, width, keys, width, context->scores, n);
+                kernels_gemm_nt(count, n, dk, lines + row * width + head * dk, width, keys, width,
+                                context->scores, n);
                 for (uint32_t i = 0; i < count; i++) {
                     scores_softmax(context->scores + (size_t)i * n, n, scale, block->position_bias);
                 }
-                kernels_gemm_nn(count, dk, n, context->scores, n, values, width, mixed + row * d + head * dk, d);
+                kernels_gemm_nn(count, dk, n, context->scores, n, values, width,
+                                mixed + row * d + head * dk, d);
             }
         }
     }

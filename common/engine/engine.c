@@ -35,7 +35,8 @@ static void stem_sizes(const struct engine_model *model, size_t *ret_map, size_t
     for (uint32_t i = 0; i < model->stem_count; i++) {
         const struct stem_layer *layer = &model->stem[i];
 
-        *ret_map = at_least(*ret_map, (size_t)layer->conv_height * layer->conv_width * layer->out_channels);
+        *ret_map = at_least(*ret_map,
+                            (size_t)layer->conv_height * layer->conv_width * layer->out_channels);
         *ret_window = at_least(*ret_window, layer->weight.weight.columns);
     }
 }
@@ -45,14 +46,16 @@ static void counts_set(struct engine_context *context)
     const struct engine_model_info *info = &context->model->info;
 
     context->tokens_max = context->params.max_tokens;
-    /* The logits are the last buffer of the block: rows that nobody asks for are never touched and take no memory. */
+    /* The logits are the last buffer of the block: rows that nobody asks for are never touched and
+     * take no memory. */
     context->rows_max = context->params.max_tokens > context->params.max_sequences
                             ? context->params.max_tokens
                             : context->params.max_sequences;
     if (info->architecture == ENGINE_VIT) {
         context->tokens_max = context->params.max_sequences * info->n_context;
     } else if (info->architecture == ENGINE_ENCODER) {
-        context->tokens_max = context->tokens_max < info->n_context ? context->tokens_max : info->n_context;
+        context->tokens_max =
+            context->tokens_max < info->n_context ? context->tokens_max : info->n_context;
         context->rows_max = context->tokens_max;
     }
 }
@@ -66,7 +69,10 @@ static int block_take(struct engine_context *context)
 
     stem_sizes(context->model, &map, &window);
     {
-        const struct { float **buffer; size_t floats; } parts[] = {
+        const struct {
+            float **buffer;
+            size_t floats;
+        } parts[] = {
             {&context->x, t * info->n_embd},
             {&context->h, t * info->n_embd},
             {&context->projected, t * context->model->layout.width},
@@ -99,15 +105,15 @@ static int block_take(struct engine_context *context)
     return 0;
 }
 
-int engine_context_new(struct engine_model *model, const struct engine_context_params *params, struct engine_context **ret_context,
-                       char error[ENGINE_ERROR_BYTES])
+int engine_context_new(struct engine_model *model, const struct engine_context_params *params,
+                       struct engine_context **ret_context, char error[ENGINE_ERROR_BYTES])
 {
     struct engine_context *context;
 
-    if (params->max_tokens < 1 || params->max_tokens > LIMIT_BATCH_TOKENS || params->max_sequences < 1 ||
-        params->max_sequences > LIMIT_BATCH_SEQUENCES) {
-        snprintf(error, ENGINE_ERROR_BYTES, "a step takes 1 to %u tokens and 1 to %u sequences", LIMIT_BATCH_TOKENS,
-                 LIMIT_BATCH_SEQUENCES);
+    if (params->max_tokens < 1 || params->max_tokens > LIMIT_BATCH_TOKENS ||
+        params->max_sequences < 1 || params->max_sequences > LIMIT_BATCH_SEQUENCES) {
+        snprintf(error, ENGINE_ERROR_BYTES, "a step takes 1 to %u tokens and 1 to %u sequences",
+                 LIMIT_BATCH_TOKENS, LIMIT_BATCH_SEQUENCES);
         return TANDEM_EINVAL;
     }
     context = calloc(1, sizeof(*context));
@@ -119,7 +125,8 @@ int engine_context_new(struct engine_model *model, const struct engine_context_p
     }
     if (!context || block_take(context)) {
         free(context);
-        snprintf(error, ENGINE_ERROR_BYTES, "%s: no memory for the buffers of a step", model->info.path);
+        snprintf(error, ENGINE_ERROR_BYTES, "%s: no memory for the buffers of a step",
+                 model->info.path);
         return TANDEM_ENOMEM;
     }
     engine_model_ref(model);
@@ -158,14 +165,18 @@ static bool chunk_valid(const struct engine_context *context, const struct engin
 
 static uint32_t chunk_rows(const struct engine_chunk *chunk)
 {
-    return chunk->want == ENGINE_LOGITS_ALL ? chunk->count : chunk->want == ENGINE_LOGITS_LAST ? 1 : 0;
+    return chunk->want == ENGINE_LOGITS_ALL    ? chunk->count
+           : chunk->want == ENGINE_LOGITS_LAST ? 1
+                                               : 0;
 }
 
-static int chunks_check(const struct engine_context *context, const struct engine_chunk *chunks, uint32_t count, size_t *ret_tokens)
+static int chunks_check(const struct engine_context *context, const struct engine_chunk *chunks,
+                        uint32_t count, size_t *ret_tokens)
 {
     size_t tokens = 0, rows = 0;
 
-    if (context->model->info.architecture != ENGINE_GPT2 || count == 0 || count > context->params.max_sequences) {
+    if (context->model->info.architecture != ENGINE_GPT2 || count == 0 ||
+        count > context->params.max_sequences) {
         return TANDEM_EINVAL;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -185,7 +196,8 @@ static int chunks_check(const struct engine_context *context, const struct engin
 }
 
 /* x = token embedding + position embedding. */
-static void embed(struct engine_context *context, const uint32_t *tokens, uint32_t count, uint32_t position, float *x)
+static void embed(struct engine_context *context, const uint32_t *tokens, uint32_t count,
+                  uint32_t position, float *x)
 {
     const struct engine_model *model = context->model;
     size_t d = model->info.n_embd;
@@ -198,7 +210,8 @@ static void embed(struct engine_context *context, const uint32_t *tokens, uint32
 }
 
 /* Gathers the rows that were asked for into h, then one product with the head for all of them. */
-static void logits_compute(struct engine_context *context, struct engine_chunk *chunks, uint32_t count)
+static void logits_compute(struct engine_context *context, struct engine_chunk *chunks,
+                           uint32_t count)
 {
     size_t d = context->model->info.n_embd, first = 0;
     uint32_t rows = 0;
@@ -207,17 +220,19 @@ static void logits_compute(struct engine_context *context, struct engine_chunk *
         uint32_t wanted = chunk_rows(&chunks[i]);
 
         chunks[i].ret_row = rows;
-        memcpy(context->h + rows * d, context->x + (first + chunks[i].count - wanted) * d, wanted * d * sizeof(float));
+        memcpy(context->h + rows * d, context->x + (first + chunks[i].count - wanted) * d,
+               wanted * d * sizeof(float));
         rows += wanted;
         first += chunks[i].count;
     }
     if (rows) {
-        linear_apply(context, &context->model->head, context->h, rows, context->logits, context->model->info.n_class);
+        linear_apply(context, &context->model->head, context->h, rows, context->logits,
+                     context->model->info.n_class);
     }
 }
 
-int engine_step(struct engine_context *context, struct engine_chunk *chunks, uint32_t chunk_count, const atomic_bool *abort,
-                const float **ret_logits)
+int engine_step(struct engine_context *context, struct engine_chunk *chunks, uint32_t chunk_count,
+                const atomic_bool *abort, const float **ret_logits)
 {
     struct attend_chunks attend = {chunks, chunk_count};
     size_t tokens = 0, first = 0;
@@ -228,7 +243,8 @@ int engine_step(struct engine_context *context, struct engine_chunk *chunks, uin
     }
     kernels_blas_threads(context->params.threads);
     for (uint32_t i = 0; i < chunk_count; i++) {
-        embed(context, chunks[i].tokens, chunks[i].count, chunks[i].seq->length, context->x + first * context->model->info.n_embd);
+        embed(context, chunks[i].tokens, chunks[i].count, chunks[i].seq->length,
+              context->x + first * context->model->info.n_embd);
         first += chunks[i].count;
     }
     code = forward_blocks(context, tokens, attention_cached, &attend, abort);
@@ -266,7 +282,8 @@ static void picture_embed(struct engine_context *context, const float *pixels, f
     }
 }
 
-/* One row of [d] for each picture, in h: the cls row, or the rows weighted by the softmax of what seq_pool says of them. */
+/* One row of [d] for each picture, in h: the cls row, or the rows weighted by the softmax of what
+ * seq_pool says of them. */
 static void picture_pool(struct engine_context *context, const float *x, float *ret_row)
 {
     const struct engine_model *model = context->model;
@@ -285,8 +302,8 @@ static void picture_pool(struct engine_context *context, const float *x, float *
     }
 }
 
-int engine_encode_pictures(struct engine_context *context, const float *const *pixels, uint32_t count, const atomic_bool *abort,
-                           const float **ret_logits)
+int engine_encode_pictures(struct engine_context *context, const float *const *pixels,
+                           uint32_t count, const atomic_bool *abort, const float **ret_logits)
 {
     const struct engine_model *model = context->model;
     const struct engine_model_info *info = &model->info;
@@ -322,8 +339,8 @@ int engine_encode_pictures(struct engine_context *context, const float *const *p
     return 0;
 }
 
-int engine_encode_tokens(struct engine_context *context, const uint32_t *tokens, uint32_t count, const atomic_bool *abort,
-                         const float **ret_logits)
+int engine_encode_tokens(struct engine_context *context, const uint32_t *tokens, uint32_t count,
+                         const atomic_bool *abort, const float **ret_logits)
 {
     const struct engine_model_info *info = &context->model->info;
     struct attend_groups groups = {1, count};

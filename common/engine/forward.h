@@ -1,16 +1,19 @@
-/* forward.h: the scratch of one step and the pieces of the forward pass, between the files that make it up.
+/* forward.h: the scratch of one step and the pieces of the forward pass, between the files that
+ * make it up.
  *
- * Every buffer lies in one block that engine_context_new sizes and takes; nothing here allocates. One thread at a time.
- * Letters: T tokens of this step, d width, F feed-forward width, H heads, dk head width, C columns of a logit row. */
+ * Every buffer lies in one block that engine_context_new sizes and takes; nothing here allocates.
+ * One thread at a time. Letters: T tokens of this step, d width, F feed-forward width, H heads, dk
+ * head width, C columns of a logit row. */
 #ifndef TANDEM_ENGINE_FORWARD_H
 #define TANDEM_ENGINE_FORWARD_H
 
 #include "common/engine/model.h"
 
 #define LINEAR_PANEL_ROWS 128 /* weight rows that are widened from F16 at a time */
-#define LINEAR_FEW_TOKENS 4   /* up to this many, a product reads each weight once in its own kernel instead of BLAS */
-#define SCORE_ROWS 64         /* query rows of an encoder's scores at a time */
-#define STEM_ROWS 256         /* positions of a convolution at a time */
+#define LINEAR_FEW_TOKENS                                                                          \
+    4 /* up to this many, a product reads each weight once in its own kernel instead of BLAS */
+#define SCORE_ROWS 64  /* query rows of an encoder's scores at a time */
+#define STEM_ROWS  256 /* positions of a convolution at a time */
 
 struct engine_context {
     struct engine_model *model; /* one reference */
@@ -32,31 +35,36 @@ struct engine_context {
     float *logits;       /* [rows_max, C] */
 };
 
-/* out[T, rows] = in[T, columns] * weight^T + bias; `ld_out` is the distance of two rows of `out`. */
-void linear_apply(struct engine_context *context, const struct linear *linear, const float *in, size_t tokens, float *out,
-                  size_t ld_out);
+/* out[T, rows] = in[T, columns] * weight^T + bias; `ld_out` is the distance of two rows of `out`.
+ */
+void linear_apply(struct engine_context *context, const struct linear *linear, const float *in,
+                  size_t tokens, float *out, size_t ld_out);
 /* One row of a table of either type as floats. */
 void matrix_row(const struct matrix *matrix, uint32_t row, float *ret_values);
 
-/* All blocks and the last norm over context->x [tokens, d], in place. `attend` fills context->mixed from context->projected for one
- * layer. TANDEM_ECANCELED when `abort` was set between two layers. */
+/* All blocks and the last norm over context->x [tokens, d], in place. `attend` fills context->mixed
+ * from context->projected for one layer. TANDEM_ECANCELED when `abort` was set between two layers.
+ */
 typedef void (*attend_fn)(struct engine_context *context, uint32_t layer, void *user);
-int forward_blocks(struct engine_context *context, size_t tokens, attend_fn attend, void *user, const atomic_bool *abort);
+int forward_blocks(struct engine_context *context, size_t tokens, attend_fn attend, void *user,
+                   const atomic_bool *abort);
 
-/* Decoder: stores the new rows of every chunk in its pages and attends to all rows up to each token's own. `user` is a
- * struct attend_chunks. */
+/* Decoder: stores the new rows of every chunk in its pages and attends to all rows up to each
+ * token's own. `user` is a struct attend_chunks. */
 struct attend_chunks {
     const struct engine_chunk *chunks;
     uint32_t count;
 };
 void attention_cached(struct engine_context *context, uint32_t layer, void *user);
-/* Encoder: `user` is a struct attend_groups: `count` sequences of `length` tokens each, every token sees its whole sequence. */
+/* Encoder: `user` is a struct attend_groups: `count` sequences of `length` tokens each, every token
+ * sees its whole sequence. */
 struct attend_groups {
     uint32_t count, length;
 };
 void attention_full(struct engine_context *context, uint32_t layer, void *user);
 
-/* The stem: one prepared picture [height, width, channels] to tokens [out_h*out_w, d] at `ret_tokens`. */
+/* The stem: one prepared picture [height, width, channels] to tokens [out_h*out_w, d] at
+ * `ret_tokens`. */
 void stem_run(struct engine_context *context, const float *pixels, float *ret_tokens);
 
 #endif

@@ -1,5 +1,5 @@
-/* The GGUF reader: one bounded cursor walks the part before the tensor data, twice: over the file to learn where it ends, and
- * over the copy that is kept. */
+/* The GGUF reader: one bounded cursor walks the part before the tensor data, twice: over the file
+ * to learn where it ends, and over the copy that is kept. */
 #include "common/engine/gguf.h"
 
 #include "common/base/limits.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GGUF_MAGIC "GGUF"
+#define GGUF_MAGIC   "GGUF"
 #define GGUF_VERSION 3
 
 struct gguf_entry {
@@ -18,11 +18,11 @@ struct gguf_entry {
     enum gguf_type type;
     enum gguf_type item_type; /* GGUF_ARRAY */
     uint64_t count;           /* GGUF_ARRAY */
-    const uint8_t *value;     /* first byte of the value or of the items; for a text its length field */
+    const uint8_t *value; /* first byte of the value or of the items; for a text its length field */
 };
 
 struct gguf {
-    uint8_t *head; /* copy of the file up to the tensor data */
+    uint8_t *head;              /* copy of the file up to the tensor data */
     struct gguf_entry *entries; /* [entry_count], sorted by key */
     size_t entry_count;
     struct gguf_tensor *tensors; /* [tensor_count], sorted by name */
@@ -84,7 +84,8 @@ static int cursor_text(struct cursor *cursor, uint64_t max_bytes, struct gguf_te
         return rc;
     }
     if (bytes > max_bytes) {
-        snprintf(cursor->error, ENGINE_ERROR_BYTES, "a text of %" PRIu64 " bytes, at most %" PRIu64, bytes, max_bytes);
+        snprintf(cursor->error, ENGINE_ERROR_BYTES, "a text of %" PRIu64 " bytes, at most %" PRIu64,
+                 bytes, max_bytes);
         return TANDEM_ETOOBIG;
     }
     rc = cursor_take(cursor, bytes, &at);
@@ -99,8 +100,9 @@ static int cursor_text(struct cursor *cursor, uint64_t max_bytes, struct gguf_te
 static size_t type_bytes(uint32_t type)
 {
     static const uint8_t bytes[] = {
-        [GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2, [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
-        [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
+        [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2, [GGUF_I16] = 2,
+        [GGUF_U32] = 4, [GGUF_I32] = 4, [GGUF_F32] = 4, [GGUF_BOOL] = 1,
+        [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
     };
 
     return type < sizeof(bytes) ? bytes[type] : 0;
@@ -191,7 +193,8 @@ static int tensor_read(struct cursor *cursor, struct gguf_tensor *ret_tensor, ui
             return rc;
         }
         if (ret_tensor->dimensions[i] == 0 ||
-            __builtin_mul_overflow(ret_tensor->elements, ret_tensor->dimensions[i], &ret_tensor->elements)) {
+            __builtin_mul_overflow(ret_tensor->elements, ret_tensor->dimensions[i],
+                                   &ret_tensor->elements)) {
             return fail(cursor->error, TANDEM_EFORMAT, "a tensor's size is 0 or overflows");
         }
     }
@@ -203,20 +206,23 @@ static int tensor_read(struct cursor *cursor, struct gguf_tensor *ret_tensor, ui
         return rc;
     }
     if (type != GGUF_TENSOR_F32 && type != GGUF_TENSOR_F16) {
-        snprintf(cursor->error, ENGINE_ERROR_BYTES, "tensor %.*s is of type %u; only F32 and F16 are read here",
+        snprintf(cursor->error, ENGINE_ERROR_BYTES,
+                 "tensor %.*s is of type %u; only F32 and F16 are read here",
                  (int)ret_tensor->name.bytes, ret_tensor->name.data, type);
         return TANDEM_EUNSUPPORTED;
     }
     ret_tensor->type = (enum gguf_tensor_type)type;
-    if (__builtin_mul_overflow(ret_tensor->elements, type == GGUF_TENSOR_F32 ? 4u : 2u, &ret_tensor->bytes)) {
+    if (__builtin_mul_overflow(ret_tensor->elements, type == GGUF_TENSOR_F32 ? 4u : 2u,
+                               &ret_tensor->bytes)) {
         return fail(cursor->error, TANDEM_EFORMAT, "a tensor's size overflows");
     }
     return 0;
 }
 
 /* Places one tensor in the data section [data_at, size) of the file. */
-static int tensor_place(struct gguf_tensor *tensor, uint64_t offset, const uint8_t *file, size_t size,
-                        size_t data_at, uint32_t alignment, char error[ENGINE_ERROR_BYTES])
+static int tensor_place(struct gguf_tensor *tensor, uint64_t offset, const uint8_t *file,
+                        size_t size, size_t data_at, uint32_t alignment,
+                        char error[ENGINE_ERROR_BYTES])
 {
     uint64_t end;
     const char *wrong = NULL;
@@ -227,7 +233,8 @@ static int tensor_place(struct gguf_tensor *tensor, uint64_t offset, const uint8
         wrong = "reaches past the end of the file";
     }
     if (wrong) {
-        snprintf(error, ENGINE_ERROR_BYTES, "tensor %.*s %s", (int)tensor->name.bytes, tensor->name.data, wrong);
+        snprintf(error, ENGINE_ERROR_BYTES, "tensor %.*s %s", (int)tensor->name.bytes,
+                 tensor->name.data, wrong);
         return TANDEM_EFORMAT;
     }
     tensor->data = file + data_at + offset;
@@ -247,7 +254,8 @@ static int header_read(struct cursor *cursor, uint64_t *ret_tensors, uint64_t *r
     }
     rc = cursor_u32(cursor, &version);
     if (rc == 0 && version != GGUF_VERSION) {
-        snprintf(cursor->error, ENGINE_ERROR_BYTES, "GGUF version %u; only version 3, little-endian, is read", version);
+        snprintf(cursor->error, ENGINE_ERROR_BYTES,
+                 "GGUF version %u; only version 3, little-endian, is read", version);
         return TANDEM_EUNSUPPORTED;
     }
     if (rc == 0) {
@@ -263,7 +271,8 @@ static int header_read(struct cursor *cursor, uint64_t *ret_tensors, uint64_t *r
 }
 
 /* Walks over the header without keeping anything; *ret_bytes is where it ends. */
-static int header_measure(const uint8_t *file, size_t size, size_t *ret_bytes, char error[ENGINE_ERROR_BYTES])
+static int header_measure(const uint8_t *file, size_t size, size_t *ret_bytes,
+                          char error[ENGINE_ERROR_BYTES])
 {
     struct cursor cursor = {file, file, file + size, error};
     uint64_t tensors, keys, offset;
@@ -295,13 +304,15 @@ static int text_compare(struct gguf_text a, struct gguf_text b)
     return a.bytes < b.bytes ? -1 : a.bytes > b.bytes;
 }
 
-/* Entries and tensors both begin with their name, so one comparison serves qsort and bsearch of either. */
+/* Entries and tensors both begin with their name, so one comparison serves qsort and bsearch of
+ * either. */
 static int name_compare(const void *a, const void *b)
 {
     return text_compare(*(const struct gguf_text *)a, *(const struct gguf_text *)b);
 }
 
-static int names_check(const void *items, size_t count, size_t item_bytes, char error[ENGINE_ERROR_BYTES])
+static int names_check(const void *items, size_t count, size_t item_bytes,
+                       char error[ENGINE_ERROR_BYTES])
 {
     for (size_t i = 1; i < count; i++) {
         const char *a = (const char *)items + (i - 1) * item_bytes;
@@ -329,7 +340,8 @@ static int keys_read(struct gguf *gguf, struct cursor *cursor)
     return rc;
 }
 
-static int alignment_read(const struct gguf *gguf, uint32_t *ret_alignment, char error[ENGINE_ERROR_BYTES])
+static int alignment_read(const struct gguf *gguf, uint32_t *ret_alignment,
+                          char error[ENGINE_ERROR_BYTES])
 {
     uint32_t alignment = GGUF_ALIGNMENT;
     const int rc = gguf_get_u32(gguf, "general.alignment", &alignment, error);
@@ -358,7 +370,8 @@ static int tensors_read(struct gguf *gguf, struct cursor *cursor, const uint8_t 
     for (size_t i = 0; rc == 0 && i < gguf->tensor_count; i++) {
         rc = tensor_read(cursor, &gguf->tensors[i], &offset);
         if (rc == 0) {
-            rc = tensor_place(&gguf->tensors[i], offset, file, size, (size_t)data_at, alignment, cursor->error);
+            rc = tensor_place(&gguf->tensors[i], offset, file, size, (size_t)data_at, alignment,
+                              cursor->error);
         }
     }
     if (rc == 0) {
@@ -523,7 +536,8 @@ static float f32_load(const uint8_t *at)
     return value;
 }
 
-int gguf_get_u32(const struct gguf *gguf, const char *key, uint32_t *ret_value, char error[ENGINE_ERROR_BYTES])
+int gguf_get_u32(const struct gguf *gguf, const char *key, uint32_t *ret_value,
+                 char error[ENGINE_ERROR_BYTES])
 {
     const struct gguf_entry *entry;
     const int rc = entry_get(gguf, key, &entry, error);
@@ -539,7 +553,8 @@ int gguf_get_u32(const struct gguf *gguf, const char *key, uint32_t *ret_value, 
     return 0;
 }
 
-int gguf_get_f32(const struct gguf *gguf, const char *key, float *ret_value, char error[ENGINE_ERROR_BYTES])
+int gguf_get_f32(const struct gguf *gguf, const char *key, float *ret_value,
+                 char error[ENGINE_ERROR_BYTES])
 {
     const struct gguf_entry *entry;
     const int rc = entry_get(gguf, key, &entry, error);
@@ -554,7 +569,8 @@ int gguf_get_f32(const struct gguf *gguf, const char *key, float *ret_value, cha
     return 0;
 }
 
-int gguf_get_bool(const struct gguf *gguf, const char *key, bool *ret_value, char error[ENGINE_ERROR_BYTES])
+int gguf_get_bool(const struct gguf *gguf, const char *key, bool *ret_value,
+                  char error[ENGINE_ERROR_BYTES])
 {
     const struct gguf_entry *entry;
     const int rc = entry_get(gguf, key, &entry, error);
@@ -601,8 +617,8 @@ int gguf_get_array(const struct gguf *gguf, const char *key, struct gguf_array *
     return 0;
 }
 
-int gguf_get_u32s(const struct gguf *gguf, const char *key, uint32_t *values, size_t capacity, size_t *ret_count,
-                  char error[ENGINE_ERROR_BYTES])
+int gguf_get_u32s(const struct gguf *gguf, const char *key, uint32_t *values, size_t capacity,
+                  size_t *ret_count, char error[ENGINE_ERROR_BYTES])
 {
     struct gguf_array array;
     const int rc = gguf_get_array(gguf, key, &array, error);
@@ -623,8 +639,8 @@ int gguf_get_u32s(const struct gguf *gguf, const char *key, uint32_t *values, si
     return 0;
 }
 
-int gguf_get_f32s(const struct gguf *gguf, const char *key, float *values, size_t capacity, size_t *ret_count,
-                  char error[ENGINE_ERROR_BYTES])
+int gguf_get_f32s(const struct gguf *gguf, const char *key, float *values, size_t capacity,
+                  size_t *ret_count, char error[ENGINE_ERROR_BYTES])
 {
     struct gguf_array array;
     const int rc = gguf_get_array(gguf, key, &array, error);
@@ -647,8 +663,8 @@ int gguf_get_f32s(const struct gguf *gguf, const char *key, float *values, size_
 
 static bool integer_next(struct gguf_array *array, int64_t low, int64_t high, int64_t *ret_value)
 {
-    if (array->count == 0 || !integer_load(array->type, array->next, ret_value) || *ret_value < low ||
-        *ret_value > high) {
+    if (array->count == 0 || !integer_load(array->type, array->next, ret_value) ||
+        *ret_value < low || *ret_value > high) {
         return false;
     }
     array->next += type_bytes(array->type);

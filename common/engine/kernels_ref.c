@@ -1,4 +1,5 @@
-/* kernels_ref.c: the kernels in plain C. Slow and obvious; everything faster is measured against these. */
+/* kernels_ref.c: the kernels in plain C. Slow and obvious; everything faster is measured against
+ * these. */
 #include "common/engine/kernels.h"
 
 #include <math.h>
@@ -7,14 +8,16 @@
 
 float half_to_float(uint16_t half)
 {
-    uint32_t sign = (uint32_t)(half >> 15) << 31, exponent = (half >> 10) & 31, fraction = half & 1023, bits;
+    uint32_t sign = (uint32_t)(half >> 15) << 31, exponent = (half >> 10) & 31,
+             fraction = half & 1023, bits;
     float value;
 
     if (exponent == 0) { /* zero and subnormals: fraction * 2^-24 */
         value = (float)fraction * 0x1p-24f;
         return sign ? -value : value;
     }
-    bits = exponent == 31 ? sign | 0x7f800000u | fraction << 13 : sign | (exponent + 112) << 23 | fraction << 13;
+    bits = exponent == 31 ? sign | 0x7f800000u | fraction << 13
+                          : sign | (exponent + 112) << 23 | fraction << 13;
     memcpy(&value, &bits, sizeof(value));
     return value;
 }
@@ -33,7 +36,8 @@ uint16_t float_to_half(float value)
     if (magnitude >= 0x477ff000u) { /* rounds to 2^16 or is infinite */
         return (uint16_t)(sign | 0x7c00);
     }
-    if (magnitude < 0x38800000u) { /* below 2^-14: count of 2^-24, to nearest even by the addition */
+    if (magnitude <
+        0x38800000u) { /* below 2^-14: count of 2^-24, to nearest even by the addition */
         float scaled;
 
         memcpy(&scaled, &magnitude, sizeof(scaled));
@@ -97,8 +101,8 @@ const struct kernels kernels_ref = {"plain C", dot_f32, dot_f16, axpy_f32, axpy_
 
 const struct kernels *kernels(void)
 {
-    /* Remembered, because under a hypervisor each question to the processor traps and takes tens of microseconds. Two threads that
-     * ask at once find the same. */
+    /* Remembered, because under a hypervisor each question to the processor traps and takes tens of
+     * microseconds. Two threads that ask at once find the same. */
     static _Atomic(const struct kernels *) chosen;
     const struct kernels *found = atomic_load_explicit(&chosen, memory_order_relaxed);
 
@@ -110,7 +114,8 @@ const struct kernels *kernels(void)
     return found;
 }
 
-void kernels_gemm_nt_ref(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c, size_t ldc)
+void kernels_gemm_nt_ref(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
+                         size_t ldb, float *c, size_t ldc)
 {
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < n; j++) {
@@ -119,7 +124,8 @@ void kernels_gemm_nt_ref(size_t m, size_t n, size_t k, const float *a, size_t ld
     }
 }
 
-void kernels_layer_norm(const float *in, const float *weight, const float *bias, float epsilon, size_t rows, size_t d, float *out)
+void kernels_layer_norm(const float *in, const float *weight, const float *bias, float epsilon,
+                        size_t rows, size_t d, float *out)
 {
     for (size_t row = 0; row < rows; row++, in += d, out += d) {
         float sum = 0, squares = 0, mean, scale;

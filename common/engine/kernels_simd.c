@@ -1,5 +1,6 @@
-/* kernels_simd.c: the kernels with vector instructions: AVX2 + FMA + F16C on x86-64, NEON on aarch64. Each function is compiled for
- * its instructions alone, so the rest of the program still runs on older processors. */
+/* kernels_simd.c: the kernels with vector instructions: AVX2 + FMA + F16C on x86-64, NEON on
+ * aarch64. Each function is compiled for its instructions alone, so the rest of the program still
+ * runs on older processors. */
 #include "common/engine/kernels.h"
 
 #if defined(__x86_64__)
@@ -105,7 +106,8 @@ FOR_AVX2 static void narrow(const float *values, uint16_t *ret_halves, size_t n)
     size_t i = 0;
 
     for (; i + 8 <= n; i += 8) {
-        _mm_storeu_si128((__m128i *)(void *)(ret_halves + i), _mm256_cvtps_ph(_mm256_loadu_ps(values + i), _MM_FROUND_TO_NEAREST_INT));
+        _mm_storeu_si128((__m128i *)(void *)(ret_halves + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(values + i), _MM_FROUND_TO_NEAREST_INT));
     }
     for (; i < n; i++) {
         ret_halves[i] = float_to_half(values[i]);
@@ -114,7 +116,8 @@ FOR_AVX2 static void narrow(const float *values, uint16_t *ret_halves, size_t n)
 
 static const struct kernels avx2 = {"AVX2", dot_f32, dot_f16, axpy_f32, axpy_f16, widen, narrow};
 
-/* clang 14 cannot ask for f16c by name: it is bit 29 of leaf 1's ecx. The operating system's side is covered by the avx2 question. */
+/* clang 14 cannot ask for f16c by name: it is bit 29 of leaf 1's ecx. The operating system's side
+ * is covered by the avx2 question. */
 static int has_f16c(void)
 {
     unsigned eax, ebx, ecx, edx;
@@ -125,7 +128,8 @@ static int has_f16c(void)
 const struct kernels *kernels_simd(void)
 {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() ? &avx2 : NULL;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() ? &avx2
+                                                                                         : NULL;
 }
 
 #elif defined(__aarch64__)

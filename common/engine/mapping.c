@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What the signal handler looks at: lock-free, fixed size. A slot is free while `begin` is 0; `end` is written before `begin`
- * and read after it. */
+/* What the signal handler looks at: lock-free, fixed size. A slot is free while `begin` is 0; `end`
+ * is written before `begin` and read after it. */
 struct mapping_slot {
     atomic_uintptr_t begin, end;
     atomic_bool truncated;
@@ -29,21 +29,25 @@ struct mapping {
 
 /* Process-wide like the signal itself. */
 static struct mapping_slot slots[LIMIT_MODEL_MAPPINGS];
-static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER; /* opening, closing and installing; never the handler */
+static pthread_mutex_t slots_lock =
+    PTHREAD_MUTEX_INITIALIZER; /* opening, closing and installing; never the handler */
 static struct sigaction previous_action;
 static uintptr_t page_bytes; /* set before the handler is installed */
 
-/* Runs on a thread that touched a page behind the end of a file. Only atomics and mmap, which is a bare system call. */
+/* Runs on a thread that touched a page behind the end of a file. Only atomics and mmap, which is a
+ * bare system call. */
 static bool fault_repair(uintptr_t address)
 {
     for (size_t i = 0; i < LIMIT_MODEL_MAPPINGS; i++) {
         const uintptr_t begin = atomic_load(&slots[i].begin);
 
         if (begin != 0 && address >= begin && address < atomic_load(&slots[i].end)) {
-            void *page = (void *)(address & ~(page_bytes - 1)); // NOLINT: an address from the kernel
+            void *page =
+                (void *)(address & ~(page_bytes - 1)); // NOLINT: an address from the kernel
 
             atomic_store(&slots[i].truncated, true);
-            return mmap(page, page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page;
+            return mmap(page, page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                        0) == page;
         }
     }
     return false;
@@ -59,7 +63,8 @@ static void fault_handle(int signal_number, siginfo_t *info, void *ucontext)
         } else if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN) {
             previous_action.sa_handler(signal_number);
         } else {
-            /* Not ours: the faulting instruction runs again under the default action and ends the process. */
+            /* Not ours: the faulting instruction runs again under the default action and ends the
+             * process. */
             signal(SIGBUS, SIG_DFL);
         }
     }
@@ -120,7 +125,8 @@ static int file_measure(int fd, const char *path, size_t *ret_bytes, char error[
         return TANDEM_EFORMAT;
     }
     if (status.st_size > LIMIT_MODEL_FILE_BYTES) {
-        snprintf(error, ENGINE_ERROR_BYTES, "%s: larger than %lld bytes", path, (long long)LIMIT_MODEL_FILE_BYTES);
+        snprintf(error, ENGINE_ERROR_BYTES, "%s: larger than %lld bytes", path,
+                 (long long)LIMIT_MODEL_FILE_BYTES);
         return TANDEM_ETOOBIG;
     }
     *ret_bytes = (size_t)status.st_size;
@@ -156,7 +162,8 @@ int mapping_open(const char *path, struct mapping **ret_mapping, char error[ENGI
     mapping->data = data;
     mapping->slot = slot_take(mapping->data, mapping->bytes);
     if (!mapping->slot) {
-        snprintf(error, ENGINE_ERROR_BYTES, "%s: %d model files are open already", path, LIMIT_MODEL_MAPPINGS);
+        snprintf(error, ENGINE_ERROR_BYTES, "%s: %d model files are open already", path,
+                 LIMIT_MODEL_MAPPINGS);
         rc = TANDEM_ENOMEM;
     }
 out:

@@ -1,4 +1,5 @@
-/* model.c: opening a model: shape keys, the tensor table with the shapes they must have, and everything derived from both. */
+/* model.c: opening a model: shape keys, the tensor table with the shapes they must have, and
+ * everything derived from both. */
 #include "common/engine/model.h"
 
 #include "common/base/limits.h"
@@ -13,7 +14,8 @@
 
 #define KEY_BYTES 128
 
-/* What is at hand while a model is opened. `error` gets one line without the path; engine_model_open puts that in front. */
+/* What is at hand while a model is opened. `error` gets one line without the path;
+ * engine_model_open puts that in front. */
 struct opening {
     struct engine_model *model;
     const struct gguf *gguf;
@@ -21,7 +23,8 @@ struct opening {
     char *error;
 };
 
-static int fail(struct opening *open, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int fail(struct opening *open, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 static int fail(struct opening *open, int code, const char *format, ...)
 {
     va_list args;
@@ -39,7 +42,8 @@ static void key_name(const struct opening *open, const char *key, char name[KEY_
     snprintf(name, KEY_BYTES, "%s.%s", open->prefix, key);
 }
 
-static int need_u32(struct opening *open, const char *key, uint32_t min, uint32_t max, uint32_t *ret_value)
+static int need_u32(struct opening *open, const char *key, uint32_t min, uint32_t max,
+                    uint32_t *ret_value)
 {
     char name[KEY_BYTES];
     int code;
@@ -50,7 +54,8 @@ static int need_u32(struct opening *open, const char *key, uint32_t min, uint32_
         return TANDEM_EFORMAT;
     }
     if (*ret_value < min || *ret_value > max) {
-        return fail(open, TANDEM_EFORMAT, "key %s is %u; it must be from %u to %u", name, *ret_value, min, max);
+        return fail(open, TANDEM_EFORMAT, "key %s is %u; it must be from %u to %u", name,
+                    *ret_value, min, max);
     }
     return 0;
 }
@@ -61,8 +66,10 @@ static int optional(int code)
     return code == TANDEM_ENOTFOUND ? 0 : code;
 }
 
-/* The index of an optional text key among `words` (NULL-terminated); *value is untouched without the key. */
-static int optional_word(struct opening *open, const char *key, const char *const *words, uint32_t *value)
+/* The index of an optional text key among `words` (NULL-terminated); *value is untouched without
+ * the key. */
+static int optional_word(struct opening *open, const char *key, const char *const *words,
+                         uint32_t *value)
 {
     char name[KEY_BYTES];
     struct gguf_text text;
@@ -79,13 +86,15 @@ static int optional_word(struct opening *open, const char *key, const char *cons
             return 0;
         }
     }
-    return fail(open, TANDEM_EUNSUPPORTED, "key %s is \"%.*s\", which is not supported", name, (int)(text.bytes < 64 ? text.bytes : 64),
-                text.data);
+    return fail(open, TANDEM_EUNSUPPORTED, "key %s is \"%.*s\", which is not supported", name,
+                (int)(text.bytes < 64 ? text.bytes : 64), text.data);
 }
 
 static const char *const projection_words[] = {"QKV", "Q=K-V", "Q-K=V", "Q=K=V", NULL};
-static const char *const activation_words[] = {"none", "gelu_erf", "gelu_tanh", NULL}; /* order of enum activation */
-static const char *const pooling_words[] = {"none", "cls", "sequence", NULL};          /* order of enum pooling */
+static const char *const activation_words[] = {"none", "gelu_erf", "gelu_tanh",
+                                               NULL}; /* order of enum activation */
+static const char *const pooling_words[] = {"none", "cls", "sequence",
+                                            NULL}; /* order of enum pooling */
 static const char *const stem_words[] = {"patch", "conv", NULL};
 
 static int shape_read(struct opening *open)
@@ -103,12 +112,14 @@ static int shape_read(struct opening *open)
     }
     info->n_head_kv = info->n_head;
     key_name(open, "attention.head_count_kv", name);
-    if (gguf_has(open->gguf, name) && (code = need_u32(open, "attention.head_count_kv", 1, info->n_head, &info->n_head_kv))) {
+    if (gguf_has(open->gguf, name) &&
+        (code = need_u32(open, "attention.head_count_kv", 1, info->n_head, &info->n_head_kv))) {
         return code;
     }
     if (info->n_embd % info->n_head || info->n_head % info->n_head_kv) {
-        return fail(open, TANDEM_EFORMAT, "width %u, %u heads and %u KV heads do not divide each other", info->n_embd, info->n_head,
-                    info->n_head_kv);
+        return fail(open, TANDEM_EFORMAT,
+                    "width %u, %u heads and %u KV heads do not divide each other", info->n_embd,
+                    info->n_head, info->n_head_kv);
     }
     info->head_dim = info->n_embd / info->n_head;
     key_name(open, "attention.layer_norm_epsilon", name);
@@ -142,7 +153,8 @@ static int layout_make(struct opening *open)
     layout->q_is_k = info->projection == ENGINE_QK_SHARED || info->projection == ENGINE_QKV_SHARED;
     layout->v_is_k = info->projection == ENGINE_KV_SHARED || info->projection == ENGINE_QKV_SHARED;
     if (layout->q_is_k && info->n_head_kv != info->n_head) {
-        return fail(open, TANDEM_EUNSUPPORTED, "%s with %u KV heads for %u heads: a key that is the query needs as many",
+        return fail(open, TANDEM_EUNSUPPORTED,
+                    "%s with %u KV heads for %u heads: a key that is the query needs as many",
                     info->projection_text, info->n_head_kv, info->n_head);
     }
     layout->q_at = 0;
@@ -155,7 +167,8 @@ static int layout_make(struct opening *open)
 /* ---- tensors ---- */
 
 /* Finds a tensor and checks its shape: dims[0] fastest. TANDEM_ENOTFOUND when it is not there. */
-static int tensor_find(struct opening *open, const char *name, uint32_t count, const uint64_t *dims, const struct gguf_tensor **ret)
+static int tensor_find(struct opening *open, const char *name, uint32_t count, const uint64_t *dims,
+                       const struct gguf_tensor **ret)
 {
     size_t index = gguf_tensor_find(open->gguf, name);
     const struct gguf_tensor *tensor;
@@ -171,13 +184,14 @@ static int tensor_find(struct opening *open, const char *name, uint32_t count, c
         uint64_t want = i < count ? dims[i] : 1;
 
         same = same && tensor->dimensions[i] == want;
-        used_found += (size_t)snprintf(found + used_found, sizeof(found) - used_found, "%s%llu", i ? "," : "",
-                                       (unsigned long long)tensor->dimensions[i]);
-        used_wanted += (size_t)snprintf(wanted + used_wanted, sizeof(wanted) - used_wanted, "%s%llu", i ? "," : "",
-                                        (unsigned long long)want);
+        used_found += (size_t)snprintf(found + used_found, sizeof(found) - used_found, "%s%llu",
+                                       i ? "," : "", (unsigned long long)tensor->dimensions[i]);
+        used_wanted += (size_t)snprintf(wanted + used_wanted, sizeof(wanted) - used_wanted,
+                                        "%s%llu", i ? "," : "", (unsigned long long)want);
     }
     if (!same) {
-        return fail(open, TANDEM_EFORMAT, "tensor %s is [%s]; it must be [%s]", name, found, wanted);
+        return fail(open, TANDEM_EFORMAT, "tensor %s is [%s]; it must be [%s]", name, found,
+                    wanted);
     }
     *ret = tensor;
     return 0;
@@ -198,8 +212,10 @@ static int vector_find(struct opening *open, const char *name, uint64_t n, const
     return 0;
 }
 
-/* [columns, rows] in GGUF order; `dims` gives the tensor's own shape when it has more than two dimensions. */
-static int matrix_find(struct opening *open, const char *name, uint32_t dim_count, const uint64_t *dims, uint32_t rows, uint32_t columns,
+/* [columns, rows] in GGUF order; `dims` gives the tensor's own shape when it has more than two
+ * dimensions. */
+static int matrix_find(struct opening *open, const char *name, uint32_t dim_count,
+                       const uint64_t *dims, uint32_t rows, uint32_t columns,
                        struct matrix *ret_matrix)
 {
     const struct gguf_tensor *tensor = NULL;
@@ -211,7 +227,8 @@ static int matrix_find(struct opening *open, const char *name, uint32_t dim_coun
     return code;
 }
 
-static int table_find(struct opening *open, const char *name, uint32_t rows, uint32_t columns, struct matrix *ret_matrix)
+static int table_find(struct opening *open, const char *name, uint32_t rows, uint32_t columns,
+                      struct matrix *ret_matrix)
 {
     const uint64_t dims[] = {columns, rows};
 
@@ -219,7 +236,8 @@ static int table_find(struct opening *open, const char *name, uint32_t rows, uin
 }
 
 /* `base`.weight [in, out] and, if there is one, `base`.bias [out]. */
-static int linear_find(struct opening *open, const char *base, uint32_t out, uint32_t in, struct linear *ret_linear)
+static int linear_find(struct opening *open, const char *base, uint32_t out, uint32_t in,
+                       struct linear *ret_linear)
 {
     char name[KEY_BYTES];
     int code;
@@ -251,15 +269,21 @@ static int projections_find(struct opening *open, uint32_t layer, struct block *
     const struct engine_model_info *info = &open->model->info;
     const struct projection_layout *layout = &open->model->layout;
     uint32_t kv_width = info->n_head_kv * info->head_dim;
-    const struct { const char *letter; bool stored; uint32_t width; } parts[] = {
-        {"q", true, info->n_embd}, {"k", !layout->q_is_k, kv_width}, {"v", !layout->v_is_k, kv_width}};
+    const struct {
+        const char *letter;
+        bool stored;
+        uint32_t width;
+    } parts[] = {{"q", true, info->n_embd},
+                 {"k", !layout->q_is_k, kv_width},
+                 {"v", !layout->v_is_k, kv_width}};
     char name[KEY_BYTES];
     int code;
 
     snprintf(name, sizeof(name), "blk.%u.attn_qkv.weight", layer);
     if (gguf_tensor_find(open->gguf, name) != SIZE_MAX) {
         if (info->projection != ENGINE_QKV) {
-            return fail(open, TANDEM_EFORMAT, "tensor %s in a model whose projection is %s", name, info->projection_text);
+            return fail(open, TANDEM_EFORMAT, "tensor %s in a model whose projection is %s", name,
+                        info->projection_text);
         }
         snprintf(name, sizeof(name), "blk.%u.attn_qkv", layer);
         block->projection_count = 1;
@@ -268,7 +292,8 @@ static int projections_find(struct opening *open, uint32_t layer, struct block *
     for (size_t i = 0; i < 3; i++) {
         if (parts[i].stored) {
             snprintf(name, sizeof(name), "blk.%u.attn_%s", layer, parts[i].letter);
-            code = linear_find(open, name, parts[i].width, info->n_embd, &block->projections[block->projection_count++]);
+            code = linear_find(open, name, parts[i].width, info->n_embd,
+                               &block->projections[block->projection_count++]);
             if (code) {
                 return code;
             }
@@ -281,7 +306,11 @@ static int block_find(struct opening *open, uint32_t layer, bool position_2d)
 {
     const struct engine_model_info *info = &open->model->info;
     struct block *block = &open->model->blocks[layer];
-    const struct { const char *part; struct linear *linear; uint32_t out, in; } linears[] = {
+    const struct {
+        const char *part;
+        struct linear *linear;
+        uint32_t out, in;
+    } linears[] = {
         {"attn_output", &block->attn_output, info->n_embd, info->n_embd},
         {"ffn_up", &block->ffn_up, info->n_ff, info->n_embd},
         {"ffn_down", &block->ffn_down, info->n_embd, info->n_ff},
@@ -295,7 +324,8 @@ static int block_find(struct opening *open, uint32_t layer, bool position_2d)
         return code;
     }
     snprintf(name, sizeof(name), "blk.%u.ffn_norm", layer);
-    if ((code = norm_find(open, name, &block->ffn_norm)) || (code = projections_find(open, layer, block))) {
+    if ((code = norm_find(open, name, &block->ffn_norm)) ||
+        (code = projections_find(open, layer, block))) {
         return code;
     }
     for (size_t i = 0; i < sizeof(linears) / sizeof(linears[0]); i++) {
@@ -329,7 +359,8 @@ static int blocks_find(struct opening *open)
         return code;
     }
     if (position_2d && model->info.architecture == ENGINE_GPT2) {
-        return fail(open, TANDEM_EUNSUPPORTED, "the (X)+ term is for encoders, not for a causal decoder");
+        return fail(open, TANDEM_EUNSUPPORTED,
+                    "the (X)+ term is for encoders, not for a causal decoder");
     }
     model->blocks = calloc(model->info.n_layer, sizeof(*model->blocks));
     if (!model->blocks) {
@@ -356,7 +387,8 @@ static int rows_of(struct opening *open, const char *name, uint32_t max, uint32_
     }
     rows = gguf_tensor_at(open->gguf, index)->dimensions[1];
     if (rows > max) {
-        return fail(open, TANDEM_ETOOBIG, "tensor %s has %llu rows; at most %u are read", name, (unsigned long long)rows, max);
+        return fail(open, TANDEM_ETOOBIG, "tensor %s has %llu rows; at most %u are read", name,
+                    (unsigned long long)rows, max);
     }
     *ret_rows = (uint32_t)rows;
     return 0;
@@ -368,12 +400,15 @@ static int embeddings_find(struct opening *open)
     struct engine_model_info *info = &model->info;
     int code;
 
-    if ((code = need_u32(open, "context_length", 1, LIMIT_MODEL_CONTEXT_TOKENS, &info->n_context)) ||
+    if ((code =
+             need_u32(open, "context_length", 1, LIMIT_MODEL_CONTEXT_TOKENS, &info->n_context)) ||
         (code = rows_of(open, "token_embd.weight", LIMIT_MODEL_VOCABULARY, &info->n_vocab)) ||
-        (code = table_find(open, "token_embd.weight", info->n_vocab, info->n_embd, &model->token_embd))) {
+        (code = table_find(open, "token_embd.weight", info->n_vocab, info->n_embd,
+                           &model->token_embd))) {
         return code;
     }
-    return table_find(open, "position_embd.weight", info->n_context, info->n_embd, &model->position_embd);
+    return table_find(open, "position_embd.weight", info->n_context, info->n_embd,
+                      &model->position_embd);
 }
 
 static int gpt2_find(struct opening *open)
@@ -386,7 +421,8 @@ static int gpt2_find(struct opening *open)
     }
     model->info.n_class = model->info.n_vocab;
     model->head.weight = model->token_embd;
-    return optional(table_find(open, "output.weight", model->info.n_vocab, model->info.n_embd, &model->head.weight));
+    return optional(table_find(open, "output.weight", model->info.n_vocab, model->info.n_embd,
+                               &model->head.weight));
 }
 
 static int class_head_find(struct opening *open)
@@ -420,12 +456,18 @@ static int picture_target_read(struct opening *open)
         return fail(open, TANDEM_EFORMAT, "pictures have 1 or 3 channels");
     }
     key_name(open, "image.mean", name);
-    if ((code = gguf_get_f32s(open->gguf, name, target->mean, target->channels, &count, open->error)) || count != target->channels) {
-        return code ? code : fail(open, TANDEM_EFORMAT, "key %s needs one number per channel", name);
+    if ((code = gguf_get_f32s(open->gguf, name, target->mean, target->channels, &count,
+                              open->error)) ||
+        count != target->channels) {
+        return code ? code
+                    : fail(open, TANDEM_EFORMAT, "key %s needs one number per channel", name);
     }
     key_name(open, "image.std", name);
-    if ((code = gguf_get_f32s(open->gguf, name, target->std, target->channels, &count, open->error)) || count != target->channels) {
-        return code ? code : fail(open, TANDEM_EFORMAT, "key %s needs one number per channel", name);
+    if ((code =
+             gguf_get_f32s(open->gguf, name, target->std, target->channels, &count, open->error)) ||
+        count != target->channels) {
+        return code ? code
+                    : fail(open, TANDEM_EFORMAT, "key %s needs one number per channel", name);
     }
     for (size_t i = 0; i < target->channels; i++) {
         if (target->std[i] == 0) {
@@ -446,10 +488,13 @@ static bool stem_layer_sizes(struct stem_layer *layer)
     if (layer->in_height + pad2 < layer->kernel || layer->in_width + pad2 < layer->kernel) {
         return false;
     }
-    layer->conv_height = layer->out_height = (layer->in_height + pad2 - layer->kernel) / layer->stride + 1;
-    layer->conv_width = layer->out_width = (layer->in_width + pad2 - layer->kernel) / layer->stride + 1;
+    layer->conv_height = layer->out_height =
+        (layer->in_height + pad2 - layer->kernel) / layer->stride + 1;
+    layer->conv_width = layer->out_width =
+        (layer->in_width + pad2 - layer->kernel) / layer->stride + 1;
     if (layer->pool) {
-        if (layer->conv_height + pool_pad2 < layer->pool || layer->conv_width + pool_pad2 < layer->pool) {
+        if (layer->conv_height + pool_pad2 < layer->pool ||
+            layer->conv_width + pool_pad2 < layer->pool) {
             return false;
         }
         layer->out_height = (layer->conv_height + pool_pad2 - layer->pool) / 2 + 1;
@@ -473,11 +518,13 @@ static int stem_layer_find(struct opening *open, uint32_t index)
         return fail(open, TANDEM_EFORMAT, "stem layer %u leaves nothing of the picture", index);
     }
     {
-        const uint64_t dims[] = {layer->kernel, layer->kernel, layer->in_channels, layer->out_channels};
+        const uint64_t dims[] = {layer->kernel, layer->kernel, layer->in_channels,
+                                 layer->out_channels};
 
         snprintf(name, sizeof(name), "stem.%u.weight", index);
-        code = matrix_find(open, name, 4, dims, layer->out_channels, layer->in_channels * layer->kernel * layer->kernel,
-                           &layer->weight.weight);
+        code =
+            matrix_find(open, name, 4, dims, layer->out_channels,
+                        layer->in_channels * layer->kernel * layer->kernel, &layer->weight.weight);
     }
     if (code) {
         return code;
@@ -489,8 +536,14 @@ static int stem_layer_find(struct opening *open, uint32_t index)
 static int stem_numbers_read(struct opening *open)
 {
     struct engine_model *model = open->model;
-    static const struct { const char *key; uint32_t min, max; } keys[] = {
-        {"channels", 1, LIMIT_MODEL_WIDTH}, {"kernel", 1, 32}, {"stride", 1, 32}, {"padding", 0, 31}, {"pool", 0, 32}};
+    static const struct {
+        const char *key;
+        uint32_t min, max;
+    } keys[] = {{"channels", 1, LIMIT_MODEL_WIDTH},
+                {"kernel", 1, 32},
+                {"stride", 1, 32},
+                {"padding", 0, 31},
+                {"pool", 0, 32}};
     uint32_t values[5][LIMIT_STEM_LAYERS];
     char name[KEY_BYTES];
 
@@ -509,14 +562,17 @@ static int stem_numbers_read(struct opening *open)
         model->stem_count = (uint32_t)count;
         for (size_t j = 0; j < count; j++) {
             if (values[i][j] < keys[i].min || values[i][j] > keys[i].max) {
-                return fail(open, TANDEM_EFORMAT, "key %s has %u; it must be from %u to %u", name, values[i][j], keys[i].min,
-                            keys[i].max);
+                return fail(open, TANDEM_EFORMAT, "key %s has %u; it must be from %u to %u", name,
+                            values[i][j], keys[i].min, keys[i].max);
             }
         }
     }
     for (uint32_t j = 0; j < model->stem_count; j++) {
-        model->stem[j] = (struct stem_layer){.out_channels = values[0][j], .kernel = values[1][j], .stride = values[2][j],
-                                             .padding = values[3][j], .pool = values[4][j]};
+        model->stem[j] = (struct stem_layer){.out_channels = values[0][j],
+                                             .kernel = values[1][j],
+                                             .stride = values[2][j],
+                                             .padding = values[3][j],
+                                             .pool = values[4][j]};
     }
     return 0;
 }
@@ -537,7 +593,8 @@ static int stem_find(struct opening *open)
             return code;
         }
         model->stem_count = 1;
-        model->stem[0] = (struct stem_layer){.out_channels = model->info.n_embd, .kernel = patch, .stride = patch};
+        model->stem[0] = (struct stem_layer){
+            .out_channels = model->info.n_embd, .kernel = patch, .stride = patch};
     } else if (word == 1) {
         model->stem_relu = true;
         if ((code = stem_numbers_read(open))) {
@@ -572,7 +629,8 @@ static int labels_read(struct opening *open)
         return optional(code);
     }
     if (array.count != model->info.n_class) {
-        return fail(open, TANDEM_EFORMAT, "key %s has %zu names for %u classes", name, array.count, model->info.n_class);
+        return fail(open, TANDEM_EFORMAT, "key %s has %zu names for %u classes", name, array.count,
+                    model->info.n_class);
     }
     model->labels = calloc(model->info.n_class, sizeof(*model->labels));
     if (!model->labels) {
@@ -580,7 +638,8 @@ static int labels_read(struct opening *open)
     }
     for (uint32_t i = 0; i < model->info.n_class; i++) {
         if (!gguf_next_text(&array, &text) || text.bytes > LIMIT_LABEL_BYTES) {
-            return fail(open, TANDEM_EFORMAT, "key %s needs texts of at most %u bytes", name, LIMIT_LABEL_BYTES);
+            return fail(open, TANDEM_EFORMAT, "key %s needs texts of at most %u bytes", name,
+                        LIMIT_LABEL_BYTES);
         }
         if ((code = gguf_text_copy(text, &model->labels[i]))) {
             return fail(open, code, "key %s: a label cannot be read", name);
@@ -610,17 +669,20 @@ static int vit_find(struct opening *open)
     last = &model->stem[model->stem_count - 1];
     tokens = (uint64_t)last->out_height * last->out_width + (word == POOLING_CLS);
     if (tokens > LIMIT_BATCH_TOKENS) {
-        return fail(open, TANDEM_ETOOBIG, "a picture becomes %llu tokens; at most %u are run", (unsigned long long)tokens,
-                    LIMIT_BATCH_TOKENS);
+        return fail(open, TANDEM_ETOOBIG, "a picture becomes %llu tokens; at most %u are run",
+                    (unsigned long long)tokens, LIMIT_BATCH_TOKENS);
     }
     info->n_context = (uint32_t)tokens;
-    if (word == POOLING_CLS && (code = vector_find(open, "cls.weight", info->n_embd, &model->cls))) {
+    if (word == POOLING_CLS &&
+        (code = vector_find(open, "cls.weight", info->n_embd, &model->cls))) {
         return code;
     }
-    if (word == POOLING_SEQUENCE && (code = linear_find(open, "seq_pool", 1, info->n_embd, &model->seq_pool))) {
+    if (word == POOLING_SEQUENCE &&
+        (code = linear_find(open, "seq_pool", 1, info->n_embd, &model->seq_pool))) {
         return code;
     }
-    if ((code = optional(table_find(open, "position_embd.weight", info->n_context, info->n_embd, &model->position_embd))) ||
+    if ((code = optional(table_find(open, "position_embd.weight", info->n_context, info->n_embd,
+                                    &model->position_embd))) ||
         (code = class_head_find(open))) {
         return code;
     }
@@ -672,7 +734,8 @@ static void info_sum(struct opening *open)
     info->has_tokenizer = open->model->tokenizer != NULL;
     if (info->architecture == ENGINE_GPT2) {
         info->kv_tensors_per_layer = open->model->layout.v_is_k ? 1 : 2;
-        info->kv_bytes_per_token = engine_kv_bytes_per_token(info->projection, info->n_layer, info->n_head_kv, info->head_dim);
+        info->kv_bytes_per_token = engine_kv_bytes_per_token(info->projection, info->n_layer,
+                                                             info->n_head_kv, info->head_dim);
         info->kv_bytes_per_page = ENGINE_PAGE_TOKENS * info->kv_bytes_per_token;
     }
     digest = XXH3_128bits(mapping_data(open->model->mapping), mapping_bytes(open->model->mapping));
@@ -682,7 +745,8 @@ static void info_sum(struct opening *open)
     }
 }
 
-uint64_t engine_kv_bytes_per_token(enum engine_projection projection, uint32_t n_layer, uint32_t n_head_kv, uint32_t head_dim)
+uint64_t engine_kv_bytes_per_token(enum engine_projection projection, uint32_t n_layer,
+                                   uint32_t n_head_kv, uint32_t head_dim)
 {
     bool one = projection == ENGINE_KV_SHARED || projection == ENGINE_QKV_SHARED;
 
@@ -704,16 +768,20 @@ static int model_read(struct opening *open)
         }
         open->prefix = model->info.architecture_text = architectures[i].name;
         model->info.architecture = architectures[i].architecture;
-        if ((code = shape_read(open)) || (code = layout_make(open)) || (code = architectures[i].find(open)) ||
-            (code = blocks_find(open))) {
+        if ((code = shape_read(open)) || (code = layout_make(open)) ||
+            (code = architectures[i].find(open)) || (code = blocks_find(open))) {
             return code == TANDEM_ENOTFOUND ? TANDEM_EFORMAT : code;
         }
-        return model->info.n_vocab ? tokenizer_load(open->gguf, model->info.n_vocab, &model->tokenizer, open->error) : 0;
+        return model->info.n_vocab
+                   ? tokenizer_load(open->gguf, model->info.n_vocab, &model->tokenizer, open->error)
+                   : 0;
     }
-    return fail(open, TANDEM_EUNSUPPORTED, "architecture \"%.*s\" is not supported", (int)(word.bytes < 64 ? word.bytes : 64), word.data);
+    return fail(open, TANDEM_EUNSUPPORTED, "architecture \"%.*s\" is not supported",
+                (int)(word.bytes < 64 ? word.bytes : 64), word.data);
 }
 
-int engine_model_open(const char *path, struct engine_model **ret_model, char error[ENGINE_ERROR_BYTES])
+int engine_model_open(const char *path, struct engine_model **ret_model,
+                      char error[ENGINE_ERROR_BYTES])
 {
     struct engine_model *model = calloc(1, sizeof(*model));
     char line[ENGINE_ERROR_BYTES] = "no memory";
@@ -731,11 +799,13 @@ int engine_model_open(const char *path, struct engine_model **ret_model, char er
         engine_model_unref(model);
         return code;
     }
-    if ((code = gguf_load(mapping_data(model->mapping), mapping_bytes(model->mapping), &model->gguf, line))) {
+    if ((code = gguf_load(mapping_data(model->mapping), mapping_bytes(model->mapping), &model->gguf,
+                          line))) {
         goto out;
     }
     open.gguf = model->gguf;
-    if ((code = model_read(&open)) || (code = optional_text(&open, "general.name", &model->info.name)) ||
+    if ((code = model_read(&open)) ||
+        (code = optional_text(&open, "general.name", &model->info.name)) ||
         (code = optional_text(&open, "general.license", &model->info.license))) {
         goto out;
     }
@@ -759,7 +829,8 @@ void engine_model_ref(struct engine_model *model)
 
 void engine_model_unref(struct engine_model *model)
 {
-    if (!model || (atomic_load(&model->references) && atomic_fetch_sub(&model->references, 1) != 1)) {
+    if (!model ||
+        (atomic_load(&model->references) && atomic_fetch_sub(&model->references, 1) != 1)) {
         return;
     }
     for (uint32_t i = 0; model->labels && i < model->info.n_class; i++) {

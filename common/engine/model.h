@@ -1,10 +1,12 @@
-/* model.h: an open model as the files of this room see it: numbers, weights inside the mapping, tokenizer, picture target.
+/* model.h: an open model as the files of this room see it: numbers, weights inside the mapping,
+ * tokenizer, picture target.
  *
- * Built once by model.c, immutable from then on but for the reference count; any thread may read. Weights point into the
- * mapped file (mapping.h). Letters as in engine.h; F feed-forward width.
+ * Built once by model.c, immutable from then on but for the reference count; any thread may read.
+ * Weights point into the mapped file (mapping.h). Letters as in engine.h; F feed-forward width.
  *
- * Who answers the public calls: model.c open/ref/unref/info; model_io.c engine_tokenize*, engine_detokenize,
- * engine_is_end_token, engine_picture_*; sampler.c engine_sample*, engine_softmax; pages.c; engine.c; check.c. */
+ * Who answers the public calls: model.c open/ref/unref/info; model_io.c engine_tokenize*,
+ * engine_detokenize, engine_is_end_token, engine_picture_*; sampler.c engine_sample*,
+ * engine_softmax; pages.c; engine.c; check.c. */
 #ifndef TANDEM_ENGINE_MODEL_H
 #define TANDEM_ENGINE_MODEL_H
 
@@ -28,7 +30,8 @@ struct norm {
     const float *weight, *bias; /* [d] */
 };
 
-/* What a block's attention multiplies its input with. One row of the product holds what is stored, side by side:
+/* What a block's attention multiplies its input with. One row of the product holds what is stored,
+ * side by side:
  *
  *   QKV    | Q: H*dk | K: g*dk | V: g*dk |      Q=K-V  | Q and K | V       |
  *   Q-K=V  | Q: H*dk | K and V |                Q=K=V  | Q, K and V |
@@ -49,9 +52,10 @@ struct block {
     const float *position_bias; /* [n] or NULL */
 };
 
-/* One layer of a picture's stem: a square convolution, ReLU and max pool (conv) or the convolution alone (patch). */
+/* One layer of a picture's stem: a square convolution, ReLU and max pool (conv) or the convolution
+ * alone (patch). */
 struct stem_layer {
-    struct linear weight; /* [out channels, in channels * kernel * kernel] */
+    struct linear weight;                   /* [out channels, in channels * kernel * kernel] */
     uint32_t kernel, stride, padding, pool; /* pool 0: none */
     uint32_t in_channels, in_height, in_width;
     uint32_t out_channels, conv_height, conv_width; /* of the convolution */
@@ -67,7 +71,7 @@ struct engine_model {
     struct engine_model_info info; /* its texts are owned here */
     atomic_uint references;
     struct mapping *mapping;
-    struct gguf *gguf; /* kept for its texts; tensors point into the mapping */
+    struct gguf *gguf;             /* kept for its texts; tensors point into the mapping */
     struct tokenizer *tokenizer;   /* owned; NULL: none */
     struct picture_target picture; /* tandem-vit only, else zeroed */
     char **labels;                 /* [n_class], owned, or NULL */
@@ -84,9 +88,9 @@ struct engine_model {
     enum pooling pooling;
     struct stem_layer stem[LIMIT_STEM_LAYERS];
     uint32_t stem_count;
-    bool stem_relu;          /* conv */
-    const float *cls;        /* [d], POOLING_CLS */
-    struct linear seq_pool;  /* [1, d], POOLING_SEQUENCE */
+    bool stem_relu;         /* conv */
+    const float *cls;       /* [d], POOLING_CLS */
+    struct linear seq_pool; /* [1, d], POOLING_SEQUENCE */
 };
 
 /* 0, or TANDEM_EIO when the file has become shorter since it was opened. Cheap: one fstat. */

@@ -14,16 +14,18 @@ static size_t element_bytes(enum engine_kv_type type)
     return type == ENGINE_KV_F16 ? 2 : 4;
 }
 
-void *pages_rows(const struct engine_pool *pool, uint32_t page, uint32_t layer, uint32_t tensor, uint32_t head)
+void *pages_rows(const struct engine_pool *pool, uint32_t page, uint32_t layer, uint32_t tensor,
+                 uint32_t head)
 {
     const struct engine_model_info *info = &pool->model->info;
     size_t rows = ((size_t)layer * info->kv_tensors_per_layer + tensor) * info->n_head_kv + head;
 
-    return pool->memory + page * pool->page_bytes + rows * ENGINE_PAGE_TOKENS * info->head_dim * element_bytes(pool->type);
+    return pool->memory + page * pool->page_bytes +
+           rows * ENGINE_PAGE_TOKENS * info->head_dim * element_bytes(pool->type);
 }
 
-int engine_pool_new(struct engine_model *model, enum engine_kv_type type, uint64_t budget_bytes, struct engine_pool **ret_pool,
-                    char error[ENGINE_ERROR_BYTES])
+int engine_pool_new(struct engine_model *model, enum engine_kv_type type, uint64_t budget_bytes,
+                    struct engine_pool **ret_pool, char error[ENGINE_ERROR_BYTES])
 {
     const struct engine_model_info *info = &model->info;
     uint64_t page_bytes = info->kv_bytes_per_page / 2 * element_bytes(type), needed, pages;
@@ -36,9 +38,11 @@ int engine_pool_new(struct engine_model *model, enum engine_kv_type type, uint64
     needed = (info->n_context + ENGINE_PAGE_TOKENS - 1) / ENGINE_PAGE_TOKENS;
     pages = budget_bytes / page_bytes;
     if (pages < needed) {
-        snprintf(error, ENGINE_ERROR_BYTES, "%llu bytes of cache hold %llu pages; one full context of %s needs %llu pages (%llu bytes)",
-                 (unsigned long long)budget_bytes, (unsigned long long)pages, info->path, (unsigned long long)needed,
-                 (unsigned long long)(needed * page_bytes));
+        snprintf(error, ENGINE_ERROR_BYTES,
+                 "%llu bytes of cache hold %llu pages; one full context of %s needs %llu pages "
+                 "(%llu bytes)",
+                 (unsigned long long)budget_bytes, (unsigned long long)pages, info->path,
+                 (unsigned long long)needed, (unsigned long long)(needed * page_bytes));
         return TANDEM_ENOMEM;
     }
     pages = pages > UINT32_MAX / 2 ? UINT32_MAX / 2 : pages;
@@ -46,10 +50,12 @@ int engine_pool_new(struct engine_model *model, enum engine_kv_type type, uint64
     if (pool) {
         pool->references = calloc(pages, sizeof(*pool->references));
         pool->free_pages = calloc(pages, sizeof(*pool->free_pages));
-        pool->memory = calloc(pages, page_bytes); /* zeroed by the system, so untouched pages take no memory */
+        pool->memory =
+            calloc(pages, page_bytes); /* zeroed by the system, so untouched pages take no memory */
     }
     if (!pool || !pool->references || !pool->free_pages || !pool->memory) {
-        snprintf(error, ENGINE_ERROR_BYTES, "no memory for %llu cache pages", (unsigned long long)pages);
+        snprintf(error, ENGINE_ERROR_BYTES, "no memory for %llu cache pages",
+                 (unsigned long long)pages);
         if (pool) {
             free(pool->references);
             free(pool->free_pages);
@@ -121,7 +127,8 @@ static void page_drop(struct engine_pool *pool, uint32_t page)
 
 static void page_copy(struct engine_pool *pool, uint32_t from, uint32_t to)
 {
-    memcpy(pool->memory + to * pool->page_bytes, pool->memory + from * pool->page_bytes, pool->page_bytes);
+    memcpy(pool->memory + to * pool->page_bytes, pool->memory + from * pool->page_bytes,
+           pool->page_bytes);
 }
 
 /* ---- sequences ---- */
@@ -238,13 +245,23 @@ int engine_seq_truncate(struct engine_seq *seq, uint32_t length)
 
 /* ---- pages as bytes: little-endian header, then the page's memory ---- */
 
-#define PAGE_MAGIC 0x50564b54u /* "TKVP" */
+#define PAGE_MAGIC   0x50564b54u /* "TKVP" */
 #define PAGE_VERSION 1
 
 /* Offsets of the header's fields. The digest is the model file's, as 32 hex characters. */
 enum {
-    PAGE_AT_MAGIC = 0, PAGE_AT_VERSION = 4, PAGE_AT_TYPE = 8, PAGE_AT_TENSORS = 12, PAGE_AT_LAYERS = 16, PAGE_AT_HEADS = 20,
-    PAGE_AT_HEAD_DIM = 24, PAGE_AT_TOKENS = 28, PAGE_AT_DIGEST = 32, PAGE_AT_BYTES = 64, PAGE_AT_CHECKSUM = 72, PAGE_HEADER_BYTES = 80,
+    PAGE_AT_MAGIC = 0,
+    PAGE_AT_VERSION = 4,
+    PAGE_AT_TYPE = 8,
+    PAGE_AT_TENSORS = 12,
+    PAGE_AT_LAYERS = 16,
+    PAGE_AT_HEADS = 20,
+    PAGE_AT_HEAD_DIM = 24,
+    PAGE_AT_TOKENS = 28,
+    PAGE_AT_DIGEST = 32,
+    PAGE_AT_BYTES = 64,
+    PAGE_AT_CHECKSUM = 72,
+    PAGE_HEADER_BYTES = 80,
 };
 
 static void page_header(const struct engine_pool *pool, uint8_t header[PAGE_HEADER_BYTES])
@@ -283,7 +300,8 @@ int engine_seq_export_page(const struct engine_seq *seq, uint32_t index, struct 
     return buf_append(out, memory, seq->pool->page_bytes);
 }
 
-int engine_seq_import_page(struct engine_seq *seq, const void *bytes, size_t size, char error[ENGINE_ERROR_BYTES])
+int engine_seq_import_page(struct engine_seq *seq, const void *bytes, size_t size,
+                           char error[ENGINE_ERROR_BYTES])
 {
     struct engine_pool *pool = seq->pool;
     const uint8_t *data = bytes;
@@ -295,11 +313,14 @@ int engine_seq_import_page(struct engine_seq *seq, const void *bytes, size_t siz
         return TANDEM_EINVAL;
     }
     page_header(pool, wanted);
-    if (size != PAGE_HEADER_BYTES + pool->page_bytes || memcmp(data, wanted, PAGE_AT_CHECKSUM) != 0) {
-        snprintf(error, ENGINE_ERROR_BYTES, "the page belongs to another model, cache type or version");
+    if (size != PAGE_HEADER_BYTES + pool->page_bytes ||
+        memcmp(data, wanted, PAGE_AT_CHECKSUM) != 0) {
+        snprintf(error, ENGINE_ERROR_BYTES,
+                 "the page belongs to another model, cache type or version");
         return TANDEM_EFORMAT;
     }
-    if (le64_load(data + PAGE_AT_CHECKSUM) != XXH3_64bits(data + PAGE_HEADER_BYTES, pool->page_bytes)) {
+    if (le64_load(data + PAGE_AT_CHECKSUM) !=
+        XXH3_64bits(data + PAGE_HEADER_BYTES, pool->page_bytes)) {
         snprintf(error, ENGINE_ERROR_BYTES, "the page is damaged: its checksum does not match");
         return TANDEM_EFORMAT;
     }
@@ -308,7 +329,8 @@ int engine_seq_import_page(struct engine_seq *seq, const void *bytes, size_t siz
         snprintf(error, ENGINE_ERROR_BYTES, "no room for the page: %s", tandem_error_text(code));
         return code;
     }
-    memcpy(pool->memory + seq->pages[seq->length / ENGINE_PAGE_TOKENS] * pool->page_bytes, data + PAGE_HEADER_BYTES, pool->page_bytes);
+    memcpy(pool->memory + seq->pages[seq->length / ENGINE_PAGE_TOKENS] * pool->page_bytes,
+           data + PAGE_HEADER_BYTES, pool->page_bytes);
     seq->length += ENGINE_PAGE_TOKENS;
     return 0;
 }

@@ -1,6 +1,8 @@
-/* pages.h: where the KV rows of a page lie, for the files that run on them. The pool itself is engine.h's.
+/* pages.h: where the KV rows of a page lie, for the files that run on them. The pool itself is
+ * engine.h's.
  *
- * One page holds ENGINE_PAGE_TOKENS rows of every layer. Rows of one head are contiguous, so that a query walks straight through them:
+ * One page holds ENGINE_PAGE_TOKENS rows of every layer. Rows of one head are contiguous, so that a
+ * query walks straight through them:
  *
  *   page | layer 0                                              | layer 1 ...
  *        | tensor 0 (K, or K and V)   | tensor 1 (V, unless K=V)|
@@ -25,6 +27,7 @@ struct engine_pool {
 };
 
 /* The 32 rows of dk elements of (page, layer, tensor, head): float or half by the pool's type. */
-void *pages_rows(const struct engine_pool *pool, uint32_t page, uint32_t layer, uint32_t tensor, uint32_t head);
+void *pages_rows(const struct engine_pool *pool, uint32_t page, uint32_t layer, uint32_t tensor,
+                 uint32_t head);
 
 #endif

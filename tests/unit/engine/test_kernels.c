@@ -131,7 +131,8 @@ static void test_activations(void **state)
         const double x = (double)values[i];
 
         near(erf_values[i], (float)(0.5 * x * (1 + erf(x / sqrt(2)))), 2e-6f);
-        near(tanh_values[i], (float)(0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)))), 2e-6f);
+        near(tanh_values[i],
+             (float)(0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)))), 2e-6f);
     }
 }
 
@@ -166,8 +167,9 @@ static void test_layer_norm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_self_check), cmocka_unit_test(test_halves),      cmocka_unit_test(test_simd_against_plain),
-        cmocka_unit_test(test_products),   cmocka_unit_test(test_activations), cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_self_check),         cmocka_unit_test(test_halves),
+        cmocka_unit_test(test_simd_against_plain), cmocka_unit_test(test_products),
+        cmocka_unit_test(test_activations),        cmocka_unit_test(test_layer_norm),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

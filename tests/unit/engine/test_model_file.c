@@ -1,4 +1,5 @@
-/* Model files that are cut short, damaged, hostile, or cut while they are in use: one clear error each, never a crash. */
+/* Model files that are cut short, damaged, hostile, or cut while they are in use: one clear error
+ * each, never a crash. */
 #include "common/base/limits.h"
 #include "common/engine/mapping.h"
 #include "tests/unit/engine/gguf_keys.h"
@@ -102,7 +103,8 @@ static void test_every_byte_opened(void **state)
     free(data);
 }
 
-static void put_tensor(struct buf *file, const char *name, uint32_t dimension_count, const uint64_t *dimensions, uint32_t type, uint64_t offset)
+static void put_tensor(struct buf *file, const char *name, uint32_t dimension_count,
+                       const uint64_t *dimensions, uint32_t type, uint64_t offset)
 {
     (void)buf_append_le64(file, strlen(name));
     (void)buf_append_text(file, name);
@@ -136,7 +138,8 @@ static int file_end(struct buf *file)
     return rc;
 }
 
-static int tensor_try(uint32_t dimension_count, const uint64_t *dimensions, uint32_t type, uint64_t offset)
+static int tensor_try(uint32_t dimension_count, const uint64_t *dimensions, uint32_t type,
+                      uint64_t offset)
 {
     struct buf file;
 
@@ -147,8 +150,8 @@ static int tensor_try(uint32_t dimension_count, const uint64_t *dimensions, uint
 
 static void test_hostile_tensors(void **state)
 {
-    const uint64_t ok[] = {4, 4}, huge[] = {UINT64_C(1) << 32, UINT64_C(1) << 32}, wide[] = {UINT64_MAX / 2}, none[] = {0, 4},
-                   five[] = {1, 1, 1, 1, 1};
+    const uint64_t ok[] = {4, 4}, huge[] = {UINT64_C(1) << 32, UINT64_C(1) << 32},
+                   wide[] = {UINT64_MAX / 2}, none[] = {0, 4}, five[] = {1, 1, 1, 1, 1};
     struct buf file;
 
     (void)state;
@@ -293,7 +296,8 @@ static void test_model_cut(void **state)
     struct engine_pool *pool = NULL;
     struct engine_context *context = NULL;
     struct engine_seq seq;
-    struct engine_chunk chunk = {.seq = &seq, .tokens = tokens, .count = 3, .want = ENGINE_LOGITS_LAST};
+    struct engine_chunk chunk = {
+        .seq = &seq, .tokens = tokens, .count = 3, .want = ENGINE_LOGITS_LAST};
     const float *logits;
 
     (void)state;
@@ -349,11 +353,11 @@ static void test_too_many_mappings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_cut),       cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_every_cut),         cmocka_unit_test(test_every_byte),
         cmocka_unit_test(test_every_byte_opened), cmocka_unit_test(test_hostile_tensors),
-        cmocka_unit_test(test_hostile_head),    cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_mapping_cut),     cmocka_unit_test(test_model_cut),
-        cmocka_unit_test(test_open_wrong),      cmocka_unit_test(test_too_many_mappings),
+        cmocka_unit_test(test_hostile_head),      cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_mapping_cut),       cmocka_unit_test(test_model_cut),
+        cmocka_unit_test(test_open_wrong),        cmocka_unit_test(test_too_many_mappings),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,18 +1,20 @@
-/* Steps of a decoder: however the tokens of a sequence are cut into chunks and batches, the logits are the same; what goes wrong
- * changes no length. For every projection and number of KV heads, on the small models of tests/golden. */
+/* Steps of a decoder: however the tokens of a sequence are cut into chunks and batches, the logits
+ * are the same; what goes wrong changes no length. For every projection and number of KV heads, on
+ * the small models of tests/golden. */
 #include "tests/unit/engine/models.h"
 
 #include <math.h>
 
-#define TOKENS 70 /* two full pages and a part */
+#define TOKENS    70 /* two full pages and a part */
 #define TOLERANCE 1e-4f
 
 static const struct {
     const char *name;
     uint32_t kv_tensors, kv_heads; /* of 4 heads */
 } variants[] = {
-    {"decoder_qkv_f32", 2, 4},    {"decoder_qk_f32", 2, 4},    {"decoder_kv_f32", 1, 4},    {"decoder_q_f32", 1, 4},
-    {"decoder_qkv_g2_f32", 2, 2}, {"decoder_qkv_g1_f32", 2, 1}, {"decoder_kv_g2_f32", 1, 2}, {"decoder_kv_g1_f16", 1, 1},
+    {"decoder_qkv_f32", 2, 4},   {"decoder_qk_f32", 2, 4},     {"decoder_kv_f32", 1, 4},
+    {"decoder_q_f32", 1, 4},     {"decoder_qkv_g2_f32", 2, 2}, {"decoder_qkv_g1_f32", 2, 1},
+    {"decoder_kv_g2_f32", 1, 2}, {"decoder_kv_g1_f16", 1, 1},
 };
 #define VARIANTS (sizeof(variants) / sizeof(variants[0]))
 
@@ -26,7 +28,8 @@ struct rig {
 
 static void rig_open(struct rig *rig, const char *name, enum engine_kv_type type)
 {
-    const struct engine_context_params params = {.max_tokens = 128, .max_sequences = 80, .threads = 1};
+    const struct engine_context_params params = {
+        .max_tokens = 128, .max_sequences = 80, .threads = 1};
     char error[ENGINE_ERROR_BYTES] = "";
     uint32_t seed = 7;
 
@@ -52,7 +55,8 @@ static void rig_close(struct rig *rig)
 }
 
 /* One chunk of tokens[from .. from+count); a copy of its rows, *owned*. */
-static float *chunk_run(struct rig *rig, struct engine_seq *seq, const uint32_t *tokens, uint32_t count, enum engine_logits want)
+static float *chunk_run(struct rig *rig, struct engine_seq *seq, const uint32_t *tokens,
+                        uint32_t count, enum engine_logits want)
 {
     struct engine_chunk chunk = {.seq = seq, .tokens = tokens, .count = count, .want = want};
     const size_t rows = want == ENGINE_LOGITS_ALL ? count : 1;
@@ -61,7 +65,8 @@ static float *chunk_run(struct rig *rig, struct engine_seq *seq, const uint32_t 
 
     assert_int_equal(engine_seq_reserve(seq, count), 0);
     assert_int_equal(engine_step(rig->context, &chunk, 1, NULL, &logits), 0);
-    memcpy(copy, logits + (size_t)chunk.ret_row * rig->vocabulary, rows * rig->vocabulary * sizeof(float));
+    memcpy(copy, logits + (size_t)chunk.ret_row * rig->vocabulary,
+           rows * rig->vocabulary * sizeof(float));
     return copy;
 }
 
@@ -120,7 +125,8 @@ static void test_pieces(void **state)
     }
 }
 
-/* Three sequences of different length in one step: a prefill, a single token, a chunk without logits. */
+/* Three sequences of different length in one step: a prefill, a single token, a chunk without
+ * logits. */
 static void batch_check(const char *name)
 {
     static const uint32_t before[] = {0, 40, 3}, count[] = {20, 1, 9};
@@ -141,14 +147,16 @@ static void batch_check(const char *name)
         assert_int_equal(engine_seq_fork(&seqs[i], &seq), 0);
         alone[i] = chunk_run(&rig, &seq, rig.tokens + i + before[i], count[i], ENGINE_LOGITS_LAST);
         engine_seq_fini(&seq);
-        chunks[i] = (struct engine_chunk){&seqs[i], rig.tokens + i + before[i], count[i], i == 2 ? ENGINE_LOGITS_NONE : ENGINE_LOGITS_LAST, 99};
+        chunks[i] = (struct engine_chunk){&seqs[i], rig.tokens + i + before[i], count[i],
+                                          i == 2 ? ENGINE_LOGITS_NONE : ENGINE_LOGITS_LAST, 99};
         assert_int_equal(engine_seq_reserve(&seqs[i], count[i]), 0);
     }
     assert_int_equal(engine_step(rig.context, chunks, 3, NULL, &logits), 0);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(seqs[i].length, before[i] + count[i]);
         if (i < 2) {
-            rows_same(logits + (size_t)chunks[i].ret_row * rig.vocabulary, alone[i], rig.vocabulary);
+            rows_same(logits + (size_t)chunks[i].ret_row * rig.vocabulary, alone[i],
+                      rig.vocabulary);
         }
     }
     /* The chunk without logits left its rows in the cache all the same. */
@@ -184,7 +192,8 @@ static void test_page_bytes(void **state)
 {
     (void)state;
     for (size_t i = 0; i < VARIANTS; i++) {
-        const uint64_t numbers = (uint64_t)variants[i].kv_tensors * 2 * variants[i].kv_heads * 8 * ENGINE_PAGE_TOKENS;
+        const uint64_t numbers =
+            (uint64_t)variants[i].kv_tensors * 2 * variants[i].kv_heads * 8 * ENGINE_PAGE_TOKENS;
         struct engine_pool_stats stats;
         struct rig rig;
 
@@ -265,7 +274,8 @@ static void test_broken_rules(void **state)
     chunks[0] = (struct engine_chunk){&foreign, rig.tokens, 4, ENGINE_LOGITS_LAST, 0};
     refused(&rig, chunks, 1); /* pages of another model */
     assert_int_equal(seq.length, 0);
-    assert_int_equal(engine_seq_reserve(&seq, engine_model_info(rig.model)->n_context + 1), TANDEM_ETOOBIG);
+    assert_int_equal(engine_seq_reserve(&seq, engine_model_info(rig.model)->n_context + 1),
+                     TANDEM_ETOOBIG);
     engine_seq_fini(&seq);
     engine_seq_fini(&foreign);
     rig_close(&rig);
@@ -328,7 +338,8 @@ static void test_pool_runs_out(void **state)
     const uint64_t page = engine_model_info(model)->kv_bytes_per_page;
 
     (void)state;
-    assert_int_equal(engine_pool_new(model, ENGINE_KV_F16, page * 3 - 1, &pool, error), TANDEM_ENOMEM); /* context 96 */
+    assert_int_equal(engine_pool_new(model, ENGINE_KV_F16, page * 3 - 1, &pool, error),
+                     TANDEM_ENOMEM); /* context 96 */
     assert_int_equal(engine_pool_new(model, ENGINE_KV_F16, page * 3, &pool, error), 0);
     engine_seq_init(&seqs[0], pool);
     engine_seq_init(&seqs[1], pool);
@@ -336,7 +347,8 @@ static void test_pool_runs_out(void **state)
     assert_int_equal(engine_seq_reserve(&seqs[1], 1), TANDEM_ENOMEM);
     assert_int_equal(seqs[1].page_count, 0);
     seqs[0].length = 65;
-    assert_int_equal(engine_seq_fork(&seqs[0], &copy), TANDEM_ENOMEM); /* no page for the partial one */
+    assert_int_equal(engine_seq_fork(&seqs[0], &copy),
+                     TANDEM_ENOMEM); /* no page for the partial one */
     engine_pool_stats(pool, &stats);
     assert_int_equal(stats.pages_shared, 0);
     engine_seq_fini(&seqs[0]);
@@ -367,7 +379,8 @@ static void test_export_import(void **state)
     assert_int_equal(engine_seq_export_page(&seq, 0, &bytes), 0);
     for (size_t i = 0; i < bytes.bytes; i++) {
         bytes.data[i] ^= 0x10;
-        assert_int_equal(engine_seq_import_page(&copy, bytes.data, bytes.bytes, error), TANDEM_EFORMAT);
+        assert_int_equal(engine_seq_import_page(&copy, bytes.data, bytes.bytes, error),
+                         TANDEM_EFORMAT);
         bytes.data[i] ^= 0x10;
         assert_int_equal(engine_seq_import_page(&copy, bytes.data, i, error), TANDEM_EFORMAT);
     }
@@ -376,7 +389,8 @@ static void test_export_import(void **state)
     assert_int_equal(copy.length, ENGINE_PAGE_TOKENS);
     row = chunk_run(&rig, &copy, rig.tokens + 32, 38, ENGINE_LOGITS_LAST);
     rows_same(row, whole + (size_t)69 * rig.vocabulary, rig.vocabulary);
-    assert_int_equal(engine_seq_import_page(&copy, bytes.data, bytes.bytes, error), TANDEM_EINVAL); /* not on a border */
+    assert_int_equal(engine_seq_import_page(&copy, bytes.data, bytes.bytes, error),
+                     TANDEM_EINVAL); /* not on a border */
     engine_seq_fini(&copy);
     engine_seq_init(&copy, other.pool);
     assert_int_equal(engine_seq_import_page(&copy, bytes.data, bytes.bytes, error), TANDEM_EFORMAT);
