@@ -1,0 +1,253 @@
+/* test_routes.c: every route through real daemons: who answered, what was said about it, and that
+ * what must not leave did not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/support/site.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PICTURES 10
+
+static struct site site;
+static struct tandem *tandem;
+
+static int setup(void **state)
+{
+    (void)state;
+    site_init(&site, NULL);
+    site_server_start(&site);
+    site_client_start(&site);
+    site_edge_wait(&site, "up");
+    return tandem_open(site.app_socket, &tandem);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    tandem_close(tandem);
+    assert_int_equal(site_client_stop(&site, SIGTERM), 0);
+    assert_int_equal(site_server_stop(&site, SIGTERM), 0);
+    site_fini(&site);
+    return 0;
+}
+
+/* Requests that have come to the server. */
+static double at_server(void)
+{
+    const double accepted = site_number(site.server_socket, "requests.accepted");
+    const double refused = site_number(site.server_socket, "requests.refused");
+
+    assert_true(accepted >= 0 && refused >= 0);
+    return accepted + refused;
+}
+
+static void test_local_stays_here(void **state)
+{
+    struct tandem_answer *answer = NULL;
+    const double before = at_server();
+
+    (void)state;
+    assert_int_equal(site_classify(tandem, SITE_PICTURE, "local", 0, &answer), 0);
+    assert_string_equal(tandem_answer_route(answer), "local");
+    assert_string_equal(tandem_answer_outcome_route(answer), "local");
+    assert_true(tandem_answer_met_deadline(answer));
+    assert_true(tandem_answer_latency_ms(answer) >= 0);
+    assert_true(tandem_answer_elapsed_ms(answer) >= tandem_answer_latency_ms(answer));
+    assert_true(tandem_answer_reason(answer)[0] != '\0');
+    tandem_answer_free(answer);
+    assert_true(at_server() == before);
+}
+
+static void test_edge_is_asked(void **state)
+{
+    struct tandem_answer *answer = NULL;
+    const double before = at_server();
+
+    (void)state;
+    assert_int_equal(site_classify(tandem, SITE_PICTURE, "edge", 0, &answer), 0);
+    assert_string_equal(tandem_answer_route(answer), "edge:den");
+    assert_string_equal(tandem_answer_outcome_route(answer), "edge:den");
+    tandem_answer_free(answer);
+    assert_int_equal(site_generate(tandem, "walk twice", "edge:den", 0, &answer), 0);
+    assert_string_equal(tandem_answer_outcome_route(answer), "edge:den");
+    tandem_answer_free(answer);
+    assert_true(at_server() == before + 2);
+}
+
+/* Asks for a cascade with every sample until one ended as wanted. */
+static void cascade_until(const char *outcome, double *ret_confidence)
+{
+    char *list = NULL, *rest, *line;
+
+    list = site_file(SITE_SAMPLES "labels.csv", NULL);
+    rest = list;
+    (void)strsep(&rest, "\n");
+    while ((line = strsep(&rest, "\n")) && line[0]) {
+        struct tandem_answer *answer = NULL;
+        char path[256];
+        bool found;
+
+        line[strcspn(line, ",")] = '\0';
+        snprintf(path, sizeof(path), SITE_SAMPLES "%.100s", line);
+        assert_int_equal(site_classify(tandem, path, "cascade", 0, &answer), 0);
+        assert_string_equal(tandem_answer_route(answer), "cascade");
+        found = strcmp(tandem_answer_outcome_route(answer), outcome) == 0;
+        *ret_confidence = tandem_answer_confidence(answer);
+        tandem_answer_free(answer);
+        if (found) {
+            free(list);
+            return;
+        }
+    }
+    fail_msg("no cascade ended as %s", outcome);
+}
+
+static void test_cascade_stays_and_goes(void **state)
+{
+    const double stayed = site_number(site.status_socket, "counters.cascade_stayed");
+    const double went = site_number(site.status_socket, "counters.cascade_went");
+    double before = at_server(), confidence;
+
+    (void)state;
+    cascade_until("local", &confidence);
+    assert_true(confidence >= 0.8); /* the task's threshold */
+    cascade_until("edge:den", &confidence);
+    assert_true(at_server() > before);
+    assert_true(site_number(site.status_socket, "counters.cascade_stayed") > stayed);
+    assert_true(site_number(site.status_socket, "counters.cascade_went") > went);
+}
+
+/* The task says never: whatever route is asked for, nothing comes to the server. */
+static void test_private_task_never_leaves(void **state)
+{
+    static const char *const routes[] = {NULL, "local", "cascade", "edge", "edge:den"};
+    struct tandem_request request;
+    const double before = at_server();
+    size_t bytes;
+    void *data = site_file(SITE_PICTURE, &bytes);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        for (int own = 0; own < 2; own++) { /* the task's rule, and the application's own */
+            struct tandem_answer *answer = NULL;
+            int result;
+
+            tandem_request_init(&request, own ? "objects" : "private");
+            request.never_leave_device = own;
+            request.picture.data = data;
+            request.picture.bytes = bytes;
+            request.route = routes[i];
+            result = tandem_call(tandem, &request, &answer);
+            if (result == 0) {
+                assert_string_equal(tandem_answer_outcome_route(answer), "local");
+            } else {
+                assert_int_equal(result, TANDEM_ENOROUTE);
+                assert_true(i >= 2); /* auto and local are always answered */
+            }
+            tandem_answer_free(answer);
+        }
+    }
+    free(data);
+    assert_true(at_server() == before);
+}
+
+static void assert_same_as_alone(const char *path, const char *route, const char *model)
+{
+    struct tandem_answer *answer = NULL;
+    char file[128], label[64], *out;
+    double score;
+
+    snprintf(file, sizeof(file), "deploy/models/%s", model);
+    assert_int_equal(site_run(&out, NULL, "tandem-model", "run", file, "--image", path, NULL), 0);
+    assert_int_equal(sscanf(out, "%63s %lf", label, &score), 2);
+    assert_int_equal(site_classify(tandem, path, route, 0, &answer), 0);
+    assert_string_equal(tandem_answer_label(answer, 0), label);
+    assert_true(tandem_answer_score(answer, 0) > score - 0.001 &&
+                tandem_answer_score(answer, 0) < score + 0.001);
+    tandem_answer_free(answer);
+    free(out);
+}
+
+/* What comes through the daemons is what the model says by itself. */
+static void test_answers_are_the_models(void **state)
+{
+    char *list = site_file(SITE_SAMPLES "labels.csv", NULL), *rest = list, *line;
+    unsigned count = 0;
+
+    (void)state;
+    (void)strsep(&rest, "\n");
+    while (count < PICTURES && (line = strsep(&rest, "\n")) && line[0]) {
+        char path[256];
+
+        line[strcspn(line, ",")] = '\0';
+        snprintf(path, sizeof(path), SITE_SAMPLES "%.100s", line);
+        assert_same_as_alone(path, "local", "objects-local.gguf");
+        assert_same_as_alone(path, "edge", "objects-edge.gguf");
+        count++;
+    }
+    free(list);
+    assert_int_equal(count, PICTURES);
+}
+
+static void test_texts_are_the_models(void **state)
+{
+    static const char *const sides[][2] = {{"local", "deploy/models/commands-local.gguf"},
+                                           {"edge", "deploy/models/commands-edge.gguf"}};
+    static const char *const texts[] = {"jump", "walk twice", "look around right",
+                                        "run left and walk thrice after jump"};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t k = 0; k < 3 + i; k++) {
+            struct tandem_answer *answer = NULL;
+            char *out;
+
+            assert_int_equal(site_run(&out, NULL, "tandem-model", "run", sides[i][1], "--prompt",
+                                      texts[k], NULL),
+                             0);
+            out[strcspn(out, "\n")] = '\0';
+            assert_int_equal(site_generate(tandem, texts[k], sides[i][0], 0, &answer), 0);
+            assert_string_equal(tandem_answer_text(answer, NULL), out);
+            assert_int_equal(tandem_answer_finish(answer), TANDEM_FINISH_END);
+            assert_true(tandem_answer_tokens(answer) > 0);
+            tandem_answer_free(answer);
+            free(out);
+        }
+    }
+}
+
+/* The decision's id is the one under which the server speaks of the request. */
+static void test_same_id_on_both_sides(void **state)
+{
+    struct tandem_answer *answer = NULL;
+    char wanted[64];
+
+    (void)state;
+    assert_int_equal(site_classify(tandem, SITE_PICTURE, "edge", 0, &answer), 0);
+    snprintf(wanted, sizeof(wanted), "%s", tandem_answer_id(answer));
+    tandem_answer_free(answer);
+    site_log_wait(&site, "server", wanted);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_local_stays_here),
+        cmocka_unit_test(test_edge_is_asked),
+        cmocka_unit_test(test_cascade_stays_and_goes),
+        cmocka_unit_test(test_private_task_never_leaves),
+        cmocka_unit_test(test_answers_are_the_models),
+        cmocka_unit_test(test_texts_are_the_models),
+        cmocka_unit_test(test_same_id_on_both_sides),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
