@@ -82,7 +82,7 @@ ROOMS = base engine model wire stream policy lib ctl server daemon
 ON_golden = model engine base
 ON_integration = lib policy stream wire engine base
 ON_fuzz = ctl policy lib stream wire engine base
-ON_bench = lib stream wire engine base
+ON_bench = lib policy stream wire engine base
 archives = $(foreach r,$(ON_$(1)),$(call A,$(r)))
 libs = $(foreach r,$(ON_$(1)),$(LIBS_$(r)))
 
@@ -236,7 +236,7 @@ help:
 	@echo 'make demo            installs what is missing, builds, and shows the main job on this machine'
 	@echo 'make check           the same set-up, then every test; the last line says how many passed and failed'
 	@echo 'make check-long      unit, golden and integration tests under the sanitizers'
-	@echo 'make bench           round trips of a connection next to a bare TCP echo'
+	@echo 'make bench           round trips of a connection and of whole requests next to bare echoes, and the time of a decision'
 	@echo 'make unit-ROOM       one room of: $(ROOMS)'
 	@echo 'make install         DESTDIR= PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) LIBDIR=$(LIBDIR); make uninstall'
 	@echo 'make configs         writes deploy/config/*.conf from the tables in the code'

@@ -14,17 +14,31 @@ int main(void)
     struct decide_insured insured[32];
     struct confidence confidence;
     struct choice choice;
-    struct decide_input input = {.weights = {1000, 20, 200}, .forced = FORCED_EDGE, .has_local = true, .local_known = true,
-                                 .local = {5, 6}, .local_bound_ms = 10, .edges = edges, .edge_count = LIMIT_EDGES, .up_bytes = 1000,
-                                 .threshold = 0.8, .confidence = &confidence, .edge_error = 0.1, .now_ns = NS_PER_S,
-                                 .deadline_ns = 3 * NS_PER_S, .insured = insured, .insured_count = 32};
+    struct decide_input input = {.weights = {1000, 20, 200},
+                                 .forced = FORCED_EDGE,
+                                 .has_local = true,
+                                 .local_known = true,
+                                 .local = {5, 6},
+                                 .local_bound_ms = 10,
+                                 .edges = edges,
+                                 .edge_count = LIMIT_EDGES,
+                                 .up_bytes = 1000,
+                                 .threshold = 0.8,
+                                 .confidence = &confidence,
+                                 .edge_error = 0.1,
+                                 .now_ns = NS_PER_S,
+                                 .deadline_ns = 3 * NS_PER_S,
+                                 .insured = insured,
+                                 .insured_count = 32};
 
     confidence_init(&confidence);
     for (int i = 0; i < LIMIT_EDGES; i++) {
-        edges[i] = (struct decide_edge){.name = "edge", .latency_known = true, .latency = {20 + i, 30 + i}};
+        edges[i] = (struct decide_edge){
+            .name = "edge", .latency_known = true, .latency = {20 + i, 30 + i}};
     }
     for (int i = 0; i < 32; i++) {
-        insured[i] = (struct decide_insured){NS_PER_S + i * 20 * NS_PER_MS, NS_PER_S + (i * 20 + 40) * NS_PER_MS, 10 * NS_PER_MS};
+        insured[i] = (struct decide_insured){NS_PER_S + i * 20 * NS_PER_MS,
+                                             NS_PER_S + (i * 20 + 40) * NS_PER_MS, 10 * NS_PER_MS};
     }
     for (int i = 0; i < ROUNDS; i++) {
         const int64_t start_ns = clock_now_ns();
@@ -32,7 +46,7 @@ int main(void)
         (void)decide(&input, &choice);
         us[i] = (double)(clock_now_ns() - start_ns) / 1000.0;
     }
-    printf("decide, %d edges, %zu insured: p50 %.2f us, p99 %.2f us\n", LIMIT_EDGES, input.insured_count, quantile_of(us, ROUNDS, 0.5),
-           quantile_of(us, ROUNDS, 0.99));
+    printf("decide, %d edges, %zu insured: p50 %.2f us, p99 %.2f us\n", LIMIT_EDGES,
+           input.insured_count, quantile_of(us, ROUNDS, 0.5), quantile_of(us, ROUNDS, 0.99));
     return 0;
 }
