@@ -88,9 +88,9 @@ int requests_decide(struct requests *all, const struct client_task *task,
                                                 : task->config->default_deadline_ms * NS_PER_MS;
 
     forced_fill(submit, &input);
-    input.never_leaves = submit->leaves_device == 1 ||
-                         strcmp(task->config->leaves_device, "never") == 0 ||
-                         up_bytes > LIMIT_PAYLOAD_BYTES;
+    input.never_leaves =
+        submit->leaves_device == 1 || strcmp(task->config->leaves_device, "never") == 0;
+    input.too_big = up_bytes > LIMIT_PAYLOAD_BYTES;
     input.only_edge =
         strcmp(task->config->leaves_device, "any_edge") == 0 ? NULL : task->config->leaves_device;
     if (budget_ns > 0) {

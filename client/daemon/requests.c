@@ -108,7 +108,7 @@ void request_event(struct request *request, const struct job_event_data *event)
             request_edge_start(request);
             break;
         case JOB_CANCEL_EDGE:
-            links_cancel(request->all->links, (size_t)request->choice.edge, request->decision.id);
+            links_cancel(request->all->links, (size_t)request->choice.edge, request->wire_id);
             break;
         case JOB_ARM_TIMER:
             timer_arm(request, action->at_ns);
@@ -186,6 +186,9 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
         result = requests_decide(all, request->task, submit, input.bytes, request->start_ns,
                                  &request->choice);
     }
+    if (result == TANDEM_ENOROUTE) {
+        snprintf(request->why, sizeof(request->why), "no route: %s", request->choice.reason);
+    }
     request_decision_fill(request);
     job_init(&request->job, &request->choice.plan);
     if (result != 0) {
@@ -235,6 +238,7 @@ int requests_init(struct requests *all)
 {
     all->ring = calloc(LIMIT_DECISION_RING, sizeof(*all->ring));
     all->next_id = (uint64_t)(clock_unix_ns() / NS_PER_US);
+    all->next_wire_id = 1; /* 0 is the connection itself; a restart has another boot id */
     return all->ring ? 0 : TANDEM_ENOMEM;
 }
 

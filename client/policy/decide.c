@@ -30,7 +30,8 @@ bool insurance_feasible(const struct decide_insured *runs, size_t count, int64_t
             at_ns = earliest_ns;
         }
         for (size_t i = 0; i < count; i++) {
-            if (!done[i] && runs[i].start_ns <= at_ns && (next == count || runs[i].deadline_ns < runs[next].deadline_ns)) {
+            if (!done[i] && runs[i].start_ns <= at_ns &&
+                (next == count || runs[i].deadline_ns < runs[next].deadline_ns)) {
                 next = i;
             }
         }
@@ -43,15 +44,19 @@ bool insurance_feasible(const struct decide_insured *runs, size_t count, int64_t
     return true;
 }
 
-/* The chance that T exceeds what is left, from a mean and a 95 % point: exponential tail beyond the mean. */
+/* The chance that T exceeds what is left, from a mean and a 95 % point: exponential tail beyond the
+ * mean. */
 static double miss_probability(const struct latency *latency, double left_ms)
 {
     const double spread = fmax(latency->p95_ms - latency->mean_ms, 0.05 * latency->mean_ms + 0.01);
 
     if (left_ms <= latency->mean_ms) {
-        return left_ms <= 0 ? 1.0 : fmin(1.0, 0.4 + 0.6 * (latency->mean_ms - left_ms) / latency->mean_ms);
+        return left_ms <= 0
+                   ? 1.0
+                   : fmin(1.0, 0.4 + 0.6 * (latency->mean_ms - left_ms) / latency->mean_ms);
     }
-    return 0.4 * exp(-(left_ms - latency->mean_ms) / spread * 2.08); /* 0.4 at the mean, 0.05 at p95 */
+    return 0.4 *
+           exp(-(left_ms - latency->mean_ms) / spread * 2.08); /* 0.4 at the mean, 0.05 at p95 */
 }
 
 static void candidate_finish(const struct decide_input *input, struct candidate *candidate)
@@ -66,9 +71,10 @@ static void candidate_finish(const struct decide_input *input, struct candidate 
     if (input->deadline_ns != 0) {
         candidate->miss_probability = miss_probability(&candidate->latency, left_ms);
     }
-    candidate->cost = candidate->latency.mean_ms + input->weights.one_error_ms * candidate->error_probability +
-                      input->weights.one_megabyte_ms * candidate->bytes / MEGABYTE +
-                      (input->deadline_ns != 0 ? input->weights.one_miss_ms * candidate->miss_probability : 0);
+    candidate->cost =
+        candidate->latency.mean_ms + input->weights.one_error_ms * candidate->error_probability +
+        input->weights.one_megabyte_ms * candidate->bytes / MEGABYTE +
+        (input->deadline_ns != 0 ? input->weights.one_miss_ms * candidate->miss_probability : 0);
 }
 
 static struct candidate *candidate_new(struct choice *choice, enum job_route kind, int edge)
@@ -85,7 +91,8 @@ static bool edge_is_allowed(const struct decide_input *input, size_t index)
 {
     const struct decide_edge *edge = &input->edges[index];
 
-    return !input->never_leaves && !edge->unusable && (!input->only_edge || strcmp(input->only_edge, edge->name) == 0) &&
+    return !input->never_leaves && !input->too_big && !edge->unusable &&
+           (!input->only_edge || strcmp(input->only_edge, edge->name) == 0) &&
            (!input->forced_edge || strcmp(input->forced_edge, edge->name) == 0);
 }
 
@@ -108,7 +115,8 @@ static int edges_add(const struct decide_input *input, struct choice *choice)
         candidate->bytes = (double)input->up_bytes;
         candidate->error_probability = input->edge_error;
         candidate_finish(input, candidate);
-        if (best < 0 || (isnan(best_cost) && !isnan(candidate->cost)) || candidate->cost < best_cost) {
+        if (best < 0 || (isnan(best_cost) && !isnan(candidate->cost)) ||
+            candidate->cost < best_cost) {
             best = (int)(choice->count - 1);
             best_cost = candidate->cost;
         }
@@ -127,7 +135,8 @@ static void local_add(const struct decide_input *input, struct choice *choice, d
     candidate_finish(input, candidate);
 }
 
-static void cascade_add(const struct decide_input *input, struct choice *choice, size_t edge_at, double below, double error_above)
+static void cascade_add(const struct decide_input *input, struct choice *choice, size_t edge_at,
+                        double below, double error_above)
 {
     const struct candidate edge = choice->candidates[edge_at];
     struct candidate *candidate = candidate_new(choice, JOB_CASCADE, edge.edge);
@@ -142,8 +151,8 @@ static void cascade_add(const struct decide_input *input, struct choice *choice,
     if (input->deadline_ns != 0 && candidate->latency_known) {
         /* the local answer is kept, so a late edge costs accuracy, not the deadline */
         const double missed = candidate->miss_probability;
-        const double local_missed =
-            miss_probability(&input->local, (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS);
+        const double local_missed = miss_probability(
+            &input->local, (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS);
 
         candidate->cost -= input->weights.one_miss_ms * (missed - local_missed);
         candidate->miss_probability = local_missed;
@@ -152,11 +161,13 @@ static void cascade_add(const struct decide_input *input, struct choice *choice,
 
 static bool kind_is_wanted(enum decide_forced forced, enum job_route kind)
 {
-    return forced == FORCED_AUTO || (forced == FORCED_LOCAL && kind == JOB_LOCAL) || (forced == FORCED_EDGE && kind == JOB_EDGE) ||
+    return forced == FORCED_AUTO || (forced == FORCED_LOCAL && kind == JOB_LOCAL) ||
+           (forced == FORCED_EDGE && kind == JOB_EDGE) ||
            (forced == FORCED_CASCADE && kind == JOB_CASCADE);
 }
 
-/* The index of the cheapest candidate of the wanted kinds; an unknown cost is worse than any known one. choice->count: none. */
+/* The index of the cheapest candidate of the wanted kinds; an unknown cost is worse than any known
+ * one. choice->count: none. */
 static size_t cheapest(const struct choice *choice, enum decide_forced forced)
 {
     size_t best = choice->count;
@@ -167,7 +178,8 @@ static size_t cheapest(const struct choice *choice, enum decide_forced forced)
         if (!kind_is_wanted(forced, candidate->kind)) {
             continue;
         }
-        if (best == choice->count || (isnan(choice->candidates[best].cost) && !isnan(candidate->cost)) ||
+        if (best == choice->count ||
+            (isnan(choice->candidates[best].cost) && !isnan(candidate->cost)) ||
             candidate->cost < choice->candidates[best].cost) {
             best = i;
         }
@@ -175,20 +187,35 @@ static size_t cheapest(const struct choice *choice, enum decide_forced forced)
     return best;
 }
 
+/* Why no edge may be asked: of the edges that privacy and the caller leave, the last one's own
+ * reason. */
 static const char *no_edge_reason(const struct decide_input *input)
 {
     const char *reason = "no edge connected";
+    bool known = !input->forced_edge;
 
     if (input->never_leaves) {
         return "leaves_device = never";
     }
+    if (input->too_big) {
+        return "input too big for an edge";
+    }
     for (size_t i = 0; i < input->edge_count; i++) {
-        if (input->only_edge && strcmp(input->only_edge, input->edges[i].name) != 0) {
-            continue;
-        }
-        if (input->edges[i].unusable) {
+        const char *name = input->edges[i].name;
+
+        known |= input->forced_edge && strcmp(input->forced_edge, name) == 0;
+        if (input->edges[i].unusable &&
+            (!input->only_edge || strcmp(input->only_edge, name) == 0) &&
+            (!input->forced_edge || strcmp(input->forced_edge, name) == 0)) {
             reason = input->edges[i].unusable;
         }
+    }
+    if (!known) {
+        return "no edge of this name";
+    }
+    if (input->forced_edge && input->only_edge &&
+        strcmp(input->forced_edge, input->only_edge) != 0) {
+        return "leaves_device names another edge";
     }
     return reason;
 }
@@ -203,7 +230,8 @@ static const char *chosen_reason(const struct decide_input *input, const struct 
     }
     for (size_t i = 0; i < choice->count; i++) {
         has_edge |= choice->candidates[i].kind == JOB_EDGE;
-        edge_is_late |= choice->candidates[i].kind == JOB_EDGE && choice->candidates[i].miss_probability > 0.3;
+        edge_is_late |=
+            choice->candidates[i].kind == JOB_EDGE && choice->candidates[i].miss_probability > 0.3;
     }
     if (!has_edge) {
         return no_edge_reason(input);
@@ -254,17 +282,25 @@ static void plan_make(const struct decide_input *input, struct choice *choice)
     struct job_plan *plan = &choice->plan;
 
     plan->route = chosen->kind;
-    plan->local_allowed = input->has_local;
+    plan->local_allowed = input->has_local && input->forced != FORCED_EDGE;
     plan->deadline_ns = input->deadline_ns;
     plan->deliver_late = input->deliver_late;
     plan->threshold = input->threshold;
     choice->edge = chosen->edge;
     if (chosen->kind == JOB_CASCADE && input->edges[chosen->edge].latency_known) {
-        plan->edge_needs_ns = (int64_t)(input->edges[chosen->edge].latency.mean_ms * (double)NS_PER_MS);
+        plan->edge_needs_ns =
+            (int64_t)(input->edges[chosen->edge].latency.mean_ms * (double)NS_PER_MS);
     }
-    if (chosen->kind == JOB_EDGE && input->has_local) {
+    if (chosen->kind == JOB_EDGE && plan->local_allowed) {
         insure(input, choice);
     }
+}
+
+static const char *no_route_reason(const struct decide_input *input)
+{
+    const bool needs_local = input->forced == FORCED_LOCAL || input->forced == FORCED_CASCADE;
+
+    return needs_local && !input->has_local ? "no local model" : no_edge_reason(input);
 }
 
 int decide(const struct decide_input *input, struct choice *ret_choice)
@@ -283,11 +319,14 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
         cascade_add(input, ret_choice, (size_t)edge_at, below, error_above);
     }
     ret_choice->chosen = cheapest(ret_choice, input->forced);
-    if (ret_choice->chosen == ret_choice->count && input->forced != FORCED_LOCAL) {
-        ret_choice->chosen = cheapest(ret_choice, FORCED_AUTO); /* the wanted side is not there: what is there answers, and says so */
+    if (ret_choice->chosen == ret_choice->count && input->forced == FORCED_CASCADE &&
+        input->has_local) {
+        ret_choice->chosen =
+            cheapest(ret_choice,
+                     FORCED_LOCAL); /* its first half is there; the reason says why not the other */
     }
     if (ret_choice->chosen == ret_choice->count) {
-        ret_choice->reason = input->forced == FORCED_LOCAL ? "no local model" : no_edge_reason(input);
+        ret_choice->reason = no_route_reason(input);
         return TANDEM_ENOROUTE;
     }
     ret_choice->reason = chosen_reason(input, ret_choice);

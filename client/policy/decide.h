@@ -1,9 +1,14 @@
-/* decide.h: where one request goes, and why. Pure: what is known comes in, candidates with their costs and one choice come out.
+/* decide.h: where one request goes, and why. Pure: what is known comes in, candidates with their
+ * costs and one choice come out.
  *
- *   J = E[T] + one_miss_ms * P(T > deadline) + one_megabyte_ms * MB + one_error_ms * E[error]        (all in ms)
+ *   J = E[T] + one_miss_ms * P(T > deadline) + one_megabyte_ms * MB + one_error_ms * E[error] (all
+ * in ms)
  *
- * Hard limits come first: what the task or the caller forbids, what is down, what has no model is no candidate. Energy is not measured
- * here and stays absent. Reasons are short and stable. */
+ * Hard limits come first: what the task or the caller forbids, what is down, what has no model is
+ * no candidate. A forced route is such a limit: "edge" never runs here, neither at once nor when
+ * the edge dies under way, and "local" never leaves. A forced cascade whose edge half is missing
+ * stays with its local half. Energy is not measured here and stays absent. Reasons are short and
+ * stable. */
 #ifndef TANDEM_POLICY_DECIDE_H
 #define TANDEM_POLICY_DECIDE_H
 
@@ -20,15 +25,15 @@ struct decide_weights {
     double one_miss_ms, one_megabyte_ms, one_error_ms;
 };
 struct decide_edge {
-    const char *name;      /* borrowed */
-    const char *unusable;  /* NULL: may be used; else the reason, "no edge connected" */
+    const char *name;     /* borrowed */
+    const char *unusable; /* NULL: may be used; else the reason, "no edge connected" */
     bool latency_known;
     struct latency latency;
 };
 struct decide_insured { /* one local run that may still have to happen */
-    int64_t start_ns;    /* not before */
+    int64_t start_ns;   /* not before */
     int64_t deadline_ns;
-    int64_t run_ns;      /* its bound */
+    int64_t run_ns; /* its bound */
 };
 struct decide_input {
     struct decide_weights weights;
@@ -36,16 +41,17 @@ struct decide_input {
     const char *forced_edge; /* FORCED_EDGE: the name, or NULL for any */
     const char *only_edge;   /* privacy: the one edge that may see it; NULL: any */
     bool never_leaves;       /* privacy */
+    bool too_big;            /* for the wire */
     bool has_local;
     bool local_known;
-    struct latency local;    /* with the queue */
-    double local_bound_ms;   /* of one run */
+    struct latency local;  /* with the queue */
+    double local_bound_ms; /* of one run */
     const struct decide_edge *edges;
     size_t edge_count;
     uint64_t up_bytes;
     double threshold;
     const struct confidence *confidence;
-    double edge_error;       /* expected error of an edge's answer */
+    double edge_error;           /* expected error of an edge's answer */
     int64_t now_ns, deadline_ns; /* absolute; 0: none */
     bool deliver_late;
     const struct decide_insured *insured; /* promised local runs */
@@ -60,13 +66,13 @@ struct candidate {
     double miss_probability; /* NAN: no deadline or unknown */
     double error_probability;
     double bytes;
-    double cost;             /* NAN: unknown */
+    double cost; /* NAN: unknown */
 };
 struct choice {
     struct candidate candidates[LIMIT_CANDIDATES];
     size_t count;
     size_t chosen;
-    int edge; /* where the plan's edge side goes; -1: nowhere */
+    int edge;           /* where the plan's edge side goes; -1: nowhere */
     const char *reason; /* static */
     struct job_plan plan;
 };
@@ -75,8 +81,8 @@ struct choice {
 int decide(const struct decide_input *input, struct choice *ret_choice);
 
 #define INSURED_MAX 64
-/* Whether all these runs meet their deadlines on one runner, earliest deadline first, no run interrupted by a later start. Over
- * INSURED_MAX runs: false. */
+/* Whether all these runs meet their deadlines on one runner, earliest deadline first, no run
+ * interrupted by a later start. Over INSURED_MAX runs: false. */
 bool insurance_feasible(const struct decide_insured *runs, size_t count, int64_t now_ns);
 
 #endif

@@ -1,4 +1,5 @@
-/* The decision rule: the hard limits, the reasons, the choice by cost, and the feasibility of insured runs. */
+/* The decision rule: the hard limits, the reasons, the choice by cost, and the feasibility of
+ * insured runs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -19,9 +20,19 @@ static struct decide_input input_make(void)
 {
     confidence_init(&unsure);
     edges[0] = (struct decide_edge){.name = "den", .latency_known = true, .latency = {20, 30}};
-    return (struct decide_input){.weights = {1000, 20, 200}, .has_local = true, .local_known = true, .local = {5, 6},
-                                 .local_bound_ms = 10, .edges = edges, .edge_count = 1, .up_bytes = 1000, .threshold = 0.8,
-                                 .confidence = &unsure, .edge_error = 0.1, .now_ns = NS_PER_S, .deadline_ns = 2 * NS_PER_S};
+    return (struct decide_input){.weights = {1000, 20, 200},
+                                 .has_local = true,
+                                 .local_known = true,
+                                 .local = {5, 6},
+                                 .local_bound_ms = 10,
+                                 .edges = edges,
+                                 .edge_count = 1,
+                                 .up_bytes = 1000,
+                                 .threshold = 0.8,
+                                 .confidence = &unsure,
+                                 .edge_error = 0.1,
+                                 .now_ns = NS_PER_S,
+                                 .deadline_ns = 2 * NS_PER_S};
 }
 
 static const char *reason_of(const struct decide_input *input, int wanted, struct choice *choice)
@@ -40,10 +51,12 @@ static void test_hard_limits(void **state)
     assert_string_equal(reason_of(&input, 0, &choice), "leaves_device = never");
     assert_int_equal(choice.count, 1);
     assert_int_equal(choice.plan.route, JOB_LOCAL);
-    input.forced = FORCED_EDGE;
-    assert_string_equal(reason_of(&input, 0, &choice), "leaves_device = never");
     input.has_local = false;
     assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "leaves_device = never");
+    input = input_make();
+    input.too_big = true;
+    assert_string_equal(reason_of(&input, 0, &choice), "input too big for an edge");
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
     input = input_make();
     input.only_edge = "attic";
     assert_string_equal(reason_of(&input, 0, &choice), "no edge connected");
@@ -55,6 +68,63 @@ static void test_hard_limits(void **state)
     assert_string_equal(reason_of(&input, 0, &choice), "no local model");
     assert_int_equal(choice.plan.route, JOB_EDGE);
     assert_false(choice.plan.local_allowed);
+    input.forced = FORCED_LOCAL;
+    assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "no local model");
+}
+
+/* Forced routes are limits too: nothing else answers in their place, not even when the forced edge
+ * dies under way. */
+static void test_forced_edge(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    input.forced = FORCED_EDGE;
+    assert_string_equal(reason_of(&input, 0, &choice), "forced by caller");
+    assert_int_equal(choice.plan.route, JOB_EDGE);
+    assert_false(choice.plan.local_allowed);
+    assert_false(choice.plan.race);
+    assert_int_equal(choice.plan.insure_at_ns, 0);
+    input.never_leaves = true;
+    assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "leaves_device = never");
+    input.never_leaves = false;
+    edges[0].unusable = "edge is draining";
+    assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "edge is draining");
+    input.forced_edge = "den";
+    assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "edge is draining");
+    input.forced_edge = "attic";
+    assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "no edge of this name");
+    edges[0].unusable = NULL;
+    assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "no edge of this name");
+    input.forced_edge = "den";
+    input.only_edge = "attic";
+    assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice),
+                        "leaves_device names another edge");
+    input.edge_count = 0;
+    input.forced_edge = input.only_edge = NULL;
+    assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "no edge connected");
+}
+
+static void test_forced_local_and_cascade(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    input.forced = FORCED_LOCAL;
+    assert_string_equal(reason_of(&input, 0, &choice), "forced by caller");
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    assert_int_equal(choice.edge, -1);
+    input.forced = FORCED_CASCADE;
+    assert_string_equal(reason_of(&input, 0, &choice), "forced by caller");
+    assert_int_equal(choice.plan.route, JOB_CASCADE);
+    edges[0].unusable = "edge is draining"; /* the half that is there */
+    assert_string_equal(reason_of(&input, 0, &choice), "edge is draining");
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    edges[0].unusable = NULL;
+    input.has_local = input.local_known = false;
+    assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "no local model");
     input.forced = FORCED_LOCAL;
     assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "no local model");
 }
@@ -76,18 +146,22 @@ static void test_choice_by_cost(void **state)
         confidence_compare(&unsure, 0.95, true);
     }
     assert_int_equal(decide(&input, &choice), 0);
-    assert_int_not_equal(choice.plan.route, JOB_EDGE); /* local has been right a thousand times: the edge is not asked first */
+    assert_int_not_equal(
+        choice.plan.route,
+        JOB_EDGE); /* local has been right a thousand times: the edge is not asked first */
 }
 
 static void test_insurance_plan(void **state)
 {
     struct decide_input input = input_make();
-    const struct decide_insured other = {2 * NS_PER_S - 15 * NS_PER_MS, 2 * NS_PER_S, 15 * NS_PER_MS};
+    const struct decide_insured other = {2 * NS_PER_S - 15 * NS_PER_MS, 2 * NS_PER_S,
+                                         15 * NS_PER_MS};
     struct choice choice;
 
     (void)state;
-    input.forced = FORCED_EDGE;
-    assert_string_equal(reason_of(&input, 0, &choice), "forced by caller");
+    input.local.mean_ms = input.local.p95_ms = 500; /* so that the edge is chosen, insured */
+    assert_string_equal(reason_of(&input, 0, &choice), "edge is accurate and in time");
+    assert_int_equal(choice.plan.route, JOB_EDGE);
     assert_int_equal(choice.plan.insure_at_ns, 2 * NS_PER_S - 10 * NS_PER_MS);
     assert_false(choice.plan.race);
     input.insured = &other;
@@ -111,8 +185,12 @@ static void test_feasible(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_hard_limits), cmocka_unit_test(test_choice_by_cost),
-                                       cmocka_unit_test(test_insurance_plan), cmocka_unit_test(test_feasible)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_hard_limits),
+                                       cmocka_unit_test(test_forced_edge),
+                                       cmocka_unit_test(test_forced_local_and_cascade),
+                                       cmocka_unit_test(test_choice_by_cost),
+                                       cmocka_unit_test(test_insurance_plan),
+                                       cmocka_unit_test(test_feasible)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
