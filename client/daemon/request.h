@@ -21,6 +21,7 @@ struct request {
     struct requests *all;
     struct app_peer *peer; /* NULL: gone */
     uint64_t app_id;
+    uint64_t wire_id; /* towards the edge; a new one when it is sent again, the decision's stays */
     struct client_task *task;
     struct local_submit submit;
     struct app_input input;

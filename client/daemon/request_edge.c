@@ -9,13 +9,13 @@
 #include <string.h>
 #include <xxhash.h>
 
-static int edge_send(struct request *request, bool whole)
+/* The part of a session that the edge is believed to hold stays here. */
+static int edge_send(struct request *request)
 {
     const bool session = request->session != NULL;
     const uint8_t *data = session ? request->transcript.data : request->input.data;
     size_t bytes = session ? request->transcript.bytes : request->input.bytes;
-    const size_t prefix =
-        session && !whole ? request->session->edge_bytes[request->choice.edge] : 0;
+    const size_t prefix = session ? request->session->edge_bytes[request->choice.edge] : 0;
     const int64_t left_ns =
         request->job.plan.deadline_ns ? request->job.plan.deadline_ns - clock_now_ns() : 0;
     struct edge_request message = {.has_picture = request->submit.has_picture,
@@ -42,7 +42,8 @@ static int edge_send(struct request *request, bool whole)
     }
     if (result == 0) {
         memcpy(payload, data + prefix, bytes - prefix);
-        result = links_send(request->all->links, (size_t)request->choice.edge, request->decision.id,
+        request->wire_id = request->all->next_wire_id++;
+        result = links_send(request->all->links, (size_t)request->choice.edge, request->wire_id,
                             &message, payload, bytes - prefix);
     }
     if (result != 0) {
@@ -56,7 +57,7 @@ static int edge_send(struct request *request, bool whole)
 
 void request_edge_start(struct request *request)
 {
-    const int result = edge_send(request, false);
+    const int result = edge_send(request);
 
     if (result != 0) {
         request_event(request, &(struct job_event_data){
@@ -68,7 +69,7 @@ void request_edge_start(struct request *request)
 static struct request *request_find(struct requests *all, size_t edge, uint64_t id)
 {
     for (struct request *at = all->list; at; at = at->next) {
-        if (at->decision.id == id && at->choice.edge == (int)edge && !at->ended) {
+        if (at->wire_id == id && at->choice.edge == (int)edge && !at->ended) {
             return at;
         }
     }
@@ -146,7 +147,6 @@ static void on_edge_error(size_t edge, uint64_t id, const struct edge_error *err
     }
     if (error->code == TANDEM_EPREFIX && request->session && !request->resent) {
         request->resent = true;
-        request->decision.id = request->all->next_id++; /* the old id is spent on the edge */
         request->session->edge_bytes[edge] = 0;
         request_edge_start(request);
         return;

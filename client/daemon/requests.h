@@ -25,7 +25,7 @@ struct requests {
     void *user;
     struct request *list;
     size_t live;
-    uint64_t next_id;
+    uint64_t next_id, next_wire_id;
     struct counts counts;
     struct decision *ring; /* [LIMIT_DECISION_RING] */
     size_t ring_next, ring_count;

@@ -31,6 +31,10 @@ app_socket = $dir/app.sock
 status_socket = $dir/status.sock
 tasks_dir = $dir/tasks
 state_dir = $dir/state
+# An edge that is never wrong and errors that are dear: what is not forced goes to the edge, insured.
+[policy]
+edge_error = 0
+one_error_ms = 100000
 [edge den]
 url = ipc://$dir/edge.sock
 token_file = $dir/token
@@ -68,14 +72,26 @@ expect 'not a picture' '"error_code":-4' "$(ask objects "$top/Makefile" --route 
 head -c 3000 /dev/zero | tr '\0' x | timeout 2 nc -NU "$dir/app.sock" > /dev/null 2>&1
 head -c 3000 /dev/zero | tr '\0' x | timeout 2 nc -NU "$dir/status.sock" > /dev/null 2>&1
 expect 'after strangers' '"error_code":0' "$(ask objects "$picture" --route local)"
+expect 'a session on the edge' '"outcome_route":"edge:den"' "$(ask commands 'jump' --route edge --session talk)"
 kill -STOP "$server"
-expect 'edge stopped: insured' '"outcome_route":"local".*"met_deadline":true' "$(ask objects "$picture" --route edge --deadline-ms 2000)"
-kill -CONT "$server"
+expect 'edge stopped: insured' '"route":"edge:den","outcome_route":"local".*"met_deadline":true' "$(ask objects "$picture" --deadline-ms 2000)"
+(sleep 0.3; kill -KILL "$server") &
+expect 'edge killed under a forced route: not local' '"outcome_route":null.*"error_code":-12' "$(ask objects "$picture" --route edge --deadline-ms 5000)"
+wait "$server" 2>/dev/null
+"$bin/tandem-server" --config "$dir/server.conf" 2> "$dir/server.log" & server=$!
+until_says '"state":"up"'
+said=$(ask commands 'walk' --route edge --session talk)
+expect 'the new edge is sent the whole session' '"outcome_route":"edge:den".*"error_code":0' "$said"
+id=$(printf '%s' "$said" | sed 's/.*"id":"\([0-9]*\)".*/\1/')
+expect 'under the same id: refused' "request $id: .*TANDEM_EPREFIX" "$(cat "$dir/server.log")"
+expect 'under the same id: answered' "request $id: .*answered" "$(cat "$dir/server.log")"
 (sleep 0.05; kill -KILL "$server") &
-expect 'edge killed during' '"error_code":0' "$(ask objects "$picture" --route edge --deadline-ms 2000)"
+expect 'edge killed during' '"error_code":0' "$(ask objects "$picture" --deadline-ms 2000)"
 wait "$server" 2>/dev/null
 server=''
-expect 'edge killed before' '"outcome_route":"local"' "$(ask objects "$picture" --route edge --deadline-ms 2000)"
+expect 'edge killed before' '"outcome_route":"local"' "$(ask objects "$picture" --deadline-ms 2000)"
+expect 'a forced edge that is gone' '"outcome_route":null.*no edge connected.*"error_code":-12' "$(ask objects "$picture" --route edge)"
+expect 'a forced edge nobody knows' 'no edge of this name.*"error_code":-12' "$(ask objects "$picture" --route edge:attic)"
 expect 'decisions on disk' '"outcome":{' "$(tail -1 "$dir/state/decisions.jsonl")"
 kill -TERM "$client"
 wait "$client"
