@@ -1,33 +1,16 @@
 /* The GGUF reader: one bounded cursor walks the part before the tensor data, twice: over the file
  * to learn where it ends, and over the copy that is kept. */
-#include "common/engine/gguf.h"
+#include "common/engine/gguf_parts.h"
 
 #include "common/base/limits.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define GGUF_MAGIC   "GGUF"
 #define GGUF_VERSION 3
-
-struct gguf_entry {
-    struct gguf_text key;
-    enum gguf_type type;
-    enum gguf_type item_type; /* GGUF_ARRAY */
-    uint64_t count;           /* GGUF_ARRAY */
-    const uint8_t *value; /* first byte of the value or of the items; for a text its length field */
-};
-
-struct gguf {
-    uint8_t *head;              /* copy of the file up to the tensor data */
-    struct gguf_entry *entries; /* [entry_count], sorted by key */
-    size_t entry_count;
-    struct gguf_tensor *tensors; /* [tensor_count], sorted by name */
-    size_t tensor_count;
-};
 
 struct cursor {
     const uint8_t *start, *at, *end;
@@ -96,18 +79,6 @@ static int cursor_text(struct cursor *cursor, uint64_t max_bytes, struct gguf_te
     return rc;
 }
 
-/* Bytes of one item of a fixed-size type, 0 for texts, arrays and what does not exist. */
-static size_t type_bytes(uint32_t type)
-{
-    static const uint8_t bytes[] = {
-        [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2, [GGUF_I16] = 2,
-        [GGUF_U32] = 4, [GGUF_I32] = 4, [GGUF_F32] = 4, [GGUF_BOOL] = 1,
-        [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
-    };
-
-    return type < sizeof(bytes) ? bytes[type] : 0;
-}
-
 /* ---- keys ---- */
 
 static int array_read(struct cursor *cursor, struct gguf_entry *entry)
@@ -134,10 +105,10 @@ static int array_read(struct cursor *cursor, struct gguf_entry *entry)
         }
         return rc;
     }
-    if (type_bytes(item_type) == 0) {
+    if (gguf_type_bytes(item_type) == 0) {
         return fail(cursor->error, TANDEM_EUNSUPPORTED, "an array of items of an unknown type");
     }
-    return cursor_take(cursor, entry->count * type_bytes(item_type), &entry->value);
+    return cursor_take(cursor, entry->count * gguf_type_bytes(item_type), &entry->value);
 }
 
 static int entry_read(struct cursor *cursor, struct gguf_entry *ret_entry)
@@ -160,10 +131,10 @@ static int entry_read(struct cursor *cursor, struct gguf_entry *ret_entry)
     if (type == GGUF_TEXT) {
         return cursor_text(cursor, LIMIT_GGUF_TEXT_BYTES, &text);
     }
-    if (type_bytes(type) == 0) {
+    if (gguf_type_bytes(type) == 0) {
         return fail(cursor->error, TANDEM_EUNSUPPORTED, "a key with a value of an unknown type");
     }
-    return cursor_take(cursor, type_bytes(type), &ret_entry->value);
+    return cursor_take(cursor, gguf_type_bytes(type), &ret_entry->value);
 }
 
 /* ---- tensors ---- */
@@ -294,23 +265,6 @@ static int header_measure(const uint8_t *file, size_t size, size_t *ret_bytes,
     return rc;
 }
 
-static int text_compare(struct gguf_text a, struct gguf_text b)
-{
-    const int order = memcmp(a.data, b.data, a.bytes < b.bytes ? a.bytes : b.bytes);
-
-    if (order != 0) {
-        return order;
-    }
-    return a.bytes < b.bytes ? -1 : a.bytes > b.bytes;
-}
-
-/* Entries and tensors both begin with their name, so one comparison serves qsort and bsearch of
- * either. */
-static int name_compare(const void *a, const void *b)
-{
-    return text_compare(*(const struct gguf_text *)a, *(const struct gguf_text *)b);
-}
-
 static int names_check(const void *items, size_t count, size_t item_bytes,
                        char error[ENGINE_ERROR_BYTES])
 {
@@ -318,7 +272,7 @@ static int names_check(const void *items, size_t count, size_t item_bytes,
         const char *a = (const char *)items + (i - 1) * item_bytes;
         const struct gguf_text *name = (const struct gguf_text *)(const void *)a;
 
-        if (name_compare(a, a + item_bytes) == 0) {
+        if (gguf_name_compare(a, a + item_bytes) == 0) {
             snprintf(error, ENGINE_ERROR_BYTES, "%.*s stands twice", (int)name->bytes, name->data);
             return TANDEM_EFORMAT;
         }
@@ -334,7 +288,7 @@ static int keys_read(struct gguf *gguf, struct cursor *cursor)
         rc = entry_read(cursor, &gguf->entries[i]);
     }
     if (rc == 0) {
-        qsort(gguf->entries, gguf->entry_count, sizeof(*gguf->entries), name_compare);
+        qsort(gguf->entries, gguf->entry_count, sizeof(*gguf->entries), gguf_name_compare);
         rc = names_check(gguf->entries, gguf->entry_count, sizeof(*gguf->entries), cursor->error);
     }
     return rc;
@@ -375,20 +329,10 @@ static int tensors_read(struct gguf *gguf, struct cursor *cursor, const uint8_t 
         }
     }
     if (rc == 0) {
-        qsort(gguf->tensors, gguf->tensor_count, sizeof(*gguf->tensors), name_compare);
+        qsort(gguf->tensors, gguf->tensor_count, sizeof(*gguf->tensors), gguf_name_compare);
         rc = names_check(gguf->tensors, gguf->tensor_count, sizeof(*gguf->tensors), cursor->error);
     }
     return rc;
-}
-
-/* Names of the file are quoted in errors; what they hold must not make two lines of one. */
-static void line_clean(char error[ENGINE_ERROR_BYTES])
-{
-    for (char *at = error; *at; at++) {
-        if ((unsigned char)*at < ' ' || *at == 0x7F) {
-            *at = '?';
-        }
-    }
 }
 
 int gguf_load(const void *file, size_t size, struct gguf **ret_gguf, char error[ENGINE_ERROR_BYTES])
@@ -400,7 +344,7 @@ int gguf_load(const void *file, size_t size, struct gguf **ret_gguf, char error[
     int rc = header_measure(file, size, &head_bytes, error);
 
     if (rc != 0) {
-        line_clean(error);
+        gguf_line_clean(error);
         return rc;
     }
     gguf = calloc(1, sizeof(*gguf));
@@ -418,7 +362,8 @@ int gguf_load(const void *file, size_t size, struct gguf **ret_gguf, char error[
     gguf->tensor_count = (size_t)tensors;
     gguf->entries = calloc(gguf->entry_count + 1, sizeof(*gguf->entries));
     gguf->tensors = calloc(gguf->tensor_count + 1, sizeof(*gguf->tensors));
-    if (!gguf->entries || !gguf->tensors) {
+    gguf->asked = calloc(gguf->entry_count + gguf->tensor_count + 1, sizeof(*gguf->asked));
+    if (!gguf->entries || !gguf->tensors || !gguf->asked) {
         rc = fail(error, TANDEM_ENOMEM, "no memory for the file's tables");
         goto out;
     }
@@ -428,7 +373,7 @@ int gguf_load(const void *file, size_t size, struct gguf **ret_gguf, char error[
     }
 out:
     if (rc != 0) {
-        line_clean(error);
+        gguf_line_clean(error);
         gguf_free(gguf);
         return rc;
     }
@@ -439,301 +384,10 @@ out:
 void gguf_free(struct gguf *gguf)
 {
     if (gguf) {
+        free(gguf->asked);
         free(gguf->tensors);
         free(gguf->entries);
         free(gguf->head);
         free(gguf);
     }
-}
-
-size_t gguf_tensor_count(const struct gguf *gguf)
-{
-    return gguf->tensor_count;
-}
-
-const struct gguf_tensor *gguf_tensor_at(const struct gguf *gguf, size_t index)
-{
-    return &gguf->tensors[index];
-}
-
-size_t gguf_tensor_find(const struct gguf *gguf, const char *name)
-{
-    const struct gguf_text key = {name, strlen(name)};
-    const struct gguf_tensor *tensor =
-        bsearch(&key, gguf->tensors, gguf->tensor_count, sizeof(*gguf->tensors), name_compare);
-
-    return tensor ? (size_t)(tensor - gguf->tensors) : SIZE_MAX;
-}
-
-/* ---- values ---- */
-
-static const struct gguf_entry *entry_find(const struct gguf *gguf, const char *key)
-{
-    const struct gguf_text name = {key, strlen(key)};
-
-    return bsearch(&name, gguf->entries, gguf->entry_count, sizeof(*gguf->entries), name_compare);
-}
-
-bool gguf_has(const struct gguf *gguf, const char *key)
-{
-    return entry_find(gguf, key) != NULL;
-}
-
-static int entry_get(const struct gguf *gguf, const char *key, const struct gguf_entry **ret_entry,
-                     char error[ENGINE_ERROR_BYTES])
-{
-    *ret_entry = entry_find(gguf, key);
-    if (!*ret_entry) {
-        snprintf(error, ENGINE_ERROR_BYTES, "key %s is missing", key);
-        return TANDEM_ENOTFOUND;
-    }
-    return 0;
-}
-
-static int entry_wrong(const char *key, const char *wanted, char error[ENGINE_ERROR_BYTES])
-{
-    snprintf(error, ENGINE_ERROR_BYTES, "key %s is not %s", key, wanted);
-    return TANDEM_EFORMAT;
-}
-
-/* An integer of any width; false for other types and for unsigned ones past INT64_MAX. */
-static bool integer_load(enum gguf_type type, const uint8_t *at, int64_t *ret_value)
-{
-    switch (type) {
-    case GGUF_U8:
-        *ret_value = *at;
-        return true;
-    case GGUF_I8:
-        *ret_value = (int8_t)*at;
-        return true;
-    case GGUF_U16:
-        *ret_value = le16_load(at);
-        return true;
-    case GGUF_I16:
-        *ret_value = (int16_t)le16_load(at);
-        return true;
-    case GGUF_U32:
-        *ret_value = le32_load(at);
-        return true;
-    case GGUF_I32:
-        *ret_value = (int32_t)le32_load(at);
-        return true;
-    case GGUF_U64:
-    case GGUF_I64:
-        *ret_value = (int64_t)le64_load(at);
-        return type == GGUF_I64 || *ret_value >= 0;
-    default:
-        return false;
-    }
-}
-
-static float f32_load(const uint8_t *at)
-{
-    const uint32_t bits = le32_load(at);
-    float value;
-
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
-int gguf_get_u32(const struct gguf *gguf, const char *key, uint32_t *ret_value,
-                 char error[ENGINE_ERROR_BYTES])
-{
-    const struct gguf_entry *entry;
-    const int rc = entry_get(gguf, key, &entry, error);
-    int64_t value;
-
-    if (rc != 0) {
-        return rc;
-    }
-    if (!integer_load(entry->type, entry->value, &value) || value < 0 || value > UINT32_MAX) {
-        return entry_wrong(key, "an integer from 0 to 4294967295", error);
-    }
-    *ret_value = (uint32_t)value;
-    return 0;
-}
-
-int gguf_get_f32(const struct gguf *gguf, const char *key, float *ret_value,
-                 char error[ENGINE_ERROR_BYTES])
-{
-    const struct gguf_entry *entry;
-    const int rc = entry_get(gguf, key, &entry, error);
-
-    if (rc != 0) {
-        return rc;
-    }
-    if (entry->type != GGUF_F32 || !isfinite(f32_load(entry->value))) {
-        return entry_wrong(key, "a finite f32", error);
-    }
-    *ret_value = f32_load(entry->value);
-    return 0;
-}
-
-int gguf_get_bool(const struct gguf *gguf, const char *key, bool *ret_value,
-                  char error[ENGINE_ERROR_BYTES])
-{
-    const struct gguf_entry *entry;
-    const int rc = entry_get(gguf, key, &entry, error);
-
-    if (rc != 0) {
-        return rc;
-    }
-    if (entry->type != GGUF_BOOL || *entry->value > 1) {
-        return entry_wrong(key, "a bool", error);
-    }
-    *ret_value = *entry->value == 1;
-    return 0;
-}
-
-int gguf_get_text(const struct gguf *gguf, const char *key, struct gguf_text *ret_text,
-                  char error[ENGINE_ERROR_BYTES])
-{
-    const struct gguf_entry *entry;
-    const int rc = entry_get(gguf, key, &entry, error);
-
-    if (rc != 0) {
-        return rc;
-    }
-    if (entry->type != GGUF_TEXT) {
-        return entry_wrong(key, "a string", error);
-    }
-    *ret_text = (struct gguf_text){(const char *)entry->value + 8, (size_t)le64_load(entry->value)};
-    return 0;
-}
-
-int gguf_get_array(const struct gguf *gguf, const char *key, struct gguf_array *ret_array,
-                   char error[ENGINE_ERROR_BYTES])
-{
-    const struct gguf_entry *entry;
-    const int rc = entry_get(gguf, key, &entry, error);
-
-    if (rc != 0) {
-        return rc;
-    }
-    if (entry->type != GGUF_ARRAY) {
-        return entry_wrong(key, "an array", error);
-    }
-    *ret_array = (struct gguf_array){entry->item_type, (size_t)entry->count, entry->value};
-    return 0;
-}
-
-int gguf_get_u32s(const struct gguf *gguf, const char *key, uint32_t *values, size_t capacity,
-                  size_t *ret_count, char error[ENGINE_ERROR_BYTES])
-{
-    struct gguf_array array;
-    const int rc = gguf_get_array(gguf, key, &array, error);
-    const size_t count = rc == 0 ? array.count : 0;
-
-    if (rc != 0) {
-        return rc;
-    }
-    if (count > capacity) {
-        return entry_wrong(key, "an array of as few items as it may have", error);
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!gguf_next_u32(&array, &values[i])) {
-            return entry_wrong(key, "an array of integers from 0 to 4294967295", error);
-        }
-    }
-    *ret_count = count;
-    return 0;
-}
-
-int gguf_get_f32s(const struct gguf *gguf, const char *key, float *values, size_t capacity,
-                  size_t *ret_count, char error[ENGINE_ERROR_BYTES])
-{
-    struct gguf_array array;
-    const int rc = gguf_get_array(gguf, key, &array, error);
-    const size_t count = rc == 0 ? array.count : 0;
-
-    if (rc != 0) {
-        return rc;
-    }
-    if (count > capacity) {
-        return entry_wrong(key, "an array of as few items as it may have", error);
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!gguf_next_f32(&array, &values[i])) {
-            return entry_wrong(key, "an array of f32", error);
-        }
-    }
-    *ret_count = count;
-    return 0;
-}
-
-static bool integer_next(struct gguf_array *array, int64_t low, int64_t high, int64_t *ret_value)
-{
-    if (array->count == 0 || !integer_load(array->type, array->next, ret_value) ||
-        *ret_value < low || *ret_value > high) {
-        return false;
-    }
-    array->next += type_bytes(array->type);
-    array->count--;
-    return true;
-}
-
-bool gguf_next_u32(struct gguf_array *array, uint32_t *ret_value)
-{
-    int64_t value;
-
-    if (!integer_next(array, 0, UINT32_MAX, &value)) {
-        return false;
-    }
-    *ret_value = (uint32_t)value;
-    return true;
-}
-
-bool gguf_next_i32(struct gguf_array *array, int32_t *ret_value)
-{
-    int64_t value;
-
-    if (!integer_next(array, INT32_MIN, INT32_MAX, &value)) {
-        return false;
-    }
-    *ret_value = (int32_t)value;
-    return true;
-}
-
-bool gguf_next_f32(struct gguf_array *array, float *ret_value)
-{
-    if (array->count == 0 || array->type != GGUF_F32) {
-        return false;
-    }
-    *ret_value = f32_load(array->next);
-    array->next += 4;
-    array->count--;
-    return true;
-}
-
-bool gguf_next_text(struct gguf_array *array, struct gguf_text *ret_text)
-{
-    if (array->count == 0 || array->type != GGUF_TEXT) {
-        return false;
-    }
-    *ret_text = (struct gguf_text){(const char *)array->next + 8, (size_t)le64_load(array->next)};
-    array->next += 8 + ret_text->bytes;
-    array->count--;
-    return true;
-}
-
-bool gguf_text_is(struct gguf_text text, const char *word)
-{
-    return text.bytes == strlen(word) && memcmp(text.data, word, text.bytes) == 0;
-}
-
-int gguf_text_copy(struct gguf_text text, char **ret_copy)
-{
-    char *copy;
-
-    if (text.bytes > 0 && memchr(text.data, 0, text.bytes)) {
-        return TANDEM_EFORMAT;
-    }
-    copy = malloc(text.bytes + 1);
-    if (!copy) {
-        return TANDEM_ENOMEM;
-    }
-    memcpy(copy, text.data, text.bytes);
-    copy[text.bytes] = '\0';
-    *ret_copy = copy;
-    return 0;
 }

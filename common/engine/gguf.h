@@ -62,6 +62,9 @@ int gguf_load(const void *file, size_t size, struct gguf **ret_gguf,
               char error[ENGINE_ERROR_BYTES]);
 void gguf_free(struct gguf *gguf); /* NULL is fine */
 
+/* Names of a file are quoted in errors; what they hold must not make two lines of one. */
+void gguf_line_clean(char error[ENGINE_ERROR_BYTES]);
+
 bool gguf_has(const struct gguf *gguf, const char *key);
 
 /* Each writes the value and returns 0; TANDEM_ENOTFOUND when there is no such key, TANDEM_EFORMAT
@@ -100,5 +103,11 @@ size_t gguf_tensor_count(const struct gguf *gguf);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *gguf, size_t index);
 /* The index of a tensor, or SIZE_MAX. */
 size_t gguf_tensor_find(const struct gguf *gguf, const char *name);
+
+/* What nobody has looked for by name yet (marks that gguf_has, gguf_get_* and gguf_tensor_find
+ * leave; atomic): the first such key that begins with `prefix`, the first such tensor. False when
+ * there is none. */
+bool gguf_unasked_key(const struct gguf *gguf, const char *prefix, struct gguf_text *ret_key);
+bool gguf_unasked_tensor(const struct gguf *gguf, struct gguf_text *ret_name);
 
 #endif

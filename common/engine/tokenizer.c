@@ -20,10 +20,8 @@ static int fail(int code, char error[ENGINE_ERROR_BYTES], const char *text)
 /* What a line quotes from a file or a text stays one line. */
 static int line_clean(int code, char error[ENGINE_ERROR_BYTES])
 {
-    for (char *at = error; code != 0 && *at; at++) {
-        if ((unsigned char)*at < ' ' || *at == 0x7F) {
-            *at = '?';
-        }
+    if (code != 0) {
+        gguf_line_clean(error);
     }
     return code;
 }
@@ -324,6 +322,12 @@ static int specials_read(const struct gguf *gguf, struct tokenizer *tokenizer,
         rc = id_read(gguf, "tokenizer.ggml.eos_token_id", n, &tokenizer->eos, error);
     }
     if (rc == 0) {
+        rc = id_read(gguf, "tokenizer.ggml.eot_token_id", n, &tokenizer->eot, error);
+    }
+    if (rc == 0) {
+        rc = id_read(gguf, "tokenizer.ggml.eom_token_id", n, &tokenizer->eom, error);
+    }
+    if (rc == 0) {
         rc = id_read(gguf, "tokenizer.ggml.unknown_token_id", n, &tokenizer->unknown, error);
     }
     if (rc == 0 && gguf_has(gguf, "tokenizer.ggml.add_bos_token")) {
@@ -476,5 +480,6 @@ int tokenizer_decode(const struct tokenizer *tokenizer, uint32_t id, bool first,
 
 bool tokenizer_is_end(const struct tokenizer *tokenizer, uint32_t id)
 {
-    return id == tokenizer->eos;
+    return id != TOKEN_NONE &&
+           (id == tokenizer->eos || id == tokenizer->eot || id == tokenizer->eom);
 }

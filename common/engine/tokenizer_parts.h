@@ -52,7 +52,8 @@ struct tokenizer {
     bool *control;    /* [count]: never printed, never matched */
     uint32_t *slots;  /* [slot_mask + 1]: text -> id, open addressing, TOKEN_NONE when empty */
     size_t slot_mask;
-    uint32_t bos, eos, unknown; /* TOKEN_NONE when the file has none */
+    uint32_t bos, unknown;  /* TOKEN_NONE when the file has none, like the next */
+    uint32_t eos, eot, eom; /* each ends a text */
     bool add_bos;
     uint32_t *prefix, *suffix; /* around the text of a prompt */
     size_t prefix_count, suffix_count;
