@@ -244,4 +244,4 @@ help:
 	@echo 'make clean           removes build and build-*'
 	@echo 'V=1 shows commands; SANITIZE=address,undefined or SANITIZE=thread builds in build-address-undefined or build-thread'
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)

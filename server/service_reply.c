@@ -39,14 +39,14 @@ void reply_accepted(struct service *service, const struct request *request)
 
 void reply_tokens(const struct request *request, const uint8_t *text, size_t bytes)
 {
-    const struct edge_tokens tokens = {text, bytes, 1};
+    const struct answer_piece piece = {text, bytes, 1};
     struct buf header;
 
     if (!request->peer) {
         return;
     }
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
-    if (edge_tokens_pack(&tokens, &header) == 0) {
+    if (answer_piece_pack(&piece, &header) == 0) {
         (void)conn_send(request->peer->conn, FRAME_TOKENS, 0, request->id, header.data, header.bytes);
     }
     buf_fini(&header);

@@ -160,7 +160,7 @@ static void on_error(struct link *link, const struct frame *frame)
 static void on_frame(struct conn *conn, const struct frame *frame, void *user)
 {
     struct link *link = user;
-    struct edge_tokens tokens = {0};
+    struct answer_piece piece = {0};
 
     switch (frame->kind) {
     case FRAME_HELLO:
@@ -171,10 +171,10 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *user)
         link->links->callbacks.on_accepted(link->index, frame->request_id, link->links->user);
         break;
     case FRAME_TOKENS:
-        if (edge_tokens_unpack(frame->header, frame->header_bytes, &tokens) == 0) {
-            link->links->callbacks.on_tokens(link->index, frame->request_id, &tokens, link->links->user);
+        if (answer_piece_unpack(frame->header, frame->header_bytes, &piece) == 0) {
+            link->links->callbacks.on_tokens(link->index, frame->request_id, &piece, link->links->user);
         }
-        edge_tokens_fini(&tokens);
+        answer_piece_fini(&piece);
         break;
     case FRAME_RESULT:
         on_result(link, frame);

@@ -10,7 +10,7 @@
 struct links;
 struct link_callbacks {
     void (*on_accepted)(size_t edge, uint64_t id, void *user);
-    void (*on_tokens)(size_t edge, uint64_t id, const struct edge_tokens *tokens, void *user);
+    void (*on_tokens)(size_t edge, uint64_t id, const struct answer_piece *piece, void *user);
     void (*on_result)(size_t edge, uint64_t id, struct edge_result *result, void *user); /* may take result->answer */
     void (*on_error)(size_t edge, uint64_t id, const struct edge_error *error, void *user);
     void (*on_acked)(size_t edge, uint64_t id, int64_t elapsed_ns, void *user);

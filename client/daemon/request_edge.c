@@ -85,10 +85,9 @@ static void on_edge_accepted(size_t edge, uint64_t id, void *user)
     }
 }
 
-static void on_edge_tokens(size_t edge, uint64_t id, const struct edge_tokens *tokens, void *user)
+static void on_edge_tokens(size_t edge, uint64_t id, const struct answer_piece *piece, void *user)
 {
     struct request *request = request_find(user, edge, id);
-    const struct local_partial partial = {tokens->text, tokens->text_bytes, tokens->count};
     struct buf header;
 
     if (!request) {
@@ -102,7 +101,7 @@ static void on_edge_tokens(size_t edge, uint64_t id, const struct edge_tokens *t
         return;
     }
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
-    if (local_partial_pack(&partial, &header) == 0) {
+    if (answer_piece_pack(piece, &header) == 0) {
         app_send(request->peer, FRAME_TOKENS, request->app_id, &header);
     }
     buf_fini(&header);

@@ -30,27 +30,27 @@ static int receive_accepted(struct tandem *tandem, const struct frame *frame)
 
 static int receive_partial(struct tandem *tandem, const struct frame *frame)
 {
-    struct local_partial partial = {0};
+    struct answer_piece piece = {0};
     struct pending *pending;
     int result = receive_find(tandem, frame, &pending);
 
     if (result != 0 || !pending) {
         return result;
     }
-    result = local_partial_unpack(frame->header, frame->header_bytes, &partial);
+    result = answer_piece_unpack(frame->header, frame->header_bytes, &piece);
     if (result != 0) {
         return handle_fail(tandem, result, "a piece of text from the daemon is damaged");
     }
     if (pending->partial) {
         size_t offset = pending->text_bytes;
 
-        pending->text_bytes += partial.text_bytes;
+        pending->text_bytes += piece.text_bytes;
         tandem->callback_depth++;
-        pending->partial(tandem, pending->id, offset, (const char *)partial.text,
-                         partial.text_bytes, pending->user);
+        pending->partial(tandem, pending->id, offset, (const char *)piece.text, piece.text_bytes,
+                         pending->user);
         tandem->callback_depth--;
     }
-    local_partial_fini(&partial);
+    answer_piece_fini(&piece);
     return 0;
 }
 

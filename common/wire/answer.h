@@ -45,6 +45,17 @@ void answer_fini(struct answer *answer);
 /* Deep copy. */
 int answer_copy(const struct answer *from, struct answer *ret_copy);
 
+/* A piece of generated text on its way, the header of a TOKENS frame of both protocols. */
+struct answer_piece {
+    const uint8_t *text; /* pack: borrowed. unpack: owned; at most LIMIT_TOKENS_BYTES */
+    size_t text_bytes;
+    uint32_t count; /* tokens in it */
+};
+/* As the messages of edge_msg.h and local_msg.h. */
+int answer_piece_pack(const struct answer_piece *piece, struct buf *out);
+int answer_piece_unpack(const uint8_t *data, size_t bytes, struct answer_piece *ret_piece);
+void answer_piece_fini(struct answer_piece *piece);
+
 struct wire_picture {
     uint32_t format, width, height, stride_bytes;
 }; /* format as edge.proto */

@@ -52,19 +52,16 @@ int edge_accepted_pack(const struct edge_load *load, struct buf *out)
     return result == 0 ? pb_pack(&message.base, out) : result;
 }
 
+static int accepted_load(const void *from, void *to)
+{
+    const Tandem__Edge__Accepted *message = from;
+
+    return edge_pb_load_load(message->load, to);
+}
+
 int edge_accepted_unpack(const uint8_t *data, size_t bytes, struct edge_load *ret_load)
 {
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
-
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__edge__accepted__descriptor, data, bytes, &arena, &message);
-    if (result == 0) {
-        result = edge_pb_load_load(((const Tandem__Edge__Accepted *)message)->load, ret_load);
-    }
-    pb_arena_fini(&arena);
-    return result;
+    return pb_read(&tandem__edge__accepted__descriptor, data, bytes, accepted_load, ret_load);
 }
 
 int edge_error_pack(const struct edge_error *error, struct buf *out)
@@ -81,8 +78,10 @@ int edge_error_pack(const struct edge_error *error, struct buf *out)
     return result == 0 ? pb_pack(&message.base, out) : result;
 }
 
-static int error_load(const Tandem__Edge__Error *message, struct edge_error *ret_error)
+static int error_load(const void *from, void *to)
 {
+    const Tandem__Edge__Error *message = from;
+    struct edge_error *ret_error = to;
     struct edge_error error = {.code = message->code, .has_load = message->load != NULL};
     int result = message->code < 0 ? PB_LOAD(error_fields, message, &error) : TANDEM_EPROTO;
 
@@ -97,17 +96,7 @@ static int error_load(const Tandem__Edge__Error *message, struct edge_error *ret
 
 int edge_error_unpack(const uint8_t *data, size_t bytes, struct edge_error *ret_error)
 {
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
-
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__edge__error__descriptor, data, bytes, &arena, &message);
-    if (result == 0) {
-        result = error_load((const Tandem__Edge__Error *)message, ret_error);
-    }
-    pb_arena_fini(&arena);
-    return result;
+    return pb_read(&tandem__edge__error__descriptor, data, bytes, error_load, ret_error);
 }
 
 int edge_data_ack_pack(uint64_t acked_bytes, struct buf *out)
@@ -118,25 +107,21 @@ int edge_data_ack_pack(uint64_t acked_bytes, struct buf *out)
     return acked_bytes <= LIMIT_PAYLOAD_BYTES ? pb_pack(&message.base, out) : TANDEM_EINVAL;
 }
 
+static int data_ack_load(const void *from, void *to)
+{
+    const Tandem__Edge__DataAck *message = from;
+
+    if (message->bytes > LIMIT_PAYLOAD_BYTES) {
+        return TANDEM_ETOOBIG;
+    }
+    *(uint64_t *)to = message->bytes;
+    return 0;
+}
+
 int edge_data_ack_unpack(const uint8_t *data, size_t bytes, uint64_t *ret_acked_bytes)
 {
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
-
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__edge__data_ack__descriptor, data, bytes, &arena, &message);
-    if (result == 0) {
-        const uint64_t acked_bytes = ((const Tandem__Edge__DataAck *)message)->bytes;
-
-        if (acked_bytes > LIMIT_PAYLOAD_BYTES) {
-            result = TANDEM_ETOOBIG;
-        } else {
-            *ret_acked_bytes = acked_bytes;
-        }
-    }
-    pb_arena_fini(&arena);
-    return result;
+    return pb_read(&tandem__edge__data_ack__descriptor, data, bytes, data_ack_load,
+                   ret_acked_bytes);
 }
 
 int edge_ping_pack(uint64_t nonce, struct buf *out)
@@ -147,19 +132,17 @@ int edge_ping_pack(uint64_t nonce, struct buf *out)
     return pb_pack(&message.base, out);
 }
 
+static int ping_load(const void *from, void *to)
+{
+    const Tandem__Edge__Ping *message = from;
+
+    *(uint64_t *)to = message->nonce;
+    return 0;
+}
+
 int edge_ping_unpack(const uint8_t *data, size_t bytes, uint64_t *ret_nonce)
 {
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
-
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__edge__ping__descriptor, data, bytes, &arena, &message);
-    if (result == 0) {
-        *ret_nonce = ((const Tandem__Edge__Ping *)message)->nonce;
-    }
-    pb_arena_fini(&arena);
-    return result;
+    return pb_read(&tandem__edge__ping__descriptor, data, bytes, ping_load, ret_nonce);
 }
 
 int edge_pong_pack(uint64_t nonce, const struct edge_load *load, struct buf *out)
@@ -176,24 +159,32 @@ int edge_pong_pack(uint64_t nonce, const struct edge_load *load, struct buf *out
     return result == 0 ? pb_pack(&message.base, out) : result;
 }
 
+struct pong { /* as one value, because pb_read fills one */
+    uint64_t nonce;
+    bool has_load;
+    struct edge_load load;
+};
+
+static int pong_load(const void *from, void *to)
+{
+    const Tandem__Edge__Pong *message = from;
+    struct pong *pong = to;
+
+    pong->nonce = message->nonce;
+    pong->has_load = message->load != NULL;
+    return edge_pb_load_load(message->load, &pong->load);
+}
+
 int edge_pong_unpack(const uint8_t *data, size_t bytes, uint64_t *ret_nonce, bool *ret_has_load,
                      struct edge_load *ret_load)
 {
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
+    struct pong pong;
+    const int result = pb_read(&tandem__edge__pong__descriptor, data, bytes, pong_load, &pong);
 
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__edge__pong__descriptor, data, bytes, &arena, &message);
     if (result == 0) {
-        const Tandem__Edge__Pong *pong = (const Tandem__Edge__Pong *)message;
-
-        result = edge_pb_load_load(pong->load, ret_load);
-        if (result == 0) {
-            *ret_nonce = pong->nonce;
-            *ret_has_load = pong->load != NULL;
-        }
+        *ret_nonce = pong.nonce;
+        *ret_has_load = pong.has_load;
+        *ret_load = pong.load;
     }
-    pb_arena_fini(&arena);
     return result;
 }

@@ -115,8 +115,10 @@ static int tasks_load(const Tandem__Edge__Hello *message, struct edge_hello *hel
     return 0;
 }
 
-static int hello_load(const Tandem__Edge__Hello *message, struct edge_hello *hello)
+static int hello_load(const void *from, void *to)
 {
+    const Tandem__Edge__Hello *message = from;
+    struct edge_hello *hello = to;
     int result = PB_LOAD(hello_fields, message, hello);
 
     if (result != 0) {
@@ -137,16 +139,8 @@ static int hello_load(const Tandem__Edge__Hello *message, struct edge_hello *hel
 int edge_hello_unpack(const uint8_t *data, size_t bytes, struct edge_hello *ret_hello)
 {
     struct edge_hello hello = {0};
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
+    const int result = pb_read(&tandem__edge__hello__descriptor, data, bytes, hello_load, &hello);
 
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__edge__hello__descriptor, data, bytes, &arena, &message);
-    if (result == 0) {
-        result = hello_load((const Tandem__Edge__Hello *)message, &hello);
-    }
-    pb_arena_fini(&arena);
     if (result != 0) {
         edge_hello_fini(&hello);
         return result;

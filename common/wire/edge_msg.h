@@ -52,11 +52,6 @@ struct edge_request {
     char prefix_digest[33];
     char decision_id[21];
 };
-struct edge_tokens {
-    const uint8_t *text; /* pack: borrowed. unpack: owned */
-    size_t text_bytes;
-    uint32_t count;
-};
 struct edge_result {
     struct answer answer; /* pack: borrowed members. unpack: owned; only what its kind has. Text
                              over about 60 KiB: ETOOBIG */
@@ -80,9 +75,6 @@ int edge_request_pack(const struct edge_request *request, struct buf *out);
 int edge_request_unpack(const uint8_t *data, size_t bytes, struct edge_request *ret_request);
 int edge_accepted_pack(const struct edge_load *load, struct buf *out);
 int edge_accepted_unpack(const uint8_t *data, size_t bytes, struct edge_load *ret_load);
-int edge_tokens_pack(const struct edge_tokens *tokens, struct buf *out);
-int edge_tokens_unpack(const uint8_t *data, size_t bytes, struct edge_tokens *ret_tokens);
-void edge_tokens_fini(struct edge_tokens *tokens);
 int edge_result_pack(const struct edge_result *result, struct buf *out);
 int edge_result_unpack(const uint8_t *data, size_t bytes, struct edge_result *ret_result);
 void edge_result_fini(struct edge_result *result);

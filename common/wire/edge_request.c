@@ -39,8 +39,10 @@ int edge_request_pack(const struct edge_request *request, struct buf *out)
     return result == 0 ? pb_pack(&message.base, out) : result;
 }
 
-static int request_load(const Tandem__Edge__Request *message, struct edge_request *ret_request)
+static int request_load(const void *from, void *to)
 {
+    const Tandem__Edge__Request *message = from;
+    struct edge_request *ret_request = to;
     struct edge_request request = {.has_picture = message->picture != NULL};
     int result = PB_LOAD(request_fields, message, &request);
 
@@ -61,15 +63,5 @@ static int request_load(const Tandem__Edge__Request *message, struct edge_reques
 
 int edge_request_unpack(const uint8_t *data, size_t bytes, struct edge_request *ret_request)
 {
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
-
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__edge__request__descriptor, data, bytes, &arena, &message);
-    if (result == 0) {
-        result = request_load((const Tandem__Edge__Request *)message, ret_request);
-    }
-    pb_arena_fini(&arena);
-    return result;
+    return pb_read(&tandem__edge__request__descriptor, data, bytes, request_load, ret_request);
 }

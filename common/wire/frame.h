@@ -33,7 +33,7 @@ enum frame_kind {
     FRAME_DATA_ACK = 4, /* edge.DataAck */
     FRAME_CANCEL = 5,   /* header empty */
     FRAME_ACCEPTED = 6, /* edge.Accepted / local.Accepted */
-    FRAME_TOKENS = 7,   /* edge.Tokens / local.Partial */
+    FRAME_TOKENS = 7,   /* parts.Piece */
     FRAME_RESULT = 8,   /* edge.Result / local.Answer; ends the request */
     FRAME_ERROR = 9, /* edge.Error / local.Error; ends the request or, with id 0, the connection */
     FRAME_PING = 10, /* edge.Ping */

@@ -23,14 +23,7 @@ static const struct pb_field answer_fields[] = {
     {AT(hedged), .type = PB_BOOL},
 };
 #undef AT
-#define AT(member) PB_AT(Tandem__Local__Answer, member, struct answer, member)
-static const struct pb_field value_fields[] = {
-    {AT(kind), .type = PB_U32, .min = WIRE_CLASSIFY, .max = WIRE_GENERATE},
-    {AT(tokens), .type = PB_U32, .max = LIMIT_MAX_NEW_TOKENS},
-    {AT(finish), .type = PB_U32, .max = WIRE_FINISH_DEADLINE},
-    {AT(confidence), .type = PB_DOUBLE, .low = 0, .high = 1, .clamp = true},
-};
-#undef AT
+static const struct pb_field value_fields[] = {PB_ANSWER_FIELDS(Tandem__Local__Answer)};
 #define AT(member) PB_AT(Tandem__Local__Error, member, struct local_error, member)
 static const struct pb_field error_fields[] = {
     {AT(text), .type = PB_TEXT, .capacity = LIMIT_LINE_BYTES + 1, .rule = PB_RULE_LINE},
@@ -41,10 +34,6 @@ static const struct pb_field error_fields[] = {
     {AT(latency_us), .type = PB_U64, .max = LIMIT_DURATION_US, .clamp = true},
 };
 #undef AT
-static const struct pb_field partial_fields[] = {
-    {PB_AT(Tandem__Local__Partial, count, struct local_partial, count), .type = PB_U32,
-     .max = LIMIT_MAX_NEW_TOKENS},
-};
 static const struct pb_field id_fields[] = {
     {.message_offset = offsetof(Tandem__Local__Accepted, id),
      .type = PB_TEXT,
@@ -60,71 +49,14 @@ int local_accepted_pack(const char *id, struct buf *out)
     return result == 0 ? pb_pack(&message.base, out) : result;
 }
 
+static int accepted_load(const void *from, void *to)
+{
+    return PB_LOAD(id_fields, from, to);
+}
+
 int local_accepted_unpack(const uint8_t *data, size_t bytes, char ret_id[21])
 {
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
-
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__local__accepted__descriptor, data, bytes, &arena, &message);
-    if (result == 0) {
-        result = PB_LOAD(id_fields, message, ret_id);
-    }
-    pb_arena_fini(&arena);
-    return result;
-}
-
-int local_partial_pack(const struct local_partial *partial, struct buf *out)
-{
-    Tandem__Local__Partial message = TANDEM__LOCAL__PARTIAL__INIT;
-    const int result = PB_STORE(partial_fields, partial, &message);
-
-    if (result != 0) {
-        return result;
-    }
-    if (partial->text_bytes > LIMIT_TOKENS_BYTES) {
-        return TANDEM_ETOOBIG;
-    }
-    message.text = (ProtobufCBinaryData){partial->text_bytes, (uint8_t *)partial->text};
-    return pb_pack(&message.base, out);
-}
-
-static int partial_load(const Tandem__Local__Partial *message, struct local_partial *ret_partial)
-{
-    struct local_partial partial = {.text_bytes = message->text.len};
-    uint8_t *text;
-    int result = PB_LOAD(partial_fields, message, &partial);
-
-    if (result == 0) {
-        result = pb_bytes_copy(message->text, LIMIT_TOKENS_BYTES, &text);
-    }
-    if (result == 0) {
-        partial.text = text;
-        *ret_partial = partial;
-    }
-    return result;
-}
-
-int local_partial_unpack(const uint8_t *data, size_t bytes, struct local_partial *ret_partial)
-{
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
-
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__local__partial__descriptor, data, bytes, &arena, &message);
-    if (result == 0) {
-        result = partial_load((const Tandem__Local__Partial *)message, ret_partial);
-    }
-    pb_arena_fini(&arena);
-    return result;
-}
-
-void local_partial_fini(struct local_partial *partial)
-{
-    free((void *)partial->text); /* ours after unpack */
-    *partial = (struct local_partial){0};
+    return pb_read(&tandem__local__accepted__descriptor, data, bytes, accepted_load, ret_id);
 }
 
 int local_answer_pack(const struct local_answer *answer, struct buf *out)
@@ -142,20 +74,17 @@ int local_answer_pack(const struct local_answer *answer, struct buf *out)
     if (result != 0) {
         return result;
     }
-    message.n_scores = parts.score_count;
-    message.scores = parts.scores;
-    message.n_boxes = parts.box_count;
-    message.boxes = parts.boxes;
-    message.text = parts.text;
+    PB_ANSWER_PUT(&message, &parts);
     result = pb_pack(&message.base, out);
     pb_answer_fini(&parts);
     return result;
 }
 
-static int answer_load(const Tandem__Local__Answer *message, struct local_answer *answer)
+static int answer_load(const void *from, void *to)
 {
-    const struct pb_answer parts = {message->n_scores, message->n_boxes, message->scores,
-                                    message->boxes, message->text};
+    const Tandem__Local__Answer *message = from;
+    struct local_answer *answer = to;
+    const struct pb_answer parts = PB_ANSWER_GET(message);
     int result = PB_LOAD(answer_fields, message, answer);
 
     if (result == 0) {
@@ -167,16 +96,9 @@ static int answer_load(const Tandem__Local__Answer *message, struct local_answer
 int local_answer_unpack(const uint8_t *data, size_t bytes, struct local_answer *ret_answer)
 {
     struct local_answer answer = {0};
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
+    const int result =
+        pb_read(&tandem__local__answer__descriptor, data, bytes, answer_load, &answer);
 
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__local__answer__descriptor, data, bytes, &arena, &message);
-    if (result == 0) {
-        result = answer_load((const Tandem__Local__Answer *)message, &answer);
-    }
-    pb_arena_fini(&arena);
     if (result != 0) {
         local_answer_fini(&answer);
         return result;
@@ -200,22 +122,19 @@ int local_error_pack(const struct local_error *error, struct buf *out)
     return result == 0 ? pb_pack(&message.base, out) : result;
 }
 
-int local_error_unpack(const uint8_t *data, size_t bytes, struct local_error *ret_error)
+static int error_load(const void *from, void *to)
 {
-    struct local_error error = {0};
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
+    const Tandem__Local__Error *message = from;
+    struct local_error error = {.code = message->code};
+    const int result = error.code < 0 ? PB_LOAD(error_fields, message, &error) : TANDEM_EPROTO;
 
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__local__error__descriptor, data, bytes, &arena, &message);
     if (result == 0) {
-        error.code = ((const Tandem__Local__Error *)message)->code;
-        result = error.code < 0 ? PB_LOAD(error_fields, message, &error) : TANDEM_EPROTO;
-    }
-    pb_arena_fini(&arena);
-    if (result == 0) {
-        *ret_error = error;
+        *(struct local_error *)to = error;
     }
     return result;
+}
+
+int local_error_unpack(const uint8_t *data, size_t bytes, struct local_error *ret_error)
+{
+    return pb_read(&tandem__local__error__descriptor, data, bytes, error_load, ret_error);
 }

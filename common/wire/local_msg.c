@@ -52,8 +52,10 @@ int local_hello_pack(const struct local_hello *hello, struct buf *out)
     return result == 0 ? pb_pack(&message.base, out) : result;
 }
 
-static int hello_load(const Tandem__Local__Hello *message, struct local_hello *hello)
+static int hello_load(const void *from, void *to)
 {
+    const Tandem__Local__Hello *message = from;
+    struct local_hello *hello = to;
     int result = PB_LOAD(hello_fields, message, hello);
 
     if (result != 0) {
@@ -79,16 +81,8 @@ static int hello_load(const Tandem__Local__Hello *message, struct local_hello *h
 int local_hello_unpack(const uint8_t *data, size_t bytes, struct local_hello *ret_hello)
 {
     struct local_hello hello = {0};
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
+    const int result = pb_read(&tandem__local__hello__descriptor, data, bytes, hello_load, &hello);
 
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__local__hello__descriptor, data, bytes, &arena, &message);
-    if (result == 0) {
-        result = hello_load((const Tandem__Local__Hello *)message, &hello);
-    }
-    pb_arena_fini(&arena);
     if (result != 0) {
         local_hello_fini(&hello);
         return result;
@@ -141,8 +135,10 @@ int local_submit_pack(const struct local_submit *submit, struct buf *out)
     return result == 0 ? pb_pack(&message.base, out) : result;
 }
 
-static int submit_load(const Tandem__Local__Submit *message, struct local_submit *ret_submit)
+static int submit_load(const void *from, void *to)
 {
+    const Tandem__Local__Submit *message = from;
+    struct local_submit *ret_submit = to;
     struct local_submit submit = {.has_picture = message->picture != NULL};
     int result = PB_LOAD(submit_fields, message, &submit);
 
@@ -163,15 +159,5 @@ static int submit_load(const Tandem__Local__Submit *message, struct local_submit
 
 int local_submit_unpack(const uint8_t *data, size_t bytes, struct local_submit *ret_submit)
 {
-    struct pb_arena arena;
-    ProtobufCMessage *message;
-    int result;
-
-    pb_arena_init(&arena);
-    result = pb_unpack(&tandem__local__submit__descriptor, data, bytes, &arena, &message);
-    if (result == 0) {
-        result = submit_load((const Tandem__Local__Submit *)message, ret_submit);
-    }
-    pb_arena_fini(&arena);
-    return result;
+    return pb_read(&tandem__local__submit__descriptor, data, bytes, submit_load, ret_submit);
 }

@@ -30,11 +30,6 @@ struct local_submit {
     bool deliver_late;
     uint64_t capture_age_us;
 };
-struct local_partial {
-    const uint8_t *text; /* pack: borrowed. unpack: owned */
-    size_t text_bytes;
-    uint32_t count;
-};
 struct local_answer {
     char id[21];
     struct answer answer; /* pack: borrowed members. unpack: owned */
@@ -62,9 +57,6 @@ int local_submit_pack(const struct local_submit *submit, struct buf *out);
 int local_submit_unpack(const uint8_t *data, size_t bytes, struct local_submit *ret_submit);
 int local_accepted_pack(const char *id, struct buf *out);
 int local_accepted_unpack(const uint8_t *data, size_t bytes, char ret_id[21]);
-int local_partial_pack(const struct local_partial *partial, struct buf *out);
-int local_partial_unpack(const uint8_t *data, size_t bytes, struct local_partial *ret_partial);
-void local_partial_fini(struct local_partial *partial);
 int local_answer_pack(const struct local_answer *answer, struct buf *out);
 int local_answer_unpack(const uint8_t *data, size_t bytes, struct local_answer *ret_answer);
 void local_answer_fini(struct local_answer *answer);

@@ -96,6 +96,22 @@ int pb_unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *data,
     return 0;
 }
 
+int pb_read(const ProtobufCMessageDescriptor *descriptor, const uint8_t *data, size_t bytes,
+            int (*load)(const void *message, void *plain), void *plain)
+{
+    struct pb_arena arena;
+    ProtobufCMessage *message;
+    int result;
+
+    pb_arena_init(&arena);
+    result = pb_unpack(descriptor, data, bytes, &arena, &message);
+    if (result == 0) {
+        result = load(message, plain);
+    }
+    pb_arena_fini(&arena);
+    return result;
+}
+
 int pb_pack(const ProtobufCMessage *message, struct buf *out)
 {
     const size_t bytes = protobuf_c_message_get_packed_size(message);

@@ -32,6 +32,10 @@ void pb_arena_fini(struct pb_arena *arena);
 /* Checks the size, then unpacks into the arena. TANDEM_ETOOBIG, ENOMEM, EPROTO. */
 int pb_unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *data, size_t bytes,
               struct pb_arena *arena, ProtobufCMessage **ret_message);
+/* Unpacks and has `load` take from the message what `plain` keeps, then frees the message. The
+ * errors of pb_unpack and of `load`. */
+int pb_read(const ProtobufCMessageDescriptor *descriptor, const uint8_t *data, size_t bytes,
+            int (*load)(const void *message, void *plain), void *plain);
 /* Appends the packed message. TANDEM_ETOOBIG over LIMIT_FRAME_HEADER_BYTES, ENOMEM. */
 int pb_pack(const ProtobufCMessage *message, struct buf *out);
 
@@ -88,6 +92,28 @@ struct pb_answer {
     Tandem__Parts__Box **boxes;
     ProtobufCBinaryData text;
 };
+/* What every message that holds an answer has under the same names: the rows of its table, and its
+ * repeated parts from and to a struct pb_answer. */
+#define PB_ANSWER_FIELDS(Message)                                                                  \
+    {PB_AT(Message, kind, struct answer, kind), .type = PB_U32, .min = WIRE_CLASSIFY,              \
+     .max = WIRE_GENERATE},                                                                        \
+        {PB_AT(Message, tokens, struct answer, tokens), .type = PB_U32,                            \
+         .max = LIMIT_MAX_NEW_TOKENS},                                                             \
+        {PB_AT(Message, finish, struct answer, finish), .type = PB_U32,                            \
+         .max = WIRE_FINISH_DEADLINE},                                                             \
+    {                                                                                              \
+        PB_AT(Message, confidence, struct answer, confidence), .type = PB_DOUBLE, .low = 0,        \
+                                                               .high = 1, .clamp = true            \
+    }
+#define PB_ANSWER_GET(message)                                                                     \
+    {                                                                                              \
+        (message)->n_scores, (message)->n_boxes, (message)->scores, (message)->boxes,              \
+            (message)->text                                                                        \
+    }
+#define PB_ANSWER_PUT(message, parts)                                                              \
+    ((message)->n_scores = (parts)->score_count, (message)->scores = (parts)->scores,              \
+     (message)->n_boxes = (parts)->box_count, (message)->boxes = (parts)->boxes,                   \
+     (message)->text = (parts)->text)
 int pb_answer_load(const struct pb_answer *from, struct answer *answer);
 int pb_answer_store(const struct answer *answer, struct pb_answer *ret_parts);
 void pb_answer_fini(struct pb_answer *parts); /* of a stored one */

@@ -47,12 +47,11 @@ static void nothing(void *unused)
 
 MESSAGE(edge_hello, edge_hello_fini)
 MESSAGE(edge_request, nothing)
-MESSAGE(edge_tokens, edge_tokens_fini)
+MESSAGE(answer_piece, answer_piece_fini)
 MESSAGE(edge_result, edge_result_fini)
 MESSAGE(edge_error, nothing)
 MESSAGE(local_hello, local_hello_fini)
 MESSAGE(local_submit, nothing)
-MESSAGE(local_partial, local_partial_fini)
 MESSAGE(local_answer, local_answer_fini)
 MESSAGE(local_error, nothing)
 
@@ -80,9 +79,8 @@ static void try_small(const uint8_t *data, size_t bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static void (*const tries[])(const uint8_t *data, size_t bytes) = {
-        try_edge_hello,   try_edge_request, try_edge_tokens,  try_edge_result,
-        try_edge_error,   try_local_hello,  try_local_submit, try_local_partial,
-        try_local_answer, try_local_error,  try_small,
+        try_edge_hello,  try_edge_request, try_answer_piece, try_edge_result, try_edge_error,
+        try_local_hello, try_local_submit, try_local_answer, try_local_error, try_small,
     };
 
     if (bytes > 0) {

@@ -370,12 +370,12 @@ static void collect_piece(struct tandem *tandem, uint64_t id, size_t offset, con
 
 static void fake_send_piece(struct fake *fake, uint64_t id, const char *text)
 {
-    struct local_partial partial = {
+    struct answer_piece partial = {
         .text = (const uint8_t *)text, .text_bytes = strlen(text), .count = 1};
     struct buf header;
 
     buf_init(&header, 0);
-    assert_int_equal(local_partial_pack(&partial, &header), 0);
+    assert_int_equal(answer_piece_pack(&partial, &header), 0);
     fake_send_header(fake, FRAME_TOKENS, 0, id, &header);
     buf_fini(&header);
 }

@@ -78,7 +78,7 @@ static void client_on_open(struct conn *conn, void *user)
 static void client_on_answer(struct client *client, const struct frame *frame)
 {
     struct client_request *request = &client->requests[frame->request_id % CLIENT_REQUESTS];
-    struct edge_tokens tokens;
+    struct answer_piece tokens;
     struct edge_load load;
 
     switch (frame->kind) {
@@ -88,9 +88,9 @@ static void client_on_answer(struct client *client, const struct frame *frame)
         request->accepted = true;
         break;
     case FRAME_TOKENS:
-        assert_int_equal(edge_tokens_unpack(frame->header, frame->header_bytes, &tokens), 0);
+        assert_int_equal(answer_piece_unpack(frame->header, frame->header_bytes, &tokens), 0);
         assert_int_equal(buf_append(&request->streamed, tokens.text, tokens.text_bytes), 0);
-        edge_tokens_fini(&tokens);
+        answer_piece_fini(&tokens);
         request->token_frames++;
         break;
     case FRAME_RESULT:

@@ -532,21 +532,21 @@ static void test_pack_refuses(void **state)
 static void test_tokens(void **state)
 {
     uint8_t *text = calloc(1, LIMIT_TOKENS_BYTES + 1);
-    struct edge_tokens tokens = {text, LIMIT_TOKENS_BYTES, 9};
-    struct edge_tokens back;
+    struct answer_piece tokens = {text, LIMIT_TOKENS_BYTES, 9};
+    struct answer_piece back;
     struct buf out = {0};
 
     (void)state;
-    assert_int_equal(edge_tokens_pack(&tokens, &out), 0);
-    assert_int_equal(edge_tokens_unpack(out.data, out.bytes, &back), 0);
+    assert_int_equal(answer_piece_pack(&tokens, &out), 0);
+    assert_int_equal(answer_piece_unpack(out.data, out.bytes, &back), 0);
     assert_int_equal(back.text_bytes, LIMIT_TOKENS_BYTES);
     assert_int_equal(back.count, 9);
-    edge_tokens_fini(&back);
+    answer_piece_fini(&back);
     tokens.text_bytes++;
-    assert_int_equal(edge_tokens_pack(&tokens, &out), TANDEM_ETOOBIG);
+    assert_int_equal(answer_piece_pack(&tokens, &out), TANDEM_ETOOBIG);
     buf_clear(&out);
     put_bytes(&out, 1, text, LIMIT_TOKENS_BYTES + 1);
-    assert_int_equal(edge_tokens_unpack(out.data, out.bytes, &back), TANDEM_ETOOBIG);
+    assert_int_equal(answer_piece_unpack(out.data, out.bytes, &back), TANDEM_ETOOBIG);
     free(text);
     buf_fini(&out);
 }

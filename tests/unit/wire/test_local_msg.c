@@ -134,14 +134,14 @@ static void test_answer(void **state)
 
 static void test_small_ones(void **state)
 {
-    struct local_partial partial = {(const uint8_t *)"abc", 3, 1};
+    struct answer_piece partial = {(const uint8_t *)"abc", 3, 1};
     struct local_error error = {.code = TANDEM_EGONE,
                                 .text = "gone",
                                 .id = "7",
                                 .route = "local",
                                 .reason = "x",
                                 .latency_us = 9};
-    struct local_partial partial_back;
+    struct answer_piece partial_back;
     struct local_error error_back;
     struct buf out = {0};
     char id[21];
@@ -152,10 +152,10 @@ static void test_small_ones(void **state)
     assert_string_equal(id, "12345678901234567890");
     assert_int_equal(local_accepted_pack("12x", &out), TANDEM_EINVAL);
     buf_clear(&out);
-    assert_int_equal(local_partial_pack(&partial, &out), 0);
-    assert_int_equal(local_partial_unpack(out.data, out.bytes, &partial_back), 0);
+    assert_int_equal(answer_piece_pack(&partial, &out), 0);
+    assert_int_equal(answer_piece_unpack(out.data, out.bytes, &partial_back), 0);
     assert_memory_equal(partial_back.text, "abc", 4);
-    local_partial_fini(&partial_back);
+    answer_piece_fini(&partial_back);
     buf_clear(&out);
     assert_int_equal(local_error_pack(&error, &out), 0);
     assert_int_equal(local_error_unpack(out.data, out.bytes, &error_back), 0);
