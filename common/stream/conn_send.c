@@ -108,34 +108,54 @@ static size_t batch_fill(struct conn *conn, struct transport_span spans[TRANSPOR
     return count;
 }
 
-static void conn_flush(struct conn *conn)
+static void batch_release(struct conn *conn)
+{
+    for (unsigned i = 0; i < conn->batch_chunk_count; i++) {
+        chunk_unref(conn->batch_chunks[i]);
+    }
+    conn->batch_chunk_count = 0;
+}
+
+/* One batch. TRANSPORT_DONE when it is out already and another may follow. */
+static int conn_flush_batch(struct conn *conn)
 {
     struct transport_span spans[TRANSPORT_SPANS_MAX];
     size_t count;
     int result;
 
     if (conn->writing || (conn->state != CONN_OPEN && conn->state != CONN_FLUSHING)) {
-        return;
+        return 0;
     }
     buf_clear(&conn->batch);
     if (batch_take_control(conn) != 0) {
         conn_fail(conn, TANDEM_ENOMEM, false, "no memory to send");
-        return;
+        return 0;
     }
     conn->writing = true;
     count = batch_fill(conn, spans);
     if (count == 0) {
         conn->writing = false;
         conn_flushed(conn);
-        return;
+        return 0;
     }
     for (size_t i = 0; i < count; i++) {
         conn->sent_bytes += spans[i].bytes;
     }
     conn->written_ns = clock_now_ns();
     result = conn->transport->ops->write(conn->transport, spans, count);
-    if (result != 0) {
+    if (result < 0) {
         conn_fail(conn, result, false, "the stream takes nothing more");
+    } else if (result == TRANSPORT_DONE) {
+        conn->writing = false;
+        batch_release(conn);
+    }
+    return result;
+}
+
+/* The transport sees to it that a fast peer does not keep the loop here. */
+static void conn_flush(struct conn *conn)
+{
+    while (conn_flush_batch(conn) == TRANSPORT_DONE) {
     }
 }
 
@@ -146,14 +166,6 @@ void conn_on_prepare(uv_prepare_t *prepare)
     uv_prepare_stop(prepare);
     conn->flush_wanted = false;
     conn_flush(conn);
-}
-
-static void batch_release(struct conn *conn)
-{
-    for (unsigned i = 0; i < conn->batch_chunk_count; i++) {
-        chunk_unref(conn->batch_chunks[i]);
-    }
-    conn->batch_chunk_count = 0;
 }
 
 void conn_on_written(void *user)

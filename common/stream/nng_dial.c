@@ -137,7 +137,7 @@ int nng_transport_dial(uv_loop_t *loop, const char *url, int64_t connect_ns,
         nng_hub_unref(hub); /* the transport has its own reference */
     }
     if (!transport) {
-        snprintf(error, TRANSPORT_ERROR_BYTES, "no memory to connect");
+        snprintf(error, TRANSPORT_ERROR_BYTES, "no memory or descriptor to connect");
         return TANDEM_ENOMEM;
     }
     transport->base.events = events;

@@ -2,30 +2,49 @@
 
 #include "common/base/error.h"
 
-#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
+/* An eventfd of our own, not uv_async_t: in the libuv that is about, a loop that wakes before the
+ * sender is back from its write spins for it, and a list under a lock would make it wait as well;
+ * with few cores that costs more than the message. */
 struct nng_hub {
-    uv_async_t async;
-    size_t references; /* loop thread only */
-    pthread_mutex_t lock;
-    struct nng_event *first; /* under lock */
-    struct nng_event **last; /* under lock */
+    uv_poll_t poll;
+    int wake_fd;
+    size_t references;                  /* loop thread only */
+    _Atomic(struct nng_event *) raised; /* newest first */
+    atomic_uint raising;                /* threads inside event_append */
 };
 
-static void hub_on_async(uv_async_t *async)
+static struct nng_event *hub_take_all(struct nng_hub *hub)
 {
-    struct nng_hub *hub = async->data;
-    struct nng_event *event;
-    struct nng_event *next;
+    struct nng_event *newest = atomic_exchange(&hub->raised, NULL);
+    struct nng_event *oldest = NULL;
 
-    pthread_mutex_lock(&hub->lock);
-    event = hub->first;
-    hub->first = NULL;
-    hub->last = &hub->first;
-    pthread_mutex_unlock(&hub->lock);
+    while (newest) {
+        struct nng_event *next = newest->next;
+
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
+static void hub_on_wake(uv_poll_t *poll, int status, int events)
+{
+    struct nng_hub *hub = poll->data;
+    struct nng_event *next;
+    eventfd_t count;
+
+    (void)status;
+    (void)events;
+    (void)eventfd_read(hub->wake_fd, &count);
     nng_hub_ref(hub); /* the last owner may go in one of these */
-    for (; event; event = next) {
+    for (struct nng_event *event = hub_take_all(hub); event; event = next) {
         next = event->next;
         event->busy = false;
         event->handle(event);
@@ -40,14 +59,17 @@ struct nng_hub *nng_hub_new(uv_loop_t *loop)
     if (!hub) {
         return NULL;
     }
-    if (uv_async_init(loop, &hub->async, hub_on_async) != 0) {
+    hub->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (hub->wake_fd < 0 || uv_poll_init(loop, &hub->poll, hub->wake_fd) != 0) {
+        if (hub->wake_fd >= 0) {
+            close(hub->wake_fd);
+        }
         free(hub);
         return NULL;
     }
-    pthread_mutex_init(&hub->lock, NULL);
-    hub->async.data = hub;
+    hub->poll.data = hub;
     hub->references = 1;
-    hub->last = &hub->first;
+    (void)uv_poll_start(&hub->poll, UV_READABLE, hub_on_wake); /* cannot fail */
     return hub;
 }
 
@@ -57,34 +79,42 @@ struct nng_hub *nng_hub_ref(struct nng_hub *hub)
     return hub;
 }
 
+/* The last events were taken, but who raised them may not be out of event_append yet. */
 static void hub_on_closed(uv_handle_t *handle)
 {
     struct nng_hub *hub = handle->data;
 
-    pthread_mutex_destroy(&hub->lock);
+    while (atomic_load(&hub->raising) > 0) {
+        sched_yield();
+    }
+    close(hub->wake_fd);
     free(hub);
 }
 
 void nng_hub_unref(struct nng_hub *hub)
 {
     if (--hub->references == 0) {
-        uv_close((uv_handle_t *)&hub->async, hub_on_closed);
+        uv_close((uv_handle_t *)&hub->poll, hub_on_closed);
     }
 }
 
-/* Any thread. The wake-up is sent under the lock, so that the loop cannot have taken the event, and
- * closed the hub, before it. */
+/* Any thread. Once it is in the list the event belongs to the loop; the hub stays until `raising`
+ * is down again. Only the first of a list wakes the loop, which takes the whole. */
 static void event_append(void *user)
 {
     struct nng_event *event = user;
     struct nng_hub *hub = event->hub;
+    struct nng_event *newest;
 
-    pthread_mutex_lock(&hub->lock);
-    event->next = NULL;
-    *hub->last = event;
-    hub->last = &event->next;
-    uv_async_send(&hub->async);
-    pthread_mutex_unlock(&hub->lock);
+    atomic_fetch_add(&hub->raising, 1);
+    newest = atomic_load(&hub->raised);
+    do {
+        event->next = newest;
+    } while (!atomic_compare_exchange_weak(&hub->raised, &newest, event));
+    if (!newest) {
+        (void)eventfd_write(hub->wake_fd, 1);
+    }
+    atomic_fetch_sub(&hub->raising, 1);
 }
 
 int nng_event_init(struct nng_event *event, struct nng_hub *hub, bool with_aio,

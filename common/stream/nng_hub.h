@@ -1,5 +1,5 @@
-/* nng_hub.h: the bridge from NNG's threads to the loop. An NNG completion only appends its event to
- * a mutexed list and wakes the loop; everything else happens there. Inside common/stream only. */
+/* nng_hub.h: the bridge from NNG's threads to the loop. An NNG completion only pushes its event on
+ * a list and wakes the loop; everything else happens there. Inside common/stream only. */
 #ifndef TANDEM_STREAM_NNG_HUB_H
 #define TANDEM_STREAM_NNG_HUB_H
 

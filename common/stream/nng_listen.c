@@ -167,7 +167,7 @@ int nng_transport_listen(uv_loop_t *loop, const char *url, uint32_t ipc_mode,
         listener->hub = nng_hub_new(loop);
     }
     if (!listener || !listener->hub) {
-        snprintf(error, TRANSPORT_ERROR_BYTES, "no memory to listen");
+        snprintf(error, TRANSPORT_ERROR_BYTES, "no memory or descriptor to listen");
         free(listener);
         return TANDEM_ENOMEM;
     }

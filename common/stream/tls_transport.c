@@ -41,12 +41,13 @@ static void tls_fail(struct tls_transport *tls, int error, const char *why)
     }
 }
 
-/* Hands what OpenSSL has written to the inner transport. */
+/* Hands what OpenSSL has written to the inner transport, which may take it at once. */
 static void tls_pump(struct tls_transport *tls)
 {
     char *data;
     const long bytes = BIO_get_mem_data(tls->leaving, &data);
     struct transport_span span;
+    int result;
 
     if (!tls->inner_open || tls->inner_writing || tls->closed || bytes <= 0) {
         return;
@@ -58,8 +59,9 @@ static void tls_pump(struct tls_transport *tls)
     }
     (void)BIO_reset(tls->leaving);
     span = (struct transport_span){tls->sending.data, tls->sending.bytes};
-    tls->inner_writing = tls->inner->ops->write(tls->inner, &span, 1) == 0;
-    if (!tls->inner_writing) {
+    result = tls->inner->ops->write(tls->inner, &span, 1);
+    tls->inner_writing = result == 0;
+    if (result < 0) {
         tls_fail(tls, TANDEM_EGONE, "the stream takes nothing more");
     }
 }
@@ -271,9 +273,9 @@ static int tls_write(struct transport *base, const struct transport_span *spans,
             return TANDEM_EPROTO;
         }
     }
-    tls->app_writing = true;
     tls_pump(tls);
-    return 0;
+    tls->app_writing = tls->inner_writing || tls->failed;
+    return tls->app_writing ? 0 : TRANSPORT_DONE;
 }
 
 static void tls_close(struct transport *base)

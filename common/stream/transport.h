@@ -17,6 +17,7 @@
 
 #define TRANSPORT_ERROR_BYTES 256
 #define TRANSPORT_SPANS_MAX   8 /* in one write */
+#define TRANSPORT_DONE        1 /* of write: nothing is left under way */
 
 struct transport;
 struct transport_listener;
@@ -42,8 +43,9 @@ struct transport_events {
 struct transport_ops {
     /* Starts an accepted transport; dialed ones start themselves. on_open follows. */
     void (*start)(struct transport *transport);
-    /* One write at a time, after on_open. The spans' memory is borrowed until on_written or
-     * on_closed. 0 or TANDEM_E*. */
+    /* One write at a time, after on_open. TRANSPORT_DONE: all of it was taken at once, no
+     * on_written follows and another may start. 0: the spans' memory is borrowed until on_written
+     * or on_closed. Or TANDEM_E*. */
     int (*write)(struct transport *transport, const struct transport_span *spans, size_t count);
     /* What was not taken is lost. Once; on_closed follows. */
     void (*close)(struct transport *transport);

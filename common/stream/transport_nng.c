@@ -10,6 +10,7 @@
 #define INPUT_BYTES      (64u << 10)
 #define INPUT_MANY_BYTES (16u << 10) /* a read of this size is likely to have more behind it */
 #define INPUT_MORE       4           /* reads in a row, then other connections have their turn */
+#define OUTPUT_MORE      4           /* the same for writes done within the call */
 
 const struct transport_kind transport_nng = {
     .dial = nng_transport_dial,
@@ -115,6 +116,7 @@ static void on_received(struct nng_event *event)
         return;
     }
     bytes = nng_aio_count(event->aio);
+    transport->at_once = 0;
     for (unsigned more = 0; bytes > 0; more++) {
         transport->base.events->on_read(transport->base.user, transport->input, bytes);
         bytes = !transport->closed && bytes >= INPUT_MANY_BYTES && more < INPUT_MORE
@@ -163,19 +165,25 @@ static int transport_try(struct nng_transport *transport)
     return result;
 }
 
-static void transport_send(struct nng_transport *transport)
+/* TRANSPORT_DONE, or 0: `sending` will be raised. */
+static int transport_send(struct nng_transport *transport)
 {
     const int result = transport_try(transport);
 
+    if (transport->output_count == 0 && transport->at_once < OUTPUT_MORE) {
+        transport->at_once++;
+        return TRANSPORT_DONE;
+    }
     transport->tried = transport->output_count == 0 || (result != 0 && result != NNG_ECANCELED);
     if (transport->tried) {
         transport->tried_result = result;
         nng_event_post(&transport->sending);
-        return;
+        return 0;
     }
     nng_aio_set_iov(transport->sending.aio, transport->output_count, transport->output);
     transport->sending.busy = true;
     nng_stream_send(transport->stream, transport->sending.aio);
+    return 0;
 }
 
 static void on_sent(struct nng_event *event)
@@ -193,9 +201,9 @@ static void on_sent(struct nng_event *event)
     if (!transport->tried) {
         output_advance(transport, nng_aio_count(event->aio));
     }
-    if (transport->output_count > 0) {
-        transport_send(transport); /* NNG is content with a part */
-    } else {
+    transport->at_once = 0;
+    /* NNG is content with a part of what it was given. */
+    if (transport->output_count == 0 || transport_send(transport) == TRANSPORT_DONE) {
         transport->base.events->on_written(transport->base.user);
     }
 }
@@ -222,8 +230,7 @@ static int transport_write(struct transport *base, const struct transport_span *
                 (nng_iov){(void *)spans[i].data, spans[i].bytes};
         }
     }
-    transport_send(transport);
-    return 0;
+    return transport_send(transport);
 }
 
 /* Aborting is asynchronous in NNG: the completions come through the hub, and transport_finish waits

@@ -19,8 +19,9 @@ struct nng_transport {
     struct nng_event sending;
     nng_aio
         *trying; /* without a callback: sends what the kernel takes at once, see transport_try */
-    nng_aio *taking; /* the same for receiving */
-    bool tried;      /* `sending` was raised by hand, with this result */
+    nng_aio *taking;  /* the same for receiving */
+    bool tried;       /* `sending` was raised by hand, with this result */
+    unsigned at_once; /* writes done within the call since the loop last came by */
     int tried_result;
     struct nng_event closing;
     bool closed; /* close was called */
