@@ -168,9 +168,7 @@ $(eval $(call annotate_rules,task,base,task_config_schema))
 ANNOTATE = $(addprefix $(BUILD)/tools/annotate-,server client task)
 .PHONY: configs
 configs: $(ANNOTATE)
-	$(BUILD)/tools/annotate-server >deploy/config/server.conf
-	$(BUILD)/tools/annotate-client >deploy/config/client.conf
-	$(BUILD)/tools/annotate-task >deploy/config/task.example
+	@deploy/config/generate.sh
 
 # ---- tests ----
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
@@ -239,7 +237,7 @@ help:
 	@echo 'make bench           round trips of a connection and of whole requests next to bare echoes, and the time of a decision'
 	@echo 'make unit-ROOM       one room of: $(ROOMS)'
 	@echo 'make install         DESTDIR= PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) LIBDIR=$(LIBDIR); make uninstall'
-	@echo 'make configs         writes deploy/config/*.conf from the tables in the code'
+	@echo 'make configs         writes deploy/config/*.conf and the keys in tandem.conf(5) from the tables in the code'
 	@echo 'make format-check    names the files that clang-format would change'
 	@echo 'make clean           removes build and build-*'
 	@echo 'V=1 shows commands; SANITIZE=address,undefined or SANITIZE=thread builds in build-address-undefined or build-thread'

@@ -8,32 +8,46 @@ cd "$(dirname "$0")/.."
 : "${LIBDIR:=$PREFIX/lib}"
 major=${VERSION%%.*}
 action=${1:?install or uninstall}
+umask 022 # what is installed is for every user, whatever root's own umask says
 
 # file KIND SOURCE DESTINATION: program and data are copied; text has its paths rewritten; config is text that a second
-# install leaves as it finds it.
+# install leaves as it finds it, beside the new one as FILE.new.
 file() {
     destination=$DESTDIR$3
-    if [ "$action" = uninstall ]; then
-        if [ "$1" = config ] && [ -e "$destination" ] && ! rewritten "$2" | cmp -s - "$destination"; then
+    case $action:$1 in
+    uninstall:config)
+        rm -f "$destination.new"
+        [ ! -e "$destination" ] || if rewritten "$2" | cmp -s - "$destination"; then
+            rm -f "$destination"
+        else
             echo "  KEEP    $destination (changed since it was installed)"
-            return
         fi
-        rm -f "$destination"
-        return
-    fi
-    mkdir -p "$(dirname "$destination")"
-    case $1 in
-    program) install -m 755 "$2" "$destination" ;;
-    data) install -m 644 "$2" "$destination" ;;
-    text) rewritten "$2" >"$destination" && chmod 644 "$destination" ;;
-    config)
-        if [ -e "$destination" ] && ! rewritten "$2" | cmp -s - "$destination"; then
-            echo "  KEEP    $destination (the new one is $destination.new)"
-            destination=$destination.new
-        fi
-        rewritten "$2" >"$destination" && chmod 644 "$destination"
+        ;;
+    uninstall:*) rm -f "$destination" ;;
+    *)
+        mkdir -p "$(dirname "$destination")"
+        put_"$1" "$2" "$destination"
         ;;
     esac
+}
+
+put_program() { install -m 755 "$1" "$2"; }
+put_data() { install -m 644 "$1" "$2"; }
+
+put_text() { # a daemon that reads meanwhile sees the old file or the new one
+    rewritten "$1" >"$2.tmp"
+    mv -f "$2.tmp" "$2"
+}
+
+put_config() {
+    if [ ! -e "$2" ]; then
+        put_text "$1" "$2"
+    elif rewritten "$1" | cmp -s - "$2"; then
+        rm -f "$2.new"
+    else
+        echo "  KEEP    $2 (the new one is $2.new)"
+        put_text "$1" "$2.new"
+    fi
 }
 
 link() { # link TARGET DESTINATION
@@ -44,9 +58,11 @@ link() { # link TARGET DESTINATION
     fi
 }
 
+# The programs look for task files below /etc; where they lie elsewhere, the configuration has to say so.
 rewritten() {
     sed -e "s|/usr/bin/|$PREFIX/bin/|g" -e "s|/usr/share/tandem|$PREFIX/share/tandem|g" \
-        -e "s|/etc/tandem|$SYSCONFDIR/tandem|g" "$1"
+        -e "$([ "$SYSCONFDIR" = /etc ] || echo 's|^#tasks_dir = |tasks_dir = |')" \
+        -e "/^#* *[Dd]efault:/!s|/etc/tandem|$SYSCONFDIR/tandem|g" "$1"
 }
 
 pkg_config_file() {
@@ -58,7 +74,7 @@ all_files() {
     for program in tandem-server tandem-client tandemctl tandem-model; do
         file program "$BUILD/bin/$program" "$PREFIX/bin/$program"
     done
-    file program "$BUILD/lib/libtandem.so" "$LIBDIR/libtandem.so.$VERSION"
+    file data "$BUILD/lib/libtandem.so" "$LIBDIR/libtandem.so.$VERSION"
     link "libtandem.so.$VERSION" "$LIBDIR/libtandem.so.$major"
     link "libtandem.so.$major" "$LIBDIR/libtandem.so"
     file data "$BUILD/lib/libtandem.a" "$LIBDIR/libtandem.a"
@@ -70,33 +86,40 @@ all_files() {
     file text systemd/sysusers.d/tandem.conf "$PREFIX/lib/sysusers.d/tandem.conf"
     file text systemd/tmpfiles.d/tandem.conf "$PREFIX/lib/tmpfiles.d/tandem.conf"
     for config in deploy/config/*.conf; do
-        [ ! -e "$config" ] || file config "$config" "$SYSCONFDIR/tandem/${config##*/}"
+        file config "$config" "$SYSCONFDIR/tandem/${config##*/}"
     done
     file config deploy/config/task.example "$SYSCONFDIR/tandem/task.example"
     for task in deploy/config/tasks.d/*.conf; do
-        [ ! -e "$task" ] || file config "$task" "$SYSCONFDIR/tandem/tasks.d/${task##*/}"
+        file config "$task" "$SYSCONFDIR/tandem/tasks.d/${task##*/}"
     done
     for model in deploy/models/*.gguf deploy/models/*.md; do
-        [ ! -e "$model" ] || file data "$model" "$PREFIX/share/tandem/models/${model##*/}"
+        file data "$model" "$PREFIX/share/tandem/models/${model##*/}"
     done
     for page in deploy/man/*.[1-8]; do
-        [ ! -e "$page" ] || file data "$page" "$PREFIX/share/man/man${page##*.}/${page##*/}"
+        file text "$page" "$PREFIX/share/man/man${page##*.}/${page##*/}"
+    done
+    file program deploy/certs.sh "$PREFIX/share/tandem/certs.sh"
+    for example in deploy/examples/*.c; do
+        file data "$example" "$PREFIX/share/doc/tandem/examples/${example##*/}"
     done
     file data LICENSE "$PREFIX/share/doc/tandem/LICENSE"
-    [ ! -e README.md ] || file data README.md "$PREFIX/share/doc/tandem/README.md"
+    file data README.md "$PREFIX/share/doc/tandem/README.md"
 }
 
 case $action in
 install)
     pkg_config_file >"$BUILD/tandem.pc"
     all_files
+    # Programs find the library at once. A staged tree is the packager's, and PREFIX may be a user's own.
+    [ -n "$DESTDIR" ] || [ "$(id -u)" -ne 0 ] || ldconfig
     ;;
 uninstall)
     all_files
     for folder in "$SYSCONFDIR/tandem/tasks.d" "$SYSCONFDIR/tandem" "$PREFIX/share/tandem/models" \
-        "$PREFIX/share/tandem" "$PREFIX/share/doc/tandem"; do
+        "$PREFIX/share/tandem" "$PREFIX/share/doc/tandem/examples" "$PREFIX/share/doc/tandem"; do
         rmdir "$DESTDIR$folder" 2>/dev/null || true # stays when it holds what is not ours
     done
+    [ -n "$DESTDIR" ] || [ "$(id -u)" -ne 0 ] || ldconfig
     ;;
 *)
     echo "install.sh: install or uninstall" >&2

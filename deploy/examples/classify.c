@@ -1,32 +1,25 @@
-/* classify.c: asks what is on a picture.
- *   cc classify.c $(pkg-config --cflags --libs tandem) -o classify && ./classify objects cup.jpg */
+/* classify.c: what is on a picture? */
 #include <stdio.h>
 #include <tandem.h>
 
 int main(int argc, char **argv)
 {
+    const char *path = argc > 1 ? argv[1] : "cup.jpg";
     struct tandem *tandem;
-    struct tandem_answer *answer;
-    int error;
+    struct tandem_answer *answer = NULL;
+    int error = tandem_open(NULL, &tandem);
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: classify TASK PICTURE\n");
-        return 2;
-    }
-    error = tandem_open(NULL, &tandem);
     if (error == 0) {
-        error =
-            tandem_classify_file(tandem, argv[1], argv[2], 200, &answer); /* needed within 200 ms */
+        error = tandem_classify_file(tandem, "objects", path, 200, &answer); /* within 200 ms */
     }
     if (error == 0) {
         printf("%s (%.2f), answered by %s in %.1f ms\n", tandem_answer_label(answer, 0),
                tandem_answer_score(answer, 0), tandem_answer_outcome_route(answer),
                tandem_answer_elapsed_ms(answer));
-        tandem_answer_free(answer);
     } else {
-        fprintf(stderr, "%s: %s\n", argv[2],
-                tandem ? tandem_last_error(tandem) : tandem_strerror(error));
+        fprintf(stderr, "%s: %s\n", path, tandem ? tandem_last_error(tandem) : "no memory");
     }
+    tandem_answer_free(answer);
     tandem_close(tandem);
     return error == 0 ? 0 : 1;
 }
