@@ -39,7 +39,7 @@ void reply_accepted(struct service *service, const struct request *request)
 
 void reply_tokens(const struct request *request, const uint8_t *text, size_t bytes)
 {
-    const struct answer_piece piece = {text, bytes, 1};
+    const struct answer_piece piece = {.text = text, .text_bytes = bytes, .count = 1};
     struct buf header;
 
     if (!request->peer) {

@@ -234,9 +234,11 @@ int tandem_generate(struct tandem *tandem, const char *task, const char *text, u
  * tandem_last_error has a line. */
 typedef void (*tandem_done_fn)(struct tandem *tandem, uint64_t request_id, int error,
                                struct tandem_answer *answer, void *user);
-/* Generated text as it comes (borrowed; may end inside a UTF-8 character). `offset` is where in the
- * text the piece belongs: when another route takes over, it starts again at 0. The answer has all
- * of it. */
+/* Generated text as it comes, from this device or from an edge (borrowed, not NUL-terminated; no
+ * piece ends inside a UTF-8 character, unless the text itself does). `offset` is where in the text
+ * the piece belongs. A piece at offset 0 begins the text, or begins it again: another route has
+ * taken over and what came before is void (such a piece may have 0 bytes). When `done` brings an
+ * answer, the pieces since the last one at offset 0, joined, are exactly tandem_answer_text. */
 typedef void (*tandem_partial_fn)(struct tandem *tandem, uint64_t request_id, size_t offset,
                                   const char *text, size_t bytes, void *user);
 

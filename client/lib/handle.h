@@ -40,7 +40,7 @@ struct pending {
     int64_t start_ns;
     int64_t guard_ns;  /* the daemon must have answered by then; INT64_MAX: no guard */
     size_t bytes;      /* of the input, counted against LIMIT_LIB_BYTES */
-    size_t text_bytes; /* generated text that came so far */
+    size_t text_bytes; /* generated text that came so far, since the last restart */
     bool cancelled;
     bool ended; /* the rest is how; `done` has still to run */
     uint64_t end_order;

@@ -41,6 +41,9 @@ static int receive_partial(struct tandem *tandem, const struct frame *frame)
     if (result != 0) {
         return handle_fail(tandem, result, "a piece of text from the daemon is damaged");
     }
+    if (piece.restart) {
+        pending->text_bytes = 0;
+    }
     if (pending->partial) {
         size_t offset = pending->text_bytes;
 

@@ -49,7 +49,8 @@ int answer_copy(const struct answer *from, struct answer *ret_copy);
 struct answer_piece {
     const uint8_t *text; /* pack: borrowed. unpack: owned; at most LIMIT_TOKENS_BYTES */
     size_t text_bytes;
-    uint32_t count; /* tokens in it */
+    uint32_t count; /* tokens in it; 0: not counted */
+    bool restart;   /* to an application: the text begins again here */
 };
 /* As the messages of edge_msg.h and local_msg.h. */
 int answer_piece_pack(const struct answer_piece *piece, struct buf *out);

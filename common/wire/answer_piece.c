@@ -6,6 +6,7 @@
 static const struct pb_field piece_fields[] = {
     {PB_AT(Tandem__Parts__Piece, count, struct answer_piece, count), .type = PB_U32,
      .max = LIMIT_MAX_NEW_TOKENS},
+    {PB_AT(Tandem__Parts__Piece, restart, struct answer_piece, restart), .type = PB_BOOL},
 };
 
 int answer_piece_pack(const struct answer_piece *piece, struct buf *out)

@@ -7,6 +7,7 @@
 
 struct pieces {
     unsigned count;
+    unsigned begun; /* pieces at offset 0 */
     size_t next_offset;
     char text[256];
 };
@@ -362,16 +363,20 @@ static void collect_piece(struct tandem *tandem, uint64_t id, size_t offset, con
     assert_int_equal(tandem_process(tandem), TANDEM_EINVAL); /* not from inside */
     assert_true(id > 0);
     pieces->count++;
+    if (offset == 0) {
+        pieces->next_offset = 0; /* the text begins again */
+        pieces->begun++;
+    }
     assert_int_equal(offset, pieces->next_offset);
     assert_true(offset + bytes < sizeof(pieces->text));
     memcpy(pieces->text + offset, text, bytes);
     pieces->next_offset = offset + bytes;
 }
 
-static void fake_send_piece(struct fake *fake, uint64_t id, const char *text)
+static void fake_send_piece(struct fake *fake, uint64_t id, const char *text, bool restart)
 {
     struct answer_piece partial = {
-        .text = (const uint8_t *)text, .text_bytes = strlen(text), .count = 1};
+        .text = (const uint8_t *)text, .text_bytes = strlen(text), .restart = restart};
     struct buf header;
 
     buf_init(&header, 0);
@@ -396,11 +401,13 @@ static void test_partials(void **state)
     tandem_request_init(&request, "commands");
     request.text = "walk";
     assert_int_equal(tandem_submit(tandem, &request, end_note, collect_piece, &user, &id), 0);
-    fake_send_piece(&fake, id, "I_WALK ");
+    fake_send_piece(&fake, id, "I_JUMP ", false);
     assert_int_equal(tandem_wait(tandem, 1000), 0);
     assert_int_equal(user.pieces.count, 1);
     assert_int_equal(user.end.count, 0);
-    fake_send_piece(&fake, id, "I_TURN_LEFT");
+    fake_send_piece(&fake, id, "I_JUMP", false);
+    fake_send_piece(&fake, id, "I_WALK ", true);
+    fake_send_piece(&fake, id, "I_TURN_LEFT", false);
     answer.answer = (struct answer){.kind = WIRE_GENERATE,
                                     .text = (char *)"I_WALK I_TURN_LEFT",
                                     .text_bytes = 18,
@@ -409,7 +416,9 @@ static void test_partials(void **state)
                                     .confidence = 0.5};
     fake_send_answer(&fake, id, &answer);
     wait_end(tandem, &user.end);
-    assert_int_equal(user.pieces.count, 2);
+    assert_int_equal(user.pieces.count, 4);
+    assert_int_equal(user.pieces.begun, 2);
+    assert_int_equal(user.pieces.next_offset, 18);
     assert_string_equal(user.pieces.text, "I_WALK I_TURN_LEFT");
     assert_string_equal(tandem_answer_text(user.end.answer, &bytes), "I_WALK I_TURN_LEFT");
     assert_int_equal(bytes, 18);

@@ -532,7 +532,7 @@ static void test_pack_refuses(void **state)
 static void test_tokens(void **state)
 {
     uint8_t *text = calloc(1, LIMIT_TOKENS_BYTES + 1);
-    struct answer_piece tokens = {text, LIMIT_TOKENS_BYTES, 9};
+    struct answer_piece tokens = {.text = text, .text_bytes = LIMIT_TOKENS_BYTES, .count = 9};
     struct answer_piece back;
     struct buf out = {0};
 

@@ -134,7 +134,7 @@ static void test_answer(void **state)
 
 static void test_small_ones(void **state)
 {
-    struct answer_piece partial = {(const uint8_t *)"abc", 3, 1};
+    struct answer_piece partial = {(const uint8_t *)"abc", 3, 1, true};
     struct local_error error = {.code = TANDEM_EGONE,
                                 .text = "gone",
                                 .id = "7",
@@ -155,6 +155,8 @@ static void test_small_ones(void **state)
     assert_int_equal(answer_piece_pack(&partial, &out), 0);
     assert_int_equal(answer_piece_unpack(out.data, out.bytes, &partial_back), 0);
     assert_memory_equal(partial_back.text, "abc", 4);
+    assert_int_equal(partial_back.count, 1);
+    assert_true(partial_back.restart);
     answer_piece_fini(&partial_back);
     buf_clear(&out);
     assert_int_equal(local_error_pack(&error, &out), 0);
