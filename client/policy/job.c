@@ -26,7 +26,8 @@ static struct job_action *act(struct job_actions *actions, enum job_action_kind 
 static void side_start(struct job *job, enum job_side side, struct job_actions *actions)
 {
     job->side[side] = JOB_SIDE_RUNNING;
-    job->hedged = job->side[JOB_SIDE_LOCAL] != JOB_SIDE_IDLE && job->side[JOB_SIDE_EDGE] != JOB_SIDE_IDLE;
+    job->hedged =
+        job->side[JOB_SIDE_LOCAL] != JOB_SIDE_IDLE && job->side[JOB_SIDE_EDGE] != JOB_SIDE_IDLE;
     act(actions, side == JOB_SIDE_LOCAL ? JOB_START_LOCAL : JOB_SEND_EDGE)->side = side;
 }
 
@@ -34,7 +35,8 @@ static void losers_cancel(struct job *job, struct job_actions *actions)
 {
     for (int side = 0; side < JOB_SIDES; side++) {
         if (job->side[side] == JOB_SIDE_RUNNING) {
-            act(actions, side == JOB_SIDE_LOCAL ? JOB_CANCEL_LOCAL : JOB_CANCEL_EDGE)->side = (enum job_side)side;
+            act(actions, side == JOB_SIDE_LOCAL ? JOB_CANCEL_LOCAL : JOB_CANCEL_EDGE)->side =
+                (enum job_side)side;
             job->side[side] = JOB_SIDE_FAILED;
         }
     }
@@ -46,16 +48,21 @@ static bool is_late(const struct job *job, int64_t now_ns)
     return job->plan.deadline_ns != 0 && now_ns > job->plan.deadline_ns;
 }
 
+static enum job_side side_other(enum job_side side)
+{
+    return side == JOB_SIDE_LOCAL ? JOB_SIDE_EDGE : JOB_SIDE_LOCAL;
+}
+
 static void job_fail(struct job *job, int error, struct job_actions *actions)
 {
     losers_cancel(job, actions);
     act(actions, JOB_FAIL)->error = error;
 }
 
-static void job_deliver(struct job *job, enum job_side side, int64_t now_ns, struct job_actions *actions)
+static void job_deliver(struct job *job, enum job_side side, struct job_actions *actions)
 {
     struct job_action *action;
-    const bool late = is_late(job, now_ns);
+    const bool late = is_late(job, job->done_ns[side]);
 
     if (late && !job->plan.deliver_late) {
         job_fail(job, TANDEM_ELATE, actions);
@@ -64,7 +71,31 @@ static void job_deliver(struct job *job, enum job_side side, int64_t now_ns, str
     losers_cancel(job, actions);
     action = act(actions, JOB_DELIVER);
     action->side = side;
-    action->flags = (late ? JOB_FLAG_LATE : 0) | (job->partial[side] ? JOB_FLAG_PARTIAL : 0) | (job->hedged ? JOB_FLAG_HEDGED : 0);
+    action->flags = (late ? JOB_FLAG_LATE : 0) | (job->partial[side] ? JOB_FLAG_PARTIAL : 0) |
+                    (job->hedged ? JOB_FLAG_HEDGED : 0);
+}
+
+/* How good a side's answer is to deliver: in time before whole before of the larger model; -1: it
+ * has none. */
+static int side_rank(const struct job *job, enum job_side side)
+{
+    if (job->side[side] != JOB_SIDE_DONE) {
+        return -1;
+    }
+    return (is_late(job, job->done_ns[side]) ? 0 : 4) + (job->partial[side] ? 0 : 2) +
+           (side == JOB_SIDE_EDGE ? 1 : 0);
+}
+
+/* Delivers the best answer there is; false when no side has one. */
+static bool best_deliver(struct job *job, struct job_actions *actions)
+{
+    const int local = side_rank(job, JOB_SIDE_LOCAL), edge = side_rank(job, JOB_SIDE_EDGE);
+
+    if (local < 0 && edge < 0) {
+        return false;
+    }
+    job_deliver(job, edge > local ? JOB_SIDE_EDGE : JOB_SIDE_LOCAL, actions);
+    return true;
 }
 
 /* The next moment at which something happens by itself. */
@@ -75,8 +106,10 @@ static void timer_arm(const struct job *job, int64_t now_ns, struct job_actions 
     if (job->ended) {
         return;
     }
-    if (job->plan.insure_at_ns != 0 && job->plan.local_allowed && job->side[JOB_SIDE_LOCAL] == JOB_SIDE_IDLE &&
-        job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING && (at_ns == 0 || job->plan.insure_at_ns < at_ns)) {
+    if (job->plan.insure_at_ns != 0 && job->plan.local_allowed &&
+        job->side[JOB_SIDE_LOCAL] == JOB_SIDE_IDLE &&
+        job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING &&
+        (at_ns == 0 || job->plan.insure_at_ns < at_ns)) {
         at_ns = job->plan.insure_at_ns;
     }
     if (at_ns > now_ns) {
@@ -84,7 +117,8 @@ static void timer_arm(const struct job *job, int64_t now_ns, struct job_actions 
     }
 }
 
-static int on_start(struct job *job, const struct job_event_data *event, int64_t now_ns, struct job_actions *actions)
+static int on_start(struct job *job, const struct job_event_data *event, int64_t now_ns,
+                    struct job_actions *actions)
 {
     (void)event;
     job->started = true;
@@ -92,7 +126,8 @@ static int on_start(struct job *job, const struct job_event_data *event, int64_t
         side_start(job, JOB_SIDE_LOCAL, actions);
     } else {
         side_start(job, JOB_SIDE_EDGE, actions);
-        if (job->plan.local_allowed && (job->plan.race || (job->plan.insure_at_ns != 0 && job->plan.insure_at_ns <= now_ns))) {
+        if (job->plan.local_allowed &&
+            (job->plan.race || (job->plan.insure_at_ns != 0 && job->plan.insure_at_ns <= now_ns))) {
             side_start(job, JOB_SIDE_LOCAL, actions);
         }
     }
@@ -100,107 +135,130 @@ static int on_start(struct job *job, const struct job_event_data *event, int64_t
     return 0;
 }
 
-/* A good answer while the other side runs: the first wins. */
-static int on_local_done(struct job *job, const struct job_event_data *event, int64_t now_ns, struct job_actions *actions)
+static void side_keep(struct job *job, enum job_side side, bool partial, int64_t now_ns)
+{
+    job->side[side] = JOB_SIDE_DONE;
+    job->partial[side] = partial;
+    job->done_ns[side] = now_ns;
+}
+
+/* The first whole answer wins. */
+static void side_done(struct job *job, enum job_side side, bool partial, int64_t now_ns,
+                      struct job_actions *actions)
+{
+    side_keep(job, side, partial, now_ns);
+    if (!partial || job->side[side_other(side)] != JOB_SIDE_RUNNING) {
+        (void)best_deliver(job, actions);
+    }
+}
+
+static int on_local_done(struct job *job, const struct job_event_data *event, int64_t now_ns,
+                         struct job_actions *actions)
 {
     const struct job_plan *plan = &job->plan;
 
     if (job->side[JOB_SIDE_LOCAL] != JOB_SIDE_RUNNING) {
         return TANDEM_EINVAL;
     }
-    job->side[JOB_SIDE_LOCAL] = JOB_SIDE_DONE;
-    job->partial[JOB_SIDE_LOCAL] = event->partial;
-    if (plan->route == JOB_CASCADE && event->confidence < plan->threshold && job->side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE &&
+    if (plan->route == JOB_CASCADE && (event->partial || event->confidence < plan->threshold) &&
         (plan->deadline_ns == 0 || now_ns + plan->edge_needs_ns <= plan->deadline_ns)) {
+        side_keep(job, JOB_SIDE_LOCAL, event->partial, now_ns);
         side_start(job, JOB_SIDE_EDGE, actions);
         timer_arm(job, now_ns, actions);
         return 0;
     }
-    job_deliver(job, JOB_SIDE_LOCAL, now_ns, actions);
+    side_done(job, JOB_SIDE_LOCAL, event->partial, now_ns, actions);
     return 0;
 }
 
-static int on_edge_done(struct job *job, const struct job_event_data *event, int64_t now_ns, struct job_actions *actions)
+static int on_edge_done(struct job *job, const struct job_event_data *event, int64_t now_ns,
+                        struct job_actions *actions)
 {
     if (job->side[JOB_SIDE_EDGE] != JOB_SIDE_RUNNING) {
         return TANDEM_EINVAL;
     }
-    job->side[JOB_SIDE_EDGE] = JOB_SIDE_DONE;
-    job->partial[JOB_SIDE_EDGE] = event->partial;
-    job_deliver(job, JOB_SIDE_EDGE, now_ns, actions);
+    side_done(job, JOB_SIDE_EDGE, event->partial, now_ns, actions);
     return 0;
 }
 
-static int on_local_failed(struct job *job, const struct job_event_data *event, int64_t now_ns, struct job_actions *actions)
+/* Whether the side that never ran may stand in for the one that has just failed. */
+static bool side_may_start(const struct job *job, enum job_side side, int error, int64_t now_ns)
 {
-    if (job->side[JOB_SIDE_LOCAL] != JOB_SIDE_RUNNING) {
+    const bool late = is_late(job, now_ns);
+
+    if (job->side[side] != JOB_SIDE_IDLE) {
+        return false;
+    }
+    if (side == JOB_SIDE_LOCAL) {
+        return job->plan.local_allowed && (!late || job->plan.deliver_late);
+    }
+    /* A bad input is bad there too; anything else may work there. */
+    return job->plan.route == JOB_CASCADE && !late && error != TANDEM_EFORMAT &&
+           error != TANDEM_ETOOBIG && error != TANDEM_EINVAL;
+}
+
+static int side_failed(struct job *job, enum job_side side, int error, int64_t now_ns,
+                       struct job_actions *actions)
+{
+    const enum job_side other = side_other(side);
+
+    if (job->side[side] != JOB_SIDE_RUNNING) {
         return TANDEM_EINVAL;
     }
-    job->side[JOB_SIDE_LOCAL] = JOB_SIDE_FAILED;
-    job->error[JOB_SIDE_LOCAL] = event->error;
-    if (job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING) {
-        return 0; /* the edge may still answer */
+    job->side[side] = JOB_SIDE_FAILED;
+    job->error[side] = error;
+    if (job->side[other] == JOB_SIDE_RUNNING) {
+        return 0; /* it may still answer */
     }
-    if (job->plan.route == JOB_CASCADE && job->side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE && !is_late(job, now_ns) &&
-        event->error != TANDEM_EFORMAT && event->error != TANDEM_ETOOBIG && event->error != TANDEM_EINVAL) {
-        side_start(job, JOB_SIDE_EDGE, actions); /* a bad input is bad there too; anything else may work there */
+    if (best_deliver(job, actions)) {
+        return 0; /* it was kept for this */
+    }
+    if (side_may_start(job, other, error, now_ns)) {
+        side_start(job, other, actions);
         timer_arm(job, now_ns, actions);
-        return 0;
+    } else {
+        job_fail(job, error, actions);
     }
-    job_fail(job, event->error, actions);
     return 0;
 }
 
-static int on_edge_lost(struct job *job, const struct job_event_data *event, int64_t now_ns, struct job_actions *actions)
+static int on_local_failed(struct job *job, const struct job_event_data *event, int64_t now_ns,
+                           struct job_actions *actions)
 {
-    if (job->side[JOB_SIDE_EDGE] != JOB_SIDE_RUNNING) {
-        return TANDEM_EINVAL;
-    }
-    job->side[JOB_SIDE_EDGE] = JOB_SIDE_FAILED;
-    job->error[JOB_SIDE_EDGE] = event->kind == JOB_EDGE_GONE ? TANDEM_ENOROUTE : event->error;
-    switch (job->side[JOB_SIDE_LOCAL]) {
-    case JOB_SIDE_RUNNING:
-        break;
-    case JOB_SIDE_DONE:
-        job_deliver(job, JOB_SIDE_LOCAL, now_ns, actions);
-        break;
-    case JOB_SIDE_IDLE:
-        if (job->plan.local_allowed && (!is_late(job, now_ns) || job->plan.deliver_late)) {
-            side_start(job, JOB_SIDE_LOCAL, actions);
-            timer_arm(job, now_ns, actions);
-            break;
-        }
-        job_fail(job, job->error[JOB_SIDE_EDGE], actions);
-        break;
-    case JOB_SIDE_FAILED:
-        job_fail(job, job->error[JOB_SIDE_EDGE], actions);
-        break;
-    }
-    return 0;
+    return side_failed(job, JOB_SIDE_LOCAL, event->error, now_ns, actions);
 }
 
-static int on_timer(struct job *job, const struct job_event_data *event, int64_t now_ns, struct job_actions *actions)
+static int on_edge_lost(struct job *job, const struct job_event_data *event, int64_t now_ns,
+                        struct job_actions *actions)
+{
+    return side_failed(job, JOB_SIDE_EDGE,
+                       event->kind == JOB_EDGE_GONE ? TANDEM_ENOROUTE : event->error, now_ns,
+                       actions);
+}
+
+static int on_timer(struct job *job, const struct job_event_data *event, int64_t now_ns,
+                    struct job_actions *actions)
 {
     const struct job_plan *plan = &job->plan;
 
     (void)event;
     if (plan->deadline_ns != 0 && now_ns >= plan->deadline_ns) {
-        if (job->side[JOB_SIDE_LOCAL] == JOB_SIDE_DONE) {
-            job_deliver(job, JOB_SIDE_LOCAL, plan->deadline_ns, actions); /* kept in time; the timer's own slack is not its fault */
-        } else if (!plan->deliver_late) {
+        if (!best_deliver(job, actions) && !plan->deliver_late) {
             job_fail(job, TANDEM_ELATE, actions);
         }
         return 0;
     }
     if (plan->insure_at_ns != 0 && now_ns >= plan->insure_at_ns && plan->local_allowed &&
-        job->side[JOB_SIDE_LOCAL] == JOB_SIDE_IDLE && job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING) {
+        job->side[JOB_SIDE_LOCAL] == JOB_SIDE_IDLE &&
+        job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING) {
         side_start(job, JOB_SIDE_LOCAL, actions);
     }
     timer_arm(job, now_ns, actions);
     return 0;
 }
 
-static int on_edge_accepted(struct job *job, const struct job_event_data *event, int64_t now_ns, struct job_actions *actions)
+static int on_edge_accepted(struct job *job, const struct job_event_data *event, int64_t now_ns,
+                            struct job_actions *actions)
 {
     (void)event;
     (void)now_ns;
@@ -209,16 +267,16 @@ static int on_edge_accepted(struct job *job, const struct job_event_data *event,
 }
 
 /* The caller sees one side's text; when that side is gone, the other's from its beginning. */
-static int on_tokens(struct job *job, const struct job_event_data *event, int64_t now_ns, struct job_actions *actions)
+static int on_tokens(struct job *job, const struct job_event_data *event, int64_t now_ns,
+                     struct job_actions *actions)
 {
     const enum job_side side = event->kind == JOB_EDGE_TOKENS ? JOB_SIDE_EDGE : JOB_SIDE_LOCAL;
-    const enum job_side other = side == JOB_SIDE_EDGE ? JOB_SIDE_LOCAL : JOB_SIDE_EDGE;
 
     (void)now_ns;
     if (job->side[side] != JOB_SIDE_RUNNING) {
         return TANDEM_EINVAL;
     }
-    if (job->speaking != side && job->side[other] != JOB_SIDE_RUNNING) {
+    if (job->speaking != side && job->side[side_other(side)] != JOB_SIDE_RUNNING) {
         job->speaking = side;
     }
     if (job->speaking == side) {
@@ -227,20 +285,31 @@ static int on_tokens(struct job *job, const struct job_event_data *event, int64_
     return 0;
 }
 
-static int on_leave(struct job *job, const struct job_event_data *event, int64_t now_ns, struct job_actions *actions)
+static int on_leave(struct job *job, const struct job_event_data *event, int64_t now_ns,
+                    struct job_actions *actions)
 {
     (void)now_ns;
     job_fail(job, event->kind == JOB_CANCEL ? TANDEM_ECANCELED : TANDEM_EGONE, actions);
     return 0;
 }
 
-int job_event(struct job *job, const struct job_event_data *event, int64_t now_ns, struct job_actions *ret_actions)
+int job_event(struct job *job, const struct job_event_data *event, int64_t now_ns,
+              struct job_actions *ret_actions)
 {
-    static int (*const handlers[JOB_EVENTS])(struct job *, const struct job_event_data *, int64_t, struct job_actions *) = {
-        [JOB_START] = on_start,           [JOB_LOCAL_DONE] = on_local_done,      [JOB_LOCAL_FAILED] = on_local_failed,
-        [JOB_EDGE_ACCEPTED] = on_edge_accepted, [JOB_EDGE_TOKENS] = on_tokens,   [JOB_EDGE_DONE] = on_edge_done,
-        [JOB_EDGE_FAILED] = on_edge_lost, [JOB_EDGE_GONE] = on_edge_lost,        [JOB_LOCAL_TOKENS] = on_tokens,
-        [JOB_TIMER] = on_timer,           [JOB_CANCEL] = on_leave,               [JOB_APP_GONE] = on_leave,
+    static int (*const handlers[JOB_EVENTS])(struct job *, const struct job_event_data *, int64_t,
+                                             struct job_actions *) = {
+        [JOB_START] = on_start,
+        [JOB_LOCAL_DONE] = on_local_done,
+        [JOB_LOCAL_FAILED] = on_local_failed,
+        [JOB_EDGE_ACCEPTED] = on_edge_accepted,
+        [JOB_EDGE_TOKENS] = on_tokens,
+        [JOB_EDGE_DONE] = on_edge_done,
+        [JOB_EDGE_FAILED] = on_edge_lost,
+        [JOB_EDGE_GONE] = on_edge_lost,
+        [JOB_LOCAL_TOKENS] = on_tokens,
+        [JOB_TIMER] = on_timer,
+        [JOB_CANCEL] = on_leave,
+        [JOB_APP_GONE] = on_leave,
     };
 
     ret_actions->count = 0;

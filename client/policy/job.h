@@ -1,17 +1,40 @@
-/* job.h: the life of one request as a state machine. An event goes in, actions come out; whoever holds the job (the daemon, or a
- * simulator) carries them out in order. Pure: no clock, no memory, no sockets; time is an argument. One thread at a time.
+/* job.h: the life of one request as a state machine. An event goes in, actions come out; whoever
+ * holds the job (the daemon, or a simulator) carries them out in order. Pure: no clock, no memory,
+ * no sockets; time is an argument. One thread at a time.
  *
- *   A job has two sides, local and edge. Each side is idle, running, done (an answer is kept by the holder), or failed.
+ * A job has two sides, local and edge. Each is idle, running, done (an answer is kept by the
+ * holder), or failed.
+ *
  *   LOCAL    local starts at once.
- *   EDGE     the edge starts at once; local starts at `insure_at_ns` (the last moment that still meets the deadline) or as soon as
- *            the edge fails; the first answer wins and the loser is cancelled.
- *   CASCADE  local starts at once; an answer at least `threshold` sure stays; else the edge is asked while the budget allows, and
- *            the local answer is kept for when the edge fails or is late.
  *
- * Promises, whatever the order of events: exactly one DELIVER or FAIL; no action after it but the cancels that come with it; a side
- * that is still running at the end is cancelled; the holder need not cancel timers (a late TIMER event does nothing).
- * At the deadline: a kept answer is delivered; else, with `deliver_late` and a side still running, the job waits for it and marks the
- * answer late; else the running generation is asked for what it has (DELIVER partial is the holder's by JOB_FLAG_PARTIAL), or ELATE. */
+ *   EDGE     the edge starts at once; local starts at `insure_at_ns` (the last moment that still
+ *            meets the deadline) or as soon as the edge fails; the first whole answer wins and the
+ *            loser is cancelled.
+ *
+ *   CASCADE  local starts at once; a whole answer at least `threshold` sure stays; else the edge is
+ *            asked while the budget allows, and the local answer is kept for when the edge fails,
+ *            ends partial or is late. Where local fails for another reason than a bad input, the
+ *            edge is asked too.
+ *
+ * An answer is whole or partial (cut short by the deadline). A partial one that comes while the
+ * other side runs is kept: the other may still bring a whole one. Of two answers that are there,
+ * the one in time is delivered before the late one, then the whole one before the partial one, then
+ * the edge's. An answer is late when its side brought it after the deadline, not by the time it was
+ * kept.
+ *
+ * At the deadline the best kept answer is delivered; where there is none, `deliver_late` waits for
+ * the side that runs and marks its answer late, else the job fails with ELATE. Nobody is asked for
+ * what it has at that moment: each side knows the deadline and brings its partial answer a little
+ * before it, unless `deliver_late` lets it go on.
+ *
+ * Promises, whatever the order of events: exactly one DELIVER or FAIL; no action after it; before
+ * it, in the same list, a cancel for each side that still runs; the holder need not cancel timers
+ * (a late TIMER event does nothing).
+ *
+ * Text as it comes: the caller is shown the text of one side (`speaking`), at first the edge's
+ * where the edge starts alone, else local's. When that side no longer runs, the other takes its
+ * place with its next piece. A PASS_TOKENS for another side than the one before means that the text
+ * begins again, and so does a DELIVER of another side: the holder shows what is missing of it. */
 #ifndef TANDEM_POLICY_JOB_H
 #define TANDEM_POLICY_JOB_H
 
@@ -26,34 +49,35 @@ enum job_side_state { JOB_SIDE_IDLE, JOB_SIDE_RUNNING, JOB_SIDE_DONE, JOB_SIDE_F
 /* What was decided. All times are on the clock that job_event is given. */
 struct job_plan {
     enum job_route route;
-    bool local_allowed;     /* there is a local model and the caller did not force the edge */
-    bool race;              /* EDGE: local starts at once too (no reserve for a late start) */
-    int64_t deadline_ns;    /* 0: none */
-    int64_t insure_at_ns;   /* EDGE: local starts then; 0: only when the edge fails */
-    int64_t edge_needs_ns;  /* CASCADE: the edge's predicted time; it is not asked when the deadline comes sooner */
-    double threshold;       /* CASCADE: 0..1 */
+    bool local_allowed;    /* there is a local model and the caller did not force the edge */
+    bool race;             /* EDGE: local starts at once too (no reserve for a late start) */
+    int64_t deadline_ns;   /* 0: none */
+    int64_t insure_at_ns;  /* EDGE: local starts then; 0: only when the edge fails */
+    int64_t edge_needs_ns; /* CASCADE: the edge's predicted time; it is not asked when the deadline
+                              comes sooner */
+    double threshold;      /* CASCADE: 0..1 */
     bool deliver_late;
 };
 
 enum job_event_kind {
     JOB_START,
-    JOB_LOCAL_DONE,    /* confidence */
-    JOB_LOCAL_FAILED,  /* error */
+    JOB_LOCAL_DONE,   /* confidence, partial */
+    JOB_LOCAL_FAILED, /* error */
     JOB_EDGE_ACCEPTED,
-    JOB_EDGE_TOKENS,   /* a piece of text came */
-    JOB_EDGE_DONE,
-    JOB_EDGE_FAILED,   /* error: refused or failed there */
-    JOB_EDGE_GONE,     /* the connection died */
+    JOB_EDGE_TOKENS, /* a piece of its text came */
+    JOB_EDGE_DONE,   /* partial */
+    JOB_EDGE_FAILED, /* error: refused or failed there */
+    JOB_EDGE_GONE,   /* the connection died */
     JOB_LOCAL_TOKENS,
     JOB_TIMER,
-    JOB_CANCEL,        /* the caller asked */
-    JOB_APP_GONE,      /* nobody waits any more */
+    JOB_CANCEL,   /* the caller asked */
+    JOB_APP_GONE, /* nobody waits any more */
     JOB_EVENTS
 };
 struct job_event_data {
     enum job_event_kind kind;
     double confidence;
-    int error; /* TANDEM_E* */
+    int error;    /* TANDEM_E* */
     bool partial; /* DONE: cut short by the deadline */
 };
 
@@ -63,13 +87,13 @@ enum job_action_kind {
     JOB_SEND_EDGE,
     JOB_CANCEL_EDGE,
     JOB_ARM_TIMER,   /* at_ns */
-    JOB_PASS_TOKENS, /* the piece that came with this event goes on to the caller; `side` made it */
+    JOB_PASS_TOKENS, /* what `side` has said so far goes on to the caller */
     JOB_DELIVER,     /* the answer of `side`, with flags */
     JOB_FAIL,        /* error */
 };
-#define JOB_FLAG_LATE 1u
+#define JOB_FLAG_LATE    1u
 #define JOB_FLAG_PARTIAL 2u
-#define JOB_FLAG_HEDGED 4u /* both sides were started */
+#define JOB_FLAG_HEDGED  4u /* both sides were started */
 struct job_action {
     enum job_action_kind kind;
     enum job_side side;
@@ -86,16 +110,19 @@ struct job_actions {
 struct job {
     struct job_plan plan;
     enum job_side_state side[JOB_SIDES];
-    int error[JOB_SIDES];     /* of a failed side */
-    bool partial[JOB_SIDES];
+    int error[JOB_SIDES];       /* of a failed side */
+    bool partial[JOB_SIDES];    /* of a side that is done */
+    int64_t done_ns[JOB_SIDES]; /* when it was */
     bool started, ended, hedged;
-    enum job_side speaking;   /* whose text the caller is being shown */
+    enum job_side speaking; /* whose text the caller is being shown */
 };
 
 /* `plan` is copied. */
 void job_init(struct job *job, const struct job_plan *plan);
-/* 0, or TANDEM_EINVAL for an event that cannot happen (START twice, a side's end while it does not run, anything before START); then
- * nothing changed and there are no actions. Events after the end return 0 and no actions: they are on their way already. */
-int job_event(struct job *job, const struct job_event_data *event, int64_t now_ns, struct job_actions *ret_actions);
+/* 0, or TANDEM_EINVAL for an event that cannot happen (START twice, a side's end while it does not
+ * run, anything before START); then nothing changed and there are no actions. Events after the end
+ * return 0 and no actions: they are on their way already. */
+int job_event(struct job *job, const struct job_event_data *event, int64_t now_ns,
+              struct job_actions *ret_actions);
 
 #endif

@@ -10,7 +10,8 @@
 #include "common/base/error.h"
 #include "common/base/random.h"
 
-static struct job_actions go(struct job *job, enum job_event_kind kind, double confidence, int error, int64_t now_ns)
+static struct job_actions go(struct job *job, enum job_event_kind kind, double confidence,
+                             int error, int64_t now_ns)
 {
     const struct job_event_data event = {.kind = kind, .confidence = confidence, .error = error};
     struct job_actions actions;
@@ -36,7 +37,8 @@ static void test_cascade_stays(void **state)
 
 static void test_cascade_keeps_the_local_answer(void **state)
 {
-    const struct job_plan plan = {.route = JOB_CASCADE, .local_allowed = true, .threshold = 0.8, .deadline_ns = 100};
+    const struct job_plan plan = {
+        .route = JOB_CASCADE, .local_allowed = true, .threshold = 0.8, .deadline_ns = 100};
     struct job job;
     struct job_actions actions;
 
@@ -54,7 +56,8 @@ static void test_cascade_keeps_the_local_answer(void **state)
 
 static void test_insurance(void **state)
 {
-    const struct job_plan plan = {.route = JOB_EDGE, .local_allowed = true, .deadline_ns = 100, .insure_at_ns = 60};
+    const struct job_plan plan = {
+        .route = JOB_EDGE, .local_allowed = true, .deadline_ns = 100, .insure_at_ns = 60};
     struct job job;
     struct job_actions actions;
 
@@ -90,6 +93,107 @@ static void test_late(void **state)
     assert_true(go(&job, JOB_LOCAL_DONE, 1, 0, 150).items[0].flags & JOB_FLAG_LATE);
 }
 
+/* What the test itself knows of a job while random events come. */
+struct watch {
+    bool running[JOB_SIDES], done[JOB_SIDES], partial[JOB_SIDES];
+    int64_t done_ns[JOB_SIDES];
+    bool shown;
+    enum job_side showing;
+    int ends;
+};
+
+static struct job_plan random_plan(struct random_source *random)
+{
+    return (struct job_plan){.route = (enum job_route)random_below(random, 3),
+                             .local_allowed = random_below(random, 4) > 0,
+                             .race = random_below(random, 4) == 0,
+                             .deadline_ns = (int64_t)random_below(random, 2) * 60,
+                             .insure_at_ns = (int64_t)random_below(random, 2) * 30,
+                             .edge_needs_ns = (int64_t)random_below(random, 40),
+                             .threshold = 0.5,
+                             .deliver_late = random_below(random, 2) == 0};
+}
+
+static void watch_event(struct watch *watch, const struct job_event_data *event, int64_t now_ns)
+{
+    const bool local = event->kind == JOB_LOCAL_DONE || event->kind == JOB_LOCAL_FAILED;
+    const bool edge = event->kind == JOB_EDGE_DONE || event->kind == JOB_EDGE_FAILED ||
+                      event->kind == JOB_EDGE_GONE;
+    const enum job_side side = edge ? JOB_SIDE_EDGE : JOB_SIDE_LOCAL;
+
+    if (!local && !edge) {
+        return;
+    }
+    assert_true(watch->running[side]);
+    watch->running[side] = false;
+    watch->done[side] = event->kind == JOB_LOCAL_DONE || event->kind == JOB_EDGE_DONE;
+    watch->partial[side] = event->partial;
+    watch->done_ns[side] = now_ns;
+}
+
+/* Of two answers the one in time, then the whole one, then the edge's. */
+static void watch_deliver(const struct watch *watch, const struct job_plan *plan,
+                          const struct job_action *action)
+{
+    const enum job_side side = action->side,
+                        other = side == JOB_SIDE_LOCAL ? JOB_SIDE_EDGE : JOB_SIDE_LOCAL;
+    const bool late = plan->deadline_ns != 0 && watch->done_ns[side] > plan->deadline_ns;
+    const bool other_late = plan->deadline_ns != 0 && watch->done_ns[other] > plan->deadline_ns;
+
+    assert_true(watch->done[side]);
+    assert_int_equal((action->flags & JOB_FLAG_PARTIAL) != 0, watch->partial[side]);
+    assert_int_equal((action->flags & JOB_FLAG_LATE) != 0, late);
+    assert_true(!late || plan->deliver_late);
+    if (watch->done[other]) {
+        assert_false(late && !other_late);
+        assert_false(late == other_late && watch->partial[side] && !watch->partial[other]);
+        assert_false(late == other_late && watch->partial[side] == watch->partial[other] &&
+                     side == JOB_SIDE_LOCAL);
+    }
+}
+
+static void watch_action(struct watch *watch, const struct job_plan *plan,
+                         const struct job_action *action, const struct job_event_data *event)
+{
+    const enum job_side side = action->kind == JOB_SEND_EDGE || action->kind == JOB_CANCEL_EDGE
+                                   ? JOB_SIDE_EDGE
+                                   : JOB_SIDE_LOCAL;
+
+    assert_int_equal(watch->ends, 0);
+    switch (action->kind) {
+    case JOB_START_LOCAL:
+    case JOB_SEND_EDGE:
+        assert_false(watch->running[side] || watch->done[side]);
+        watch->running[side] = true;
+        break;
+    case JOB_CANCEL_LOCAL:
+    case JOB_CANCEL_EDGE:
+        assert_true(watch->running[side]);
+        watch->running[side] = false;
+        break;
+    case JOB_ARM_TIMER:
+        assert_true(action->at_ns > 0);
+        break;
+    case JOB_PASS_TOKENS:
+        assert_int_equal(action->side,
+                         event->kind == JOB_EDGE_TOKENS ? JOB_SIDE_EDGE : JOB_SIDE_LOCAL);
+        assert_true(watch->running[action->side]);
+        assert_true(!watch->shown || watch->showing == action->side ||
+                    !watch->running[watch->showing]);
+        watch->shown = true;
+        watch->showing = action->side;
+        break;
+    case JOB_DELIVER:
+        watch_deliver(watch, plan, action);
+        watch->ends++;
+        break;
+    case JOB_FAIL:
+        assert_true(action->error < 0);
+        watch->ends++;
+        break;
+    }
+}
+
 static void test_random_sequences(void **state)
 {
     struct random_source random;
@@ -97,59 +201,48 @@ static void test_random_sequences(void **state)
     (void)state;
     random_seed(&random, 7);
     for (int round = 0; round < 100000; round++) {
-        const struct job_plan plan = {.route = (enum job_route)random_below(&random, 3), .local_allowed = random_below(&random, 4) > 0,
-                                      .race = random_below(&random, 4) == 0, .deadline_ns = (int64_t)random_below(&random, 2) * 60,
-                                      .insure_at_ns = (int64_t)random_below(&random, 2) * 30, .threshold = 0.5,
-                                      .deliver_late = random_below(&random, 2) == 0};
-        bool running[JOB_SIDES] = {false, false};
+        const struct job_plan plan = random_plan(&random);
+        struct watch watch = {.ends = 0};
         int64_t now_ns = 1;
-        int ends = 0;
         struct job job;
 
         job_init(&job, &plan);
         for (int step = 0; step < 30; step++) {
-            const struct job_event_data event = {.kind = step == 0    ? JOB_START
-                                                         : step == 29 ? JOB_CANCEL
-                                                                      : (enum job_event_kind)random_below(&random, JOB_CANCEL),
-                                                 .confidence = random_unit(&random), .error = TANDEM_EIO};
+            const struct job_event_data event = {
+                .kind = step == 0    ? JOB_START
+                        : step == 29 ? JOB_CANCEL
+                                     : (enum job_event_kind)random_below(&random, JOB_CANCEL),
+                .confidence = random_unit(&random),
+                .partial = random_below(&random, 3) == 0,
+                .error = TANDEM_EIO};
             struct job_actions actions;
             const int result = job_event(&job, &event, now_ns, &actions);
 
-            now_ns += (int64_t)random_below(&random, 10);
             assert_true(result == 0 || actions.count == 0);
-            assert_true(ends == 0 || actions.count == 0);
-            if (result == 0 && (event.kind == JOB_LOCAL_DONE || event.kind == JOB_LOCAL_FAILED)) {
-                running[JOB_SIDE_LOCAL] = false;
-            }
-            if (result == 0 && (event.kind == JOB_EDGE_DONE || event.kind == JOB_EDGE_FAILED || event.kind == JOB_EDGE_GONE)) {
-                running[JOB_SIDE_EDGE] = false;
+            assert_true(watch.ends == 0 || actions.count == 0);
+            if (result == 0 && watch.ends == 0) {
+                watch_event(&watch, &event, now_ns);
             }
             for (size_t i = 0; i < actions.count; i++) {
-                const enum job_action_kind kind = actions.items[i].kind;
-
-                assert_int_equal(ends, 0);
-                if (kind == JOB_START_LOCAL || kind == JOB_SEND_EDGE) {
-                    assert_false(running[kind == JOB_SEND_EDGE]);
-                    running[kind == JOB_SEND_EDGE] = true;
-                } else if (kind == JOB_CANCEL_LOCAL || kind == JOB_CANCEL_EDGE) {
-                    assert_true(running[kind == JOB_CANCEL_EDGE]);
-                    running[kind == JOB_CANCEL_EDGE] = false;
-                }
-                ends += kind == JOB_DELIVER || kind == JOB_FAIL;
+                watch_action(&watch, &plan, &actions.items[i], &event);
             }
-            if (ends) {
-                assert_false(running[0] || running[1]);
+            if (watch.ends) {
+                assert_false(watch.running[0] || watch.running[1]);
             }
+            now_ns += (int64_t)random_below(&random, 10);
         }
-        assert_int_equal(ends, 1);
+        assert_int_equal(watch.ends, 1);
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cascade_stays), cmocka_unit_test(test_cascade_keeps_the_local_answer), cmocka_unit_test(test_insurance),
-        cmocka_unit_test(test_late),          cmocka_unit_test(test_random_sequences),
+        cmocka_unit_test(test_cascade_stays),
+        cmocka_unit_test(test_cascade_keeps_the_local_answer),
+        cmocka_unit_test(test_insurance),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_random_sequences),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
