@@ -12,7 +12,7 @@ import training
 # The longest command has 9 words, the longest answer 48; with two control tokens 59.
 CONTEXT = 64
 SHAPES = {
-    "local": dict(width=16, feed_forward=32, layers=2, heads=2, kv_heads=1),
+    "local": dict(width=20, feed_forward=40, layers=2, heads=2, kv_heads=1),
     "edge": dict(width=128, feed_forward=256, layers=4, heads=4, kv_heads=4),
 }
 
@@ -56,15 +56,25 @@ def loss_of(model, tokens, targets):
     return functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
+def mostly_short(pairs, longest, share):
+    """All pairs with at most `longest` actions and a random `share` of the others, in order."""
+    return [pair for pair in pairs
+            if len(pair[1]) <= longest or torch.rand(1).item() < share]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     training.add_arguments(parser)
     parser.add_argument("--which", choices=SHAPES, required=True)
+    parser.add_argument("--short", type=int, default=48, metavar="ACTIONS",
+                        help="commands with more actions are long ones (default: none is)")
+    parser.add_argument("--long-share", type=float, default=1, metavar="SHARE",
+                        help="how many of the long commands are trained on, 0..1")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     pairs = commands.read(arguments.data, commands.TRAIN)
     words = commands.vocabulary(pairs)
-    examples = commands.encode(pairs, words)
+    examples = commands.encode(mostly_short(pairs, arguments.short, arguments.long_share), words)
     trainer = training.Trainer(build(arguments.which, words), arguments,
                                -(-len(examples) // arguments.batch))
     print(f"{sum(p.numel() for p in trainer.model.parameters())} parameters", flush=True)
