@@ -15,6 +15,7 @@
 #define ANSWER_SECONDS 15 /* far past every deadline asked for here */
 #define PICTURES_MIN 20
 #define COMMANDS_MIN 10
+#define COMMANDS_MAX 64 /* lines of the sample file that are looked at */
 #define PICTURE_BYTES_MAX (1 << 20)
 
 /* What the demo asks of the daemon for one input, in turn. */
@@ -85,21 +86,37 @@ static void kinds_count(struct demo *demo, const struct tandem_answer *answer)
     }
 }
 
-/* Long action sequences are shortened for the table: the first words and how many follow. */
+/* "jump twice" as "2 actions: jump jump"; long sequences are cut short. */
+static void actions_print(const char *text)
+{
+    char shown[30] = "";
+    size_t at = 0;
+    unsigned words = *text != '\0';
+
+    for (const char *from = text; *from; from++) {
+        words += *from == ' ';
+        if ((from == text || from[-1] == ' ') && starts_with(from, "I_")) {
+            from++; /* SCAN writes I_JUMP */
+        } else if (at + 1 < sizeof(shown)) {
+            shown[at++] = (char)(*from >= 'A' && *from <= 'Z' ? *from + 'a' - 'A' : *from);
+        }
+    }
+    shown[at] = '\0';
+    printf("%2u actions: %s%s ", words, shown, at + 1 == sizeof(shown) ? "..." : "");
+}
+
 static void answer_print(const struct tandem_answer *answer, const char *truth, bool right)
 {
-    const char *text = tandem_answer_text(answer, NULL);
-    unsigned words = 0;
+    const bool picture = tandem_answer_kind(answer) == TANDEM_CLASSIFY;
 
-    if (tandem_answer_kind(answer) == TANDEM_CLASSIFY) {
-        printf("%-10s %3.0f%%  %s", tandem_answer_label(answer, 0), 100 * tandem_answer_score(answer, 0), right ? "right" : "wrong");
+    if (picture) {
+        printf("%-10s %3.0f%%  ", tandem_answer_label(answer, 0), 100 * tandem_answer_score(answer, 0));
     } else {
-        for (const char *at = text; *at; at++) {
-            words += (*at == ' ');
-        }
-        printf("%2u actions %3.0f%%  %s", *text ? words + 1 : 0, 100 * tandem_answer_confidence(answer), right ? "right" : "wrong");
+        actions_print(tandem_answer_text(answer, NULL));
+        printf("%.0f%%  ", 100 * tandem_answer_confidence(answer));
     }
-    if (!right && tandem_answer_kind(answer) == TANDEM_CLASSIFY) {
+    printf("%s", right ? "right" : "wrong");
+    if (!right && picture) {
         printf(" (is %s)", truth);
     }
     printf("\n");
@@ -244,34 +261,51 @@ out:
     return result;
 }
 
-/* commands.txt: command TAB expected actions. The edge dies at the middle one; from then on only what needs no edge is forced. */
+/* commands.txt: command TAB expected actions, the short ones first. Reads up to COMMANDS_MAX lines, returns how many; 0 with a
+ * line when something is wrong. */
+static unsigned commands_read(const char *path, char lines[COMMANDS_MAX][LINE_BYTES])
+{
+    FILE *file = fopen(path, "r");
+    unsigned count = 0;
+
+    if (!file) {
+        perror(path);
+        return 0;
+    }
+    while (count < COMMANDS_MAX && fgets(lines[count], LINE_BYTES, file)) {
+        if (!strchr(lines[count++], '\t')) {
+            fprintf(stderr, "%s: line %u is not command TAB actions\n", path, count);
+            count = 0;
+            break;
+        }
+    }
+    fclose(file);
+    return count;
+}
+
+/* Short and long commands in turn. The edge dies in the middle; nothing here forces it. */
 static int run_commands(struct demo *demo, unsigned count)
 {
     static const struct way freely = {"auto", "auto", 0, 2000};
-    char path[LINE_BYTES], line[LINE_BYTES];
-    FILE *commands;
+    static char lines[COMMANDS_MAX][LINE_BYTES];
+    char path[LINE_BYTES];
+    unsigned found;
 
     snprintf(path, sizeof(path), "%s/commands.txt", demo->samples);
-    commands = fopen(path, "r");
-    if (!commands) {
-        perror(path);
+    found = commands_read(path, lines);
+    if (found < count) {
         return -1;
     }
     header_print("Commands (task commands): turn a sentence into robot actions");
-    for (unsigned i = 0; i < count && !demo->broken && fgets(line, sizeof(line), commands); i++) {
+    for (unsigned i = 0; i < count && !demo->broken; i++) {
         struct tandem_request request;
-        char *text = strtok(line, "\t\r\n"), *actions = strtok(NULL, "\t\r\n");
+        char *line = lines[i % 2 == 0 ? i / 2 : found - 1 - i / 2];
+        const char *text = strtok(line, "\t\r\n"), *actions = strtok(NULL, "\t\r\n");
 
-        if (!text || !actions) {
-            fprintf(stderr, "%s: a line without command TAB actions\n", path);
-            fclose(commands);
-            return -1;
-        }
         tandem_request_init(&request, "commands");
         request.text = text;
-        ask(demo, &demo->commands, &request, &freely, text, actions, i == count / 2);
+        ask(demo, &demo->commands, &request, &freely, text, actions ? actions : "", i == count / 2);
     }
-    fclose(commands);
     return 0;
 }
 
@@ -328,7 +362,7 @@ int main(int argc, char **argv)
         tandem_close(demo.tandem);
         return 1;
     }
-    good = run_objects(&demo, 24) == 0 && run_commands(&demo, 14) == 0;
+    good = run_objects(&demo, 24) == 0 && run_commands(&demo, 16) == 0;
     printf("\nTotals\n");
     tally_print("pictures", &demo.objects);
     tally_print("commands", &demo.commands);

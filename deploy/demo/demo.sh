@@ -73,3 +73,11 @@ done
 "$BUILD/bin/tandem-demo" "$work/app.sock" deploy/models/samples $server
 result=$?
 [ $result -eq 0 ] || fail "something that was promised did not hold"
+
+# One decision in full, as tandemctl explain ID tells it: the last cascade that went to the edge.
+id=$("$BUILD/bin/tandemctl" decisions -n 100 --json --socket "$work/client-status.sock" |
+    sed -n 's/.*"id":"\([0-9]*\)".*"route":"cascade".*"outcome":{"route":"edge:.*/\1/p' | tail -n 1)
+if [ -n "$id" ]; then
+    printf '\n$ tandemctl explain %s\n' "$id"
+    "$BUILD/bin/tandemctl" explain "$id" --socket "$work/client-status.sock"
+fi
