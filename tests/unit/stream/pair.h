@@ -15,9 +15,13 @@
 #include "common/base/limits.h"
 #include "common/stream/conn.h"
 
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define PATIENCE_NS     (20 * NS_PER_S) /* for what happens at once unless something is broken */
@@ -223,6 +227,29 @@ static void pair_dial(struct pair *pair, const char *url, struct conn_tls *tls, 
     }
 }
 
+/* Ends the test as skipped where the system's resolver does not know 127.0.0.1 as localhost (an
+ * /etc/hosts without it). */
+static inline void need_localhost(void)
+{
+    const struct addrinfo want = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    const int result = getaddrinfo("localhost", NULL, &want, &found);
+    bool loopback = false;
+
+    for (const struct addrinfo *at = result == 0 ? found : NULL; at; at = at->ai_next) {
+        const struct sockaddr_in *address = (const struct sockaddr_in *)(const void *)at->ai_addr;
+
+        loopback = loopback || address->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+    }
+    if (result == 0) {
+        freeaddrinfo(found);
+    }
+    if (!loopback) {
+        printf("no localhost here: %s\n", result == 0 ? "not 127.0.0.1" : gai_strerror(result));
+        skip();
+    }
+}
+
 static void on_wake(uv_timer_t *timer)
 {
     (void)timer;
@@ -269,6 +296,34 @@ static void pair_on_done(void *user)
     ((struct pair *)user)->listener_done = true;
 }
 
+static void handle_name(uv_handle_t *handle, void *user)
+{
+    (void)user;
+    fprintf(stderr, "still there: %s%s\n", uv_handle_type_name(uv_handle_get_type(handle)),
+            uv_is_closing(handle) ? ", closing" : "");
+}
+
+/* Nothing but `timer`, which ends the waiting, is left. */
+static void pair_run_dry(struct pair *pair)
+{
+    const int64_t end_ns = clock_now_ns() + PATIENCE_NS;
+    uv_timer_t timer;
+    bool alive = true;
+
+    uv_timer_init(&pair->loop, &timer);
+    uv_timer_start(&timer, on_wake, 1, 1);
+    uv_unref((uv_handle_t *)&timer);
+    while (alive && clock_now_ns() < end_ns) {
+        alive = uv_run(&pair->loop, UV_RUN_ONCE) != 0;
+    }
+    if (alive) {
+        uv_walk(&pair->loop, handle_name, NULL);
+        fail_msg("the loop does not run dry");
+    }
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&pair->loop, UV_RUN_DEFAULT);
+}
+
 /* Closes everything and insists that the loop runs dry. */
 static void pair_free(struct pair *pair, struct side *sides, size_t count)
 {
@@ -285,7 +340,7 @@ static void pair_free(struct pair *pair, struct side *sides, size_t count)
     if (pair->listener) {
         conn_listener_close(pair->listener, pair_on_done, pair);
     }
-    uv_run(&pair->loop, UV_RUN_DEFAULT);
+    pair_run_dry(pair);
     assert_true(pair->listener_done || !pair->listener);
     for (size_t i = 0; i < count; i++) {
         assert_null(sides[i].conn);
