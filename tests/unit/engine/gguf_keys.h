@@ -38,6 +38,15 @@ static inline void keys_put_u32(struct gguf_keys *keys, const char *key, uint32_
     (void)buf_append_le32(&keys->body, value);
 }
 
+static inline void keys_put_f32(struct gguf_keys *keys, const char *key, float value)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &value, sizeof(bits));
+    keys_key(keys, key, GGUF_F32);
+    (void)buf_append_le32(&keys->body, bits);
+}
+
 static inline void keys_put_bool(struct gguf_keys *keys, const char *key, bool value)
 {
     keys_key(keys, key, GGUF_BOOL);
