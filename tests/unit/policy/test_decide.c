@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static struct confidence unsure;
@@ -70,6 +71,33 @@ static void test_hard_limits(void **state)
     assert_false(choice.plan.local_allowed);
     input.forced = FORCED_LOCAL;
     assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "no local model");
+}
+
+/* As many edges as a configuration may name: each is a candidate, with the local run and the
+ * cascade, and the list has room for them; one more is not looked at. */
+static void test_most_edges(void **state)
+{
+    struct decide_edge many[LIMIT_EDGES + 1];
+    struct decide_input input = input_make();
+    struct choice choice;
+    char names[LIMIT_EDGES + 1][8];
+
+    (void)state;
+    for (int i = 0; i <= LIMIT_EDGES; i++) {
+        snprintf(names[i], sizeof(names[i]), "e%d", i);
+        many[i] = (struct decide_edge){
+            .name = names[i], .latency_known = true, .latency = {100 - 4 * i, 110 - 4 * i}};
+    }
+    input.edges = many;
+    input.edge_count = LIMIT_EDGES + 1;
+    input.has_local = input.local_known = false;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.count, LIMIT_EDGES);
+    assert_int_equal(choice.edge, LIMIT_EDGES - 1); /* the quicker one is past the bound */
+    input.has_local = input.local_known = true;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.count, LIMIT_EDGES + 2);
+    assert_true(choice.count <= LIMIT_CANDIDATES);
 }
 
 /* Forced routes are limits too: nothing else answers in their place, not even when the forced edge
@@ -185,12 +213,11 @@ static void test_feasible(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_hard_limits),
-                                       cmocka_unit_test(test_forced_edge),
-                                       cmocka_unit_test(test_forced_local_and_cascade),
-                                       cmocka_unit_test(test_choice_by_cost),
-                                       cmocka_unit_test(test_insurance_plan),
-                                       cmocka_unit_test(test_feasible)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hard_limits),    cmocka_unit_test(test_most_edges),
+        cmocka_unit_test(test_forced_edge),    cmocka_unit_test(test_forced_local_and_cascade),
+        cmocka_unit_test(test_choice_by_cost), cmocka_unit_test(test_insurance_plan),
+        cmocka_unit_test(test_feasible)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
