@@ -95,8 +95,8 @@ static int status_socket_read(struct status_socket *status, int timeout_ms)
     }
     result = buf_reserve(&status->inbox, READ_BYTES);
     if (result != 0) {
-        (void)ctl_fail(result, "%s: the answer is too long", status->path);
-        return result == TANDEM_ETOOBIG ? TANDEM_EPROTO : result;
+        (void)ctl_fail(result, "%s: %s", status->path, tandem_error_text(result));
+        return result;
     }
     got = ready > 0 ? read(status->fd, status->inbox.data + status->inbox.bytes, READ_BYTES) : -1;
     if (got < 0) {
@@ -136,12 +136,18 @@ int status_socket_next(struct status_socket *status, int timeout_ms, const char 
                        cJSON **ret_object)
 {
     char *end;
+    size_t bytes;
     int result;
 
     buf_consume(&status->inbox, status->used);
     status->used = 0;
     for (;;) {
         end = status->inbox.bytes ? memchr(status->inbox.data, '\n', status->inbox.bytes) : NULL;
+        bytes = end ? (size_t)(end - (char *)status->inbox.data) : status->inbox.bytes;
+        if (bytes > LIMIT_CTL_LINE_BYTES) {
+            (void)ctl_fail(TANDEM_EPROTO, "%s: the answer is too long", status->path);
+            return TANDEM_EPROTO;
+        }
         if (end) {
             break;
         }
