@@ -234,7 +234,7 @@ help:
 	@echo 'make demo            installs what is missing, builds, and shows the main job on this machine'
 	@echo 'make check           the same set-up, then every test; the last line says how many passed and failed'
 	@echo 'make check-long      unit, golden and integration tests under the sanitizers'
-	@echo 'make bench           round trips of a connection and of whole requests next to bare echoes, and the time of a decision'
+	@echo 'make bench           round trips of a connection and of whole requests next to bare echoes, the time of a decision, and the engine'
 	@echo 'make unit-ROOM       one room of: $(ROOMS)'
 	@echo 'make install         DESTDIR= PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) LIBDIR=$(LIBDIR); make uninstall'
 	@echo 'make configs         writes deploy/config/*.conf and the keys in tandem.conf(5) from the tables in the code'

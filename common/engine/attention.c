@@ -19,30 +19,20 @@ struct page_view {
     uint32_t count;
 };
 
-static float view_dot(const struct page_view *view, const float *query, uint32_t row, size_t dk)
-{
-    return view->halves ? kernels()->dot_f16((const uint16_t *)view->keys + row * dk, query, dk)
-                        : kernels()->dot_f32((const float *)view->keys + row * dk, query, dk);
-}
-
-static void view_axpy(const struct page_view *view, float weight, uint32_t row, float *mix,
-                      size_t dk)
-{
-    if (view->halves) {
-        kernels()->axpy_f16(weight, (const uint16_t *)view->values + row * dk, mix, dk);
-    } else {
-        kernels()->axpy_f32(weight, (const float *)view->values + row * dk, mix, dk);
-    }
-}
-
 /* One query over the first `count` rows of a page. state[0] is m, state[1] is s. */
 static void query_page(const struct page_view *view, uint32_t count, const float *query,
                        float scale, size_t dk, float *state, float *mix)
 {
+    const struct kernels *k = kernels();
     float scores[ENGINE_PAGE_TOKENS], highest = state[0];
 
+    if (view->halves) {
+        k->dots_f16(view->keys, count, query, dk, scores);
+    } else {
+        k->dots_f32(view->keys, count, query, dk, scores);
+    }
     for (uint32_t row = 0; row < count; row++) {
-        scores[row] = scale * view_dot(view, query, row, dk);
+        scores[row] *= scale;
         highest = scores[row] > highest ? scores[row] : highest;
     }
     if (highest > state[0]) {
@@ -54,11 +44,11 @@ static void query_page(const struct page_view *view, uint32_t count, const float
         state[1] *= shrink;
         state[0] = highest;
     }
-    for (uint32_t row = 0; row < count; row++) {
-        float weight = expf(scores[row] - highest);
-
-        state[1] += weight;
-        view_axpy(view, weight, row, mix, dk);
+    state[1] += k->exp_sum(scores, highest, count);
+    if (view->halves) {
+        k->mix_f16(scores, view->values, count, mix, dk);
+    } else {
+        k->mix_f32(scores, view->values, count, mix, dk);
     }
 }
 
@@ -195,18 +185,15 @@ void attention_cached(struct engine_context *context, uint32_t layer, void *user
 /* softmax over n of scale * score + bias, in place. */
 static void scores_softmax(float *scores, uint32_t n, float scale, const float *bias)
 {
-    float highest = -INFINITY, sum = 0;
+    float highest = -INFINITY, share;
 
     for (uint32_t i = 0; i < n; i++) {
         scores[i] = scores[i] * scale + (bias ? bias[i] : 0);
         highest = scores[i] > highest ? scores[i] : highest;
     }
+    share = 1.0f / kernels()->exp_sum(scores, highest, n);
     for (uint32_t i = 0; i < n; i++) {
-        scores[i] = expf(scores[i] - highest);
-        sum += scores[i];
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        scores[i] /= sum;
+        scores[i] *= share;
     }
 }
 

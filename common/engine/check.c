@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define CHECK_SIDE      160 /* largest side of a checked product */
+#define CHECK_LENGTH    67  /* longest row of the SIMD kernels */
+#define CHECK_ROWS      7
 #define CHECK_TOLERANCE 1e-3f
 
 /* Small whole numbers and quarters: every product and sum below is exact in single precision, so
@@ -57,34 +59,91 @@ static int blas_check(float *a, float *b, float *c, float *wanted, char *error)
     return 0;
 }
 
+/* Sizes around the vectors' widths; every sum of these numbers is exact, so only a wrong kernel
+ * differs by more than rounding. */
+static const char *simd_wrong(const struct kernels *k, const struct kernels *ref, float *a,
+                              float *b, float *c, float *wanted, size_t n)
+{
+    uint16_t halves[CHECK_ROWS * CHECK_LENGTH], halves_wanted[CHECK_ROWS * CHECK_LENGTH];
+    const size_t all = CHECK_ROWS * n;
+
+    fill(a, all, (uint32_t)n);
+    fill(b, n, (uint32_t)n + 99);
+    ref->narrow(a, halves_wanted, all);
+    k->narrow(a, halves, all);
+    if (memcmp(halves, halves_wanted, all * sizeof(halves[0]))) {
+        return "narrow";
+    }
+    k->widen(halves_wanted, c, all);
+    if (!same(c, a, all)) {
+        return "widen";
+    }
+    ref->dots_f32(a, CHECK_ROWS, b, n, wanted);
+    k->dots_f32(a, CHECK_ROWS, b, n, c);
+    if (!same(c, wanted, CHECK_ROWS)) {
+        return "dots_f32";
+    }
+    k->dots_f16(halves_wanted, CHECK_ROWS, b, n, c);
+    if (!same(c, wanted, CHECK_ROWS)) {
+        return "dots_f16";
+    }
+    memcpy(wanted, b, n * sizeof(*b));
+    ref->mix_f32(b, a, CHECK_ROWS < n ? CHECK_ROWS : n, wanted, n);
+    memcpy(c, b, n * sizeof(*b));
+    k->mix_f32(b, a, CHECK_ROWS < n ? CHECK_ROWS : n, c, n);
+    if (!same(c, wanted, n)) {
+        return "mix_f32";
+    }
+    memcpy(c, b, n * sizeof(*b));
+    k->mix_f16(b, halves_wanted, CHECK_ROWS < n ? CHECK_ROWS : n, c, n);
+    return same(c, wanted, n) ? NULL : "mix_f16";
+}
+
+/* The functions of one number and the norm. */
+static const char *functions_wrong(const struct kernels *k, const struct kernels *ref, float *a,
+                                   float *b, float *c, float *wanted, size_t n)
+{
+    const struct {
+        const char *name;
+        void (*fast)(float *, size_t), (*plain)(float *, size_t);
+    } each[] = {{"gelu_erf", k->gelu_erf, ref->gelu_erf},
+                {"gelu_tanh", k->gelu_tanh, ref->gelu_tanh}};
+    float sum, sum_wanted;
+
+    for (size_t i = 0; i < sizeof(each) / sizeof(each[0]); i++) {
+        memcpy(c, a, n * sizeof(*a));
+        memcpy(wanted, a, n * sizeof(*a));
+        each[i].fast(c, n);
+        each[i].plain(wanted, n);
+        if (!same(c, wanted, n)) {
+            return each[i].name;
+        }
+    }
+    memcpy(c, a, n * sizeof(*a));
+    memcpy(wanted, a, n * sizeof(*a));
+    sum = k->exp_sum(c, 1, n);
+    sum_wanted = ref->exp_sum(wanted, 1, n);
+    if (!same(c, wanted, n) || !same(&sum, &sum_wanted, 1)) {
+        return "exp_sum";
+    }
+    k->add(c, b, n);
+    ref->add(wanted, b, n);
+    if (!same(c, wanted, n)) {
+        return "add";
+    }
+    k->norm(a, b, a, 1e-5f, n, c);
+    ref->norm(a, b, a, 1e-5f, n, wanted);
+    return same(c, wanted, n) ? NULL : "norm";
+}
+
 static int simd_check(const struct kernels *k, const struct kernels *ref, float *a, float *b,
                       float *c, float *wanted, char *error)
 {
-    uint16_t halves[67], halves_wanted[67];
     const char *wrong = NULL;
 
-    for (size_t n = 1; n <= 67 && !wrong; n++) {
-        fill(a, n, (uint32_t)n);
-        fill(b, n, (uint32_t)n + 99);
-        ref->narrow(a, halves_wanted, n);
-        k->narrow(a, halves, n);
-        wrong = memcmp(halves, halves_wanted, n * sizeof(halves[0])) ? "narrow" : wrong;
-        k->widen(halves_wanted, c, n);
-        wrong = same(c, a, n) ? wrong : "widen";
-        wrong = fabsf(k->dot_f32(a, b, n) - ref->dot_f32(a, b, n)) <= CHECK_TOLERANCE ? wrong
-                                                                                      : "dot_f32";
-        wrong = fabsf(k->dot_f16(halves_wanted, b, n) - ref->dot_f16(halves_wanted, b, n)) <=
-                        CHECK_TOLERANCE
-                    ? wrong
-                    : "dot_f16";
-        memcpy(c, b, n * sizeof(*c));
-        memcpy(wanted, b, n * sizeof(*c));
-        k->axpy_f32(0.5f, a, c, n);
-        ref->axpy_f32(0.5f, a, wanted, n);
-        wrong = same(c, wanted, n) ? wrong : "axpy_f32";
-        k->axpy_f16(0.25f, halves_wanted, c, n);
-        ref->axpy_f16(0.25f, halves_wanted, wanted, n);
-        wrong = same(c, wanted, n) ? wrong : "axpy_f16";
+    for (size_t n = 1; n <= CHECK_LENGTH && !wrong; n++) {
+        wrong = simd_wrong(k, ref, a, b, c, wanted, n);
+        wrong = wrong ? wrong : functions_wrong(k, ref, a, b, c, wanted, n);
     }
     if (wrong) {
         snprintf(error, ENGINE_ERROR_BYTES,

@@ -205,7 +205,7 @@ static void embed(struct engine_context *context, const uint32_t *tokens, uint32
     for (uint32_t i = 0; i < count; i++, x += d) {
         matrix_row(&model->token_embd, tokens[i], x);
         matrix_row(&model->position_embd, position + i, context->panel);
-        kernels_add(x, context->panel, d);
+        kernels()->add(x, context->panel, d);
     }
 }
 
@@ -278,7 +278,7 @@ static void picture_embed(struct engine_context *context, const float *pixels, f
     stem_run(context, pixels, tokens);
     for (uint32_t i = 0; model->position_embd.data && i < model->info.n_context; i++) {
         matrix_row(&model->position_embd, i, context->panel);
-        kernels_add(x + i * d, context->panel, d);
+        kernels()->add(x + i * d, context->panel, d);
     }
 }
 
@@ -297,9 +297,7 @@ static void picture_pool(struct engine_context *context, const float *x, float *
     linear_apply(context, &model->seq_pool, x, n, weights, 1);
     engine_softmax(weights, n);
     memset(ret_row, 0, d * sizeof(float));
-    for (size_t i = 0; i < n; i++) {
-        kernels()->axpy_f32(weights[i], x + i * d, ret_row, d);
-    }
+    kernels()->mix_f32(weights, x, n, ret_row, d);
 }
 
 int engine_encode_pictures(struct engine_context *context, const float *const *pixels,

@@ -17,21 +17,25 @@ void matrix_row(const struct matrix *matrix, uint32_t row, float *ret_values)
     }
 }
 
-/* A few tokens: the weights are the traffic, so each row is read once and used for all tokens while
- * it is in cache. */
+/* A few tokens: the weights are the traffic, so a few rows are read and used for all tokens while
+ * they are in cache. */
 static void linear_few(const struct matrix *weight, const float *in, size_t tokens, float *out,
                        size_t ld_out)
 {
     const struct kernels *k = kernels();
     size_t columns = weight->columns;
 
-    for (size_t row = 0; row < weight->rows; row++) {
+    for (size_t row = 0; row < weight->rows; row += LINEAR_FEW_ROWS) {
+        size_t count = weight->rows - row < LINEAR_FEW_ROWS ? weight->rows - row : LINEAR_FEW_ROWS;
+
         for (size_t t = 0; t < tokens; t++) {
-            out[t * ld_out + row] = weight->type == GGUF_TENSOR_F16
-                                        ? k->dot_f16((const uint16_t *)weight->data + row * columns,
-                                                     in + t * columns, columns)
-                                        : k->dot_f32((const float *)weight->data + row * columns,
-                                                     in + t * columns, columns);
+            if (weight->type == GGUF_TENSOR_F16) {
+                k->dots_f16((const uint16_t *)weight->data + row * columns, count, in + t * columns,
+                            columns, out + t * ld_out + row);
+            } else {
+                k->dots_f32((const float *)weight->data + row * columns, count, in + t * columns,
+                            columns, out + t * ld_out + row);
+            }
         }
     }
 }
@@ -69,10 +73,25 @@ void linear_apply(struct engine_context *context, const struct linear *linear, c
     kernels_add_bias(out, ld_out, linear->bias, tokens, linear->weight.rows);
 }
 
-static void (*const activations[])(float *x, size_t n) = {
-    [ACTIVATION_GELU_ERF] = kernels_gelu_erf,
-    [ACTIVATION_GELU_TANH] = kernels_gelu_tanh,
-};
+static void activate(enum activation activation, float *x, size_t n)
+{
+    if (activation == ACTIVATION_GELU_ERF) {
+        kernels()->gelu_erf(x, n);
+    } else {
+        kernels()->gelu_tanh(x, n);
+    }
+}
+
+/* `rows` rows of x, normalised. In place is fine. */
+static void norm_apply(const struct engine_model *model, const struct norm *norm, const float *in,
+                       size_t rows, float *out)
+{
+    const size_t d = model->info.n_embd;
+
+    for (size_t row = 0; row < rows; row++) {
+        kernels()->norm(in + row * d, norm->weight, norm->bias, model->epsilon, d, out + row * d);
+    }
+}
 
 static void block_run(struct engine_context *context, uint32_t layer, size_t tokens,
                       attend_fn attend, void *user)
@@ -82,22 +101,20 @@ static void block_run(struct engine_context *context, uint32_t layer, size_t tok
     size_t d = model->info.n_embd, width = model->layout.width;
     float *column = context->projected;
 
-    kernels_layer_norm(context->x, block->attn_norm.weight, block->attn_norm.bias, model->epsilon,
-                       tokens, d, context->h);
+    norm_apply(model, &block->attn_norm, context->x, tokens, context->h);
     for (uint32_t i = 0; i < block->projection_count; i++) {
         linear_apply(context, &block->projections[i], context->h, tokens, column, width);
         column += block->projections[i].weight.rows;
     }
     attend(context, layer, user);
     linear_apply(context, &block->attn_output, context->mixed, tokens, context->h, d);
-    kernels_add(context->x, context->h, tokens * d);
+    kernels()->add(context->x, context->h, tokens * d);
 
-    kernels_layer_norm(context->x, block->ffn_norm.weight, block->ffn_norm.bias, model->epsilon,
-                       tokens, d, context->h);
+    norm_apply(model, &block->ffn_norm, context->x, tokens, context->h);
     linear_apply(context, &block->ffn_up, context->h, tokens, context->ff, model->info.n_ff);
-    activations[model->activation](context->ff, tokens * model->info.n_ff);
+    activate(model->activation, context->ff, tokens * model->info.n_ff);
     linear_apply(context, &block->ffn_down, context->ff, tokens, context->h, d);
-    kernels_add(context->x, context->h, tokens * d);
+    kernels()->add(context->x, context->h, tokens * d);
 }
 
 int forward_blocks(struct engine_context *context, size_t tokens, attend_fn attend, void *user,
@@ -111,7 +128,6 @@ int forward_blocks(struct engine_context *context, size_t tokens, attend_fn atte
         }
         block_run(context, layer, tokens, attend, user);
     }
-    kernels_layer_norm(context->x, model->output_norm.weight, model->output_norm.bias,
-                       model->epsilon, tokens, model->info.n_embd, context->x);
+    norm_apply(model, &model->output_norm, context->x, tokens, context->x);
     return 0;
 }

@@ -12,8 +12,10 @@
 #define LINEAR_PANEL_ROWS 128 /* weight rows that are widened from F16 at a time */
 #define LINEAR_FEW_TOKENS                                                                          \
     4 /* up to this many, a product reads each weight once in its own kernel instead of BLAS */
-#define SCORE_ROWS 64  /* query rows of an encoder's scores at a time */
-#define STEM_ROWS  256 /* positions of a convolution at a time */
+#define LINEAR_FEW_ROWS 8 /* weight rows of such a product that are used for all tokens at a time  \
+                           */
+#define SCORE_ROWS 64     /* query rows of an encoder's scores at a time */
+#define STEM_ROWS  256    /* positions of a convolution at a time */
 
 struct engine_context {
     struct engine_model *model; /* one reference */

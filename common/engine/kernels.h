@@ -11,15 +11,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Rows stand one after the other; `n` numbers each. */
 struct kernels {
     const char *name;
-    float (*dot_f32)(const float *a, const float *b, size_t n); /* sum of a[i]*b[i] */
-    float (*dot_f16)(const uint16_t *a, const float *b, size_t n);
-    void (*axpy_f32)(float scale, const float *x, float *y, size_t n); /* y += scale * x */
-    void (*axpy_f16)(float scale, const uint16_t *x, float *y, size_t n);
+    /* ret_dots[i] = sum of rows[i][j] * x[j], for `count` rows. */
+    void (*dots_f32)(const float *rows, size_t count, const float *x, size_t n, float *ret_dots);
+    void (*dots_f16)(const uint16_t *rows, size_t count, const float *x, size_t n, float *ret_dots);
+    /* y[j] += sum of weights[i] * rows[i][j], for `count` rows. */
+    void (*mix_f32)(const float *weights, const float *rows, size_t count, float *y, size_t n);
+    void (*mix_f16)(const float *weights, const uint16_t *rows, size_t count, float *y, size_t n);
     void (*widen)(const uint16_t *halves, float *ret_values, size_t n);
-    void (*narrow)(const float *values, uint16_t *ret_halves,
-                   size_t n); /* to nearest even; overflow gives infinity */
+    /* To nearest even; overflow gives infinity. */
+    void (*narrow)(const float *values, uint16_t *ret_halves, size_t n);
+    /* x = exp(x - highest), where no x is above highest; returns the sum. What is below 1e-37 may
+     * be 0. */
+    float (*exp_sum)(float *x, float highest, size_t n);
+    void (*gelu_erf)(float *x, size_t n);            /* x * Phi(x) */
+    void (*gelu_tanh)(float *x, size_t n);           /* the tanh approximation of GPT-2's code */
+    void (*add)(float *x, const float *y, size_t n); /* x += y */
+    /* out = (in - mean) / sqrt(variance + epsilon) * weight + bias over one row of n. In place is
+     * fine. */
+    void (*norm)(const float *in, const float *weight, const float *bias, float epsilon, size_t n,
+                 float *out);
 };
 
 /* What this processor runs best, decided at the first call. */
@@ -41,16 +54,9 @@ void kernels_blas_threads(uint32_t threads);
 /* "OpenBLAS 0.3.21 ... Haswell". Static storage. */
 const char *kernels_blas_text(void);
 
-/* out[i] = (in[i] - mean) / sqrt(variance + epsilon) * weight + bias over each of `rows` rows of d.
- * In place is fine. */
-void kernels_layer_norm(const float *in, const float *weight, const float *bias, float epsilon,
-                        size_t rows, size_t d, float *out);
-void kernels_add(float *x, const float *y, size_t n); /* x += y */
-void kernels_add_bias(float *x, size_t ld, const float *bias, size_t rows,
-                      size_t n); /* each row += bias; NULL: nothing */
+/* Each row += bias; NULL: nothing. */
+void kernels_add_bias(float *x, size_t ld, const float *bias, size_t rows, size_t n);
 void kernels_relu(float *x, size_t n);
-void kernels_gelu_erf(float *x, size_t n);  /* x * Phi(x) */
-void kernels_gelu_tanh(float *x, size_t n); /* the tanh approximation of GPT-2's code */
 
 float half_to_float(uint16_t half);
 uint16_t float_to_half(float value);

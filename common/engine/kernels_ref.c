@@ -49,7 +49,7 @@ uint16_t float_to_half(float value)
     return (uint16_t)(sign | half);
 }
 
-static float dot_f32(const float *a, const float *b, size_t n)
+static float dot(const float *a, const float *b, size_t n)
 {
     float sum = 0;
 
@@ -59,27 +59,40 @@ static float dot_f32(const float *a, const float *b, size_t n)
     return sum;
 }
 
-static float dot_f16(const uint16_t *a, const float *b, size_t n)
+static void dots_f32(const float *rows, size_t count, const float *x, size_t n, float *ret_dots)
 {
-    float sum = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        sum += half_to_float(a[i]) * b[i];
-    }
-    return sum;
-}
-
-static void axpy_f32(float scale, const float *x, float *y, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        y[i] += scale * x[i];
+    for (size_t i = 0; i < count; i++) {
+        ret_dots[i] = dot(rows + i * n, x, n);
     }
 }
 
-static void axpy_f16(float scale, const uint16_t *x, float *y, size_t n)
+static void dots_f16(const uint16_t *rows, size_t count, const float *x, size_t n, float *ret_dots)
 {
-    for (size_t i = 0; i < n; i++) {
-        y[i] += scale * half_to_float(x[i]);
+    for (size_t i = 0; i < count; i++) {
+        float sum = 0;
+
+        for (size_t j = 0; j < n; j++) {
+            sum += half_to_float(rows[i * n + j]) * x[j];
+        }
+        ret_dots[i] = sum;
+    }
+}
+
+static void mix_f32(const float *weights, const float *rows, size_t count, float *y, size_t n)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < n; j++) {
+            y[j] += weights[i] * rows[i * n + j];
+        }
+    }
+}
+
+static void mix_f16(const float *weights, const uint16_t *rows, size_t count, float *y, size_t n)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < n; j++) {
+            y[j] += weights[i] * half_to_float(rows[i * n + j]);
+        }
     }
 }
 
@@ -97,7 +110,70 @@ static void narrow(const float *values, uint16_t *ret_halves, size_t n)
     }
 }
 
-const struct kernels kernels_ref = {"plain C", dot_f32, dot_f16, axpy_f32, axpy_f16, widen, narrow};
+static float exp_sum(float *x, float highest, size_t n)
+{
+    float sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        x[i] = expf(x[i] - highest);
+        sum += x[i];
+    }
+    return sum;
+}
+
+static void gelu_erf(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] = 0.5f * x[i] * (1.0f + erff(x[i] * 0.70710678f));
+    }
+}
+
+static void gelu_tanh(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] = 0.5f * x[i] * (1.0f + tanhf(0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
+    }
+}
+
+static void add(float *x, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] += y[i];
+    }
+}
+
+static void norm(const float *in, const float *weight, const float *bias, float epsilon, size_t n,
+                 float *out)
+{
+    float sum = 0, squares = 0, mean, scale;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += in[i];
+    }
+    mean = sum / (float)n;
+    for (size_t i = 0; i < n; i++) {
+        squares += (in[i] - mean) * (in[i] - mean);
+    }
+    scale = 1.0f / sqrtf(squares / (float)n + epsilon);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (in[i] - mean) * scale * weight[i] + bias[i];
+    }
+}
+
+const struct kernels kernels_ref = {
+    .name = "plain C",
+    .dots_f32 = dots_f32,
+    .dots_f16 = dots_f16,
+    .mix_f32 = mix_f32,
+    .mix_f16 = mix_f16,
+    .widen = widen,
+    .narrow = narrow,
+    .exp_sum = exp_sum,
+    .gelu_erf = gelu_erf,
+    .gelu_tanh = gelu_tanh,
+    .add = add,
+    .norm = norm,
+};
 
 const struct kernels *kernels(void)
 {
@@ -119,42 +195,15 @@ void kernels_gemm_nt_ref(size_t m, size_t n, size_t k, const float *a, size_t ld
 {
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < n; j++) {
-            c[i * ldc + j] = dot_f32(a + i * lda, b + j * ldb, k);
+            c[i * ldc + j] = dot(a + i * lda, b + j * ldb, k);
         }
-    }
-}
-
-void kernels_layer_norm(const float *in, const float *weight, const float *bias, float epsilon,
-                        size_t rows, size_t d, float *out)
-{
-    for (size_t row = 0; row < rows; row++, in += d, out += d) {
-        float sum = 0, squares = 0, mean, scale;
-
-        for (size_t i = 0; i < d; i++) {
-            sum += in[i];
-        }
-        mean = sum / (float)d;
-        for (size_t i = 0; i < d; i++) {
-            squares += (in[i] - mean) * (in[i] - mean);
-        }
-        scale = 1.0f / sqrtf(squares / (float)d + epsilon);
-        for (size_t i = 0; i < d; i++) {
-            out[i] = (in[i] - mean) * scale * weight[i] + bias[i];
-        }
-    }
-}
-
-void kernels_add(float *x, const float *y, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        x[i] += y[i];
     }
 }
 
 void kernels_add_bias(float *x, size_t ld, const float *bias, size_t rows, size_t n)
 {
     for (size_t row = 0; bias && row < rows; row++) {
-        kernels_add(x + row * ld, bias, n);
+        kernels()->add(x + row * ld, bias, n);
     }
 }
 
@@ -162,19 +211,5 @@ void kernels_relu(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         x[i] = x[i] > 0 ? x[i] : 0;
-    }
-}
-
-void kernels_gelu_erf(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        x[i] = 0.5f * x[i] * (1.0f + erff(x[i] * 0.70710678f));
-    }
-}
-
-void kernels_gelu_tanh(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        x[i] = 0.5f * x[i] * (1.0f + tanhf(0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
     }
 }
