@@ -358,7 +358,7 @@ static int daemon_start(struct daemon *daemon)
     handles_start(daemon);
     decisions_open(daemon);
     if (result == 0) {
-        result = runner_new(&daemon->loop, requests_runner_done, &daemon->requests, &daemon->runner);
+        result = runner_new(&daemon->loop, &requests_runner_callbacks, &daemon->requests, &daemon->runner);
         daemon->requests.runner = daemon->runner;
     }
     if (result == 0) {

@@ -35,6 +35,9 @@ struct request {
     bool local_out, ended, timer_closed, resent;
     struct answer answers[JOB_SIDES];
     bool has_answer[JOB_SIDES];
+    struct buf said[JOB_SIDES]; /* streamed requests: each side's text as it came */
+    enum job_side shown_side;   /* whose text the caller has seen, */
+    size_t shown_bytes;         /* and how much of it */
     int64_t start_ns, edge_sent_ns;
     char why[256];
 };
@@ -56,6 +59,14 @@ void request_decision_fill(struct request *request);
 /* request_local.c, request_edge.c: start the one side or the other. */
 void request_local_start(struct request *request);
 void request_edge_start(struct request *request);
+
+/* request_stream.c: the text of a streamed request. Keeps what a side has said; shows the caller all
+ * that one side has said so far, in whole characters, from the beginning when it was shown the
+ * other's; and before the answer of `side` goes out, what is still missing of its text. */
+void request_stream_add(struct request *request, enum job_side side, const uint8_t *text,
+                        size_t bytes);
+void request_stream_show(struct request *request, enum job_side side);
+void request_stream_finish(struct request *request, enum job_side side);
 
 /* request_answer.c: what the caller is told, and what is kept of it. */
 void request_accepted_send(struct request *request);

@@ -10,14 +10,34 @@
 #include <xxhash.h>
 
 /* The part of a session that the edge is believed to hold stays here. */
+/* What the edge may take: it sends what it has when that has passed, and that must be here by the
+ * deadline, so the way there and back is kept from it. A request that is welcome late has no
+ * budget: it is not to be cut short. */
+static uint64_t edge_budget_us(const struct request *request)
+{
+    const struct job_plan *plan = &request->job.plan;
+    const int64_t left_ns = plan->deadline_ns - clock_now_ns();
+    struct link_view view;
+    int64_t way_ns = LIMIT_HANDOVER_US * NS_PER_US;
+
+    if (plan->deadline_ns == 0 || plan->deliver_late) {
+        return 0;
+    }
+    links_view(request->all->links, (size_t)request->choice.edge, &view);
+    if (view.estimate->rtt_ms.count > 0) {
+        way_ns += (int64_t)((view.estimate->rtt_ms.mean + 2 * view.estimate->rtt_ms.deviation) *
+                            (double)NS_PER_MS);
+    }
+    way_ns = way_ns < left_ns / 2 ? way_ns : left_ns / 2;
+    return left_ns - way_ns > NS_PER_US ? (uint64_t)((left_ns - way_ns) / NS_PER_US) : 1;
+}
+
 static int edge_send(struct request *request)
 {
     const bool session = request->session != NULL;
     const uint8_t *data = session ? request->transcript.data : request->input.data;
     size_t bytes = session ? request->transcript.bytes : request->input.bytes;
     const size_t prefix = session ? request->session->edge_bytes[request->choice.edge] : 0;
-    const int64_t left_ns =
-        request->job.plan.deadline_ns ? request->job.plan.deadline_ns - clock_now_ns() : 0;
     struct edge_request message = {.has_picture = request->submit.has_picture,
                                    .picture = request->submit.picture,
                                    .sampling = request->submit.sampling,
@@ -31,9 +51,7 @@ static int edge_send(struct request *request)
     strcpy(message.task, request->submit.task);
     strcpy(message.session, request->submit.session);
     snprintf(message.decision_id, sizeof(message.decision_id), "%" PRIu64, request->decision.id);
-    message.budget_us = request->job.plan.deadline_ns
-                            ? (uint64_t)(left_ns > NS_PER_US ? left_ns / NS_PER_US : 1)
-                            : 0;
+    message.budget_us = edge_budget_us(request);
     if (prefix > 0) {
         const XXH128_hash_t hash = XXH3_128bits(data, prefix);
 
@@ -88,23 +106,11 @@ static void on_edge_accepted(size_t edge, uint64_t id, void *user)
 static void on_edge_tokens(size_t edge, uint64_t id, const struct answer_piece *piece, void *user)
 {
     struct request *request = request_find(user, edge, id);
-    struct buf header;
 
-    if (!request) {
-        return;
+    if (request) {
+        request_stream_add(request, JOB_SIDE_EDGE, piece->text, piece->text_bytes);
+        request_event(request, &(struct job_event_data){.kind = JOB_EDGE_TOKENS});
     }
-    request_event(request, &(struct job_event_data){.kind = JOB_EDGE_TOKENS});
-    /* Only a request that no local run can overtake is shown as it comes: the application protocol
-     * cannot take a piece back. */
-    if (request->ended || !request->submit.stream || !request->peer ||
-        request->job.plan.local_allowed) {
-        return;
-    }
-    buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
-    if (answer_piece_pack(piece, &header) == 0) {
-        app_send(request->peer, FRAME_TOKENS, request->app_id, &header);
-    }
-    buf_fini(&header);
 }
 
 static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result, void *user)

@@ -19,11 +19,36 @@ void request_local_start(struct request *request)
                               ? request->submit.max_new_tokens
                               : (uint32_t)request->task->config->max_new_tokens;
     job->deadline_ns = request->job.plan.deadline_ns;
+    job->deliver_late = request->job.plan.deliver_late;
+    job->stream = request->submit.stream;
     request->local_out = true;
     runner_submit(request->all->runner, job);
 }
 
-void requests_runner_done(struct runner_job *job, void *user)
+static void on_text(struct runner_job *job, const uint8_t *text, size_t bytes, void *user)
+{
+    struct request *request = job->owner;
+
+    (void)user;
+    request_stream_add(request, JOB_SIDE_LOCAL, text, bytes);
+    request_event(request, &(struct job_event_data){.kind = JOB_LOCAL_TOKENS});
+}
+
+/* What a run teaches. One that was cut short took at least this long, and how sure the model was of
+ * the beginning of a text says little about the whole. */
+static void run_learn(struct client_task *task, const struct runner_job *job)
+{
+    const double run_ms = ms_between(0, job->run_ns);
+
+    if (job->answer.finish != WIRE_FINISH_DEADLINE) {
+        estimate_local_add(&task->estimate, run_ms);
+        confidence_see(&task->confidence, job->answer.confidence);
+    } else if (task->estimate.run.count == 0 || run_ms > task->estimate.run.mean) {
+        estimate_local_add(&task->estimate, run_ms);
+    }
+}
+
+static void on_done(struct runner_job *job, void *user)
 {
     struct request *request = job->owner;
     struct decision_outcome *outcome = &request->decision.outcome;
@@ -32,24 +57,26 @@ void requests_runner_done(struct runner_job *job, void *user)
     (void)user;
     request->local_out = false;
     if (job->error == 0) {
-        estimate_local_add(&request->task->estimate, ms_between(job->started_ns, job->ended_ns));
-        confidence_see(&request->task->confidence, job->answer.confidence);
+        run_learn(request->task, job);
     }
     if (request->ended) {
         answer_fini(&job->answer);
         request_free_if_done(request);
         return;
     }
-    outcome->local_wait_ms = ms_between(job->queued_ns, job->started_ns);
-    outcome->local_run_ms = ms_between(job->started_ns, job->ended_ns);
+    outcome->local_run_ms = ms_between(0, job->run_ns);
+    outcome->local_wait_ms = ms_between(job->queued_ns + job->run_ns, job->ended_ns);
     if (job->error == 0) {
         request->answers[JOB_SIDE_LOCAL] = job->answer;
         request->has_answer[JOB_SIDE_LOCAL] = true;
         request->decision.confidence = job->answer.confidence;
-        event =
-            (struct job_event_data){.kind = JOB_LOCAL_DONE, .confidence = job->answer.confidence};
+        event = (struct job_event_data){.kind = JOB_LOCAL_DONE,
+                                        .confidence = job->answer.confidence,
+                                        .partial = job->answer.finish == WIRE_FINISH_DEADLINE};
     } else {
         snprintf(request->why, sizeof(request->why), "%.250s", job->why);
     }
     request_event(request, &event);
 }
+
+const struct runner_callbacks requests_runner_callbacks = {on_text, on_done};

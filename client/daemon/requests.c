@@ -24,6 +24,8 @@ void request_free_if_done(struct request *request)
     buf_fini(&request->transcript);
     answer_fini(&request->answers[JOB_SIDE_LOCAL]);
     answer_fini(&request->answers[JOB_SIDE_EDGE]);
+    buf_fini(&request->said[JOB_SIDE_LOCAL]);
+    buf_fini(&request->said[JOB_SIDE_EDGE]);
     free(request);
     if (all->live == 0) {
         all->on_idle(all->user);
@@ -59,6 +61,7 @@ static void request_end(struct request *request, const struct job_action *action
     }
     request_compare(request);
     if (request->peer && action->kind == JOB_DELIVER) {
+        request_stream_finish(request, action->side);
         request_answer_send(request, action);
     } else if (request->peer) {
         request_error_send(request, action->error);
@@ -114,7 +117,8 @@ void request_event(struct request *request, const struct job_event_data *event)
             timer_arm(request, action->at_ns);
             break;
         case JOB_PASS_TOKENS:
-            break; /* on_edge_tokens has the piece and asks job.speaking */
+            request_stream_show(request, action->side);
+            break;
         case JOB_DELIVER:
         case JOB_FAIL:
             request_end(request, action);

@@ -37,7 +37,7 @@ int requests_init(
 void requests_fini(struct requests *requests);
 extern const struct link_callbacks requests_link_callbacks; /* user: struct requests */
 extern const struct app_callbacks requests_app_callbacks;
-void requests_runner_done(struct runner_job *job, void *user);
+extern const struct runner_callbacks requests_runner_callbacks;
 /* Ends every request with `error` (draining is over). */
 void requests_end_all(struct requests *requests);
 /* What decide() would say of a request of this task now. */

@@ -1,6 +1,22 @@
-/* runner.h: local compute on one thread of its own, earliest deadline first. The loop thread makes a job, hands it over and gets it back
- * in `on_done`; in between the job and the input it points to belong to the runner. Models, contexts and pages are touched by the
- * runner's thread only, from local_model_open on until runner_free has returned. */
+/* runner.h: local compute on one thread of its own, step by step. The loop thread makes a job,
+ * hands it over and gets it back in `on_done`; in between the job and the input it points to belong
+ * to the runner. Models, contexts and pages are touched by the runner's thread only, from
+ * local_model_open on until runner_free has returned.
+ *
+ * A step is one picture, one chunk of a prompt, or one generated token. Before every step the
+ * runner takes the job with the earliest deadline (without one: last; among equals the one that
+ * came first). A generation that is set aside keeps its pages and goes on later as if nothing had
+ * been.
+ *
+ * Pages: the job whose turn it is always gets them. When the pool has none left, the generation
+ * that stands last in that order gives up its own, keeps its text, and computes the rows of its
+ * tokens again when its turn comes (equal up to rounding). A pool holds one full context at least,
+ * so the first in the order never lacks pages.
+ *
+ * Deadlines: a generation that has text ends with what it has (finish DEADLINE) as soon as one more
+ * step, by whomever, might make it late; the margin is twice the time such a step takes, as
+ * measured, and LIMIT_HANDOVER_US for the way back. One that has no text yet, and a picture, end
+ * with ELATE once the deadline has passed. With `deliver_late` a job goes on to its own end. */
 #ifndef TANDEM_CLIENT_RUNNER_H
 #define TANDEM_CLIENT_RUNNER_H
 
@@ -10,6 +26,10 @@
 
 #include <uv.h>
 
+#define RUNNER_CHUNK_TOKENS 256 /* of a prompt, in one step */
+
+enum step_kind { STEP_TOKEN, STEP_CHUNK, STEP_PICTURE, STEP_KINDS };
+
 struct local_model {
     struct engine_model *model;
     struct engine_context *context;
@@ -17,18 +37,24 @@ struct local_model {
     uint32_t kind;            /* WIRE_* */
     const char *const *labels;
     size_t label_count;
+    int64_t step_ns[STEP_KINDS]; /* what a step takes: the longest of late; 0: not known */
 };
-int local_model_open(const char *path, uint32_t kind, uint32_t threads, uint64_t kv_bytes, struct local_model *ret_model,
-                     char error[ENGINE_ERROR_BYTES]);
+int local_model_open(const char *path, uint32_t kind, uint32_t threads, uint64_t kv_bytes,
+                     struct local_model *ret_model, char error[ENGINE_ERROR_BYTES]);
 void local_model_close(struct local_model *model); /* a zeroed one is fine */
 
+struct generation;
 struct runner_job {
-    struct runner_job *next; /* the runner's */
-    void *owner;             /* the caller's */
-    const struct local_model *model;
+    struct runner_job *next, *next_talking; /* the runner's */
+    struct generation *generation;          /* the runner's */
+    struct buf pieces, taken;               /* the runner's: text on its way to on_text */
+    void *owner;                            /* the caller's */
+    struct local_model *model;
     const uint8_t *input; /* borrowed */
     size_t input_bytes;
     bool transcript; /* input is a transcript, not one text */
+    bool stream;     /* text is handed to on_text as it comes */
+    bool deliver_late;
     struct wire_picture picture;
     struct wire_sampling sampling;
     uint32_t max_new_tokens;
@@ -37,19 +63,29 @@ struct runner_job {
     /* results */
     int error;
     char why[ENGINE_ERROR_BYTES];
-    struct answer answer; /* owned by the job's owner after on_done */
+    struct answer answer; /* owned by the job's owner after on_done; finish DEADLINE: cut short */
     int64_t queued_ns, started_ns, ended_ns;
+    int64_t run_ns; /* of its own steps; the rest it stood in line */
 };
 
+struct runner_callbacks { /* on the loop's thread */
+    /* More text of a job with `stream` (borrowed; may end inside a UTF-8 character). What came with
+     * the last steps may be missing: the answer has all of it. */
+    void (*on_text)(struct runner_job *job, const uint8_t *text, size_t bytes, void *user);
+    void (*on_done)(struct runner_job *job, void *user);
+};
 struct runner;
-int runner_new(uv_loop_t *loop, void (*on_done)(struct runner_job *job, void *user), void *user, struct runner **ret_runner);
+int runner_new(uv_loop_t *loop, const struct runner_callbacks *callbacks, void *user,
+               struct runner **ret_runner);
 void runner_submit(struct runner *runner, struct runner_job *job);
 /* Asks it to end soon with ECANCELED; on_done still comes. */
 void runner_cancel(struct runner *runner, struct runner_job *job);
 size_t runner_queued(const struct runner *runner); /* handed over and not back yet */
 /* Runs on the calling thread; at start, before jobs. */
 void runner_run_now(struct runner_job *job);
-/* Stops the thread (aborting its job), closes the handle; on_done no longer comes. Call before the loop ends. */
+/* Stops the thread after the step that runs and closes the handle. on_done no longer comes: jobs
+ * that were not back yet are the caller's again, with ECANCELED and no answer. Call before the loop
+ * ends. */
 void runner_free(struct runner *runner);
 
 #endif

@@ -45,7 +45,7 @@ static int warm_up(struct client_task *task, char error[CONFIG_ERROR_BYTES])
     answer_fini(&job.answer);
     if (job.error == 0) {
         runner_run_now(&job);
-        estimate_local_add(&task->estimate, (double)(job.ended_ns - job.started_ns) / (double)NS_PER_MS);
+        estimate_local_add(&task->estimate, (double)job.run_ns / (double)NS_PER_MS);
     }
     answer_fini(&job.answer);
     if (job.error != 0 && job.error != TANDEM_EINVAL) {
