@@ -1,5 +1,6 @@
-/* app.h: the socket of local applications. Frames of local.proto in and out, pictures as sealed memfds (SCM_RIGHTS) or as DATA. Every
- * peer is bounded and a bad one costs only its own connection. Loop thread. */
+/* app.h: the socket of local applications. Frames of local.proto in and out, pictures as sealed
+ * memfds (SCM_RIGHTS) or as DATA. Every peer is bounded and a bad one costs only its own
+ * connection. Loop thread. */
 #ifndef TANDEM_CLIENT_APP_H
 #define TANDEM_CLIENT_APP_H
 
@@ -21,14 +22,17 @@ void app_input_release(struct app_input *input);
 
 struct app_callbacks {
     /* A whole request: takes `input` on return in any case. */
-    void (*on_submit)(struct app_peer *peer, uint64_t id, const struct local_submit *submit, struct app_input input, void *user);
+    void (*on_submit)(struct app_peer *peer, uint64_t id, const struct local_submit *submit,
+                      struct app_input input, void *user);
     void (*on_cancel)(struct app_peer *peer, uint64_t id, void *user);
     void (*on_gone)(struct app_peer *peer, void *user); /* after this the peer is no more */
 };
-int app_new(uv_loop_t *loop, const char *path, char (*task_names)[LIMIT_NAME_BYTES + 1], size_t task_count,
-            const struct app_callbacks *callbacks, void *user, struct app **ret_app, char error[256]);
+int app_new(uv_loop_t *loop, const char *path, char (*task_names)[LIMIT_NAME_BYTES + 1],
+            size_t task_count, const struct app_callbacks *callbacks, void *user,
+            struct app **ret_app, char error[256]);
 uid_t app_peer_uid(const struct app_peer *peer);
-/* Queues one frame; a peer that reads too slowly is closed (on_gone comes later, never inside this call). */
+/* Queues one frame; a peer that reads too slowly is closed (on_gone comes later, never inside this
+ * call). */
 void app_send(struct app_peer *peer, enum frame_kind kind, uint64_t id, const struct buf *header);
 size_t app_peer_count(const struct app *app);
 /* Says goodbye to every peer and takes no new ones. */

@@ -154,12 +154,27 @@ static struct request *request_new(struct requests *all, struct app_peer *peer, 
     return request;
 }
 
-static int submit_check(const struct requests *all, const struct client_task *task,
-                        const struct local_submit *submit, const struct app_input *input)
+/* Whether there is room for `request`, which is in the list already: no application takes all of
+ * it, and no memory is held without a bound. */
+static int room_check(struct request *request)
 {
-    if (all->live > LIMIT_REQUESTS) {
+    size_t of_peer = 0, bytes = 0;
+
+    for (const struct request *at = request->all->list; at; at = at->next) {
+        of_peer += at->peer == request->peer;
+        bytes += at->input.mapped ? 0 : at->input.bytes;
+    }
+    if (of_peer > LIMIT_REQUESTS_PER_CONNECTION) {
+        snprintf(request->why, sizeof(request->why), "%d requests of this connection are under way",
+                 LIMIT_REQUESTS_PER_CONNECTION);
         return TANDEM_EBUSY;
     }
+    return request->all->live > LIMIT_REQUESTS || bytes > LIMIT_APP_INPUT_BYTES ? TANDEM_EBUSY : 0;
+}
+
+static int submit_check(const struct client_task *task, const struct local_submit *submit,
+                        const struct app_input *input)
+{
     if ((task->config->kind == TASK_CLASSIFY) != submit->has_picture) {
         return TANDEM_EINVAL;
     }
@@ -181,7 +196,10 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
     }
     request->task = &all->tasks->items[index >= 0 ? index : 0];
     if (result == 0) {
-        result = submit_check(all, request->task, submit, &input);
+        result = room_check(request);
+    }
+    if (result == 0) {
+        result = submit_check(request->task, submit, &input);
     }
     if (result == 0 && submit->session[0] && request->task->config->kind == TASK_GENERATE) {
         result = session_begin(request);

@@ -191,6 +191,9 @@ static int connection_greet(struct tandem *tandem)
     if (result == 0) {
         result = connection_flush(tandem);
     }
+    if (result == TANDEM_EGONE) {
+        result = 0; /* it may have said why before it hung up */
+    }
     while (result == 0) {
         struct pollfd poll_fd = {.fd = tandem->fd, .events = POLLIN};
         int64_t left_ms = (end_ns - clock_now_ns()) / NS_PER_MS;

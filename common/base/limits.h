@@ -76,6 +76,10 @@
 #define LIMIT_TENANTS 256                    /* configured; as many are told apart in one step */
 #define LIMIT_SESSIONS 256
 #define LIMIT_APP_CONNECTIONS 256
+#define LIMIT_APP_UPLOADS 16                 /* inputs that one application is sending as DATA at one time */
+#define LIMIT_APP_INPUT_BYTES (256u << 20)   /* inputs that came as DATA and are held, all applications together */
+#define LIMIT_APP_FDS 16                     /* descriptors of one application that wait for their request */
+#define LIMIT_APP_OUTBOX_BYTES (16u << 20)   /* slow applications are cut off here */
 #define LIMIT_STATUS_CONNECTIONS 64
 #define LIMIT_STATUS_LINE_BYTES 256
 #define LIMIT_STATUS_QUEUE_BYTES (1u << 20)  /* slow readers are cut off here */
