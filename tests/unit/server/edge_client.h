@@ -1,5 +1,6 @@
-/* edge_client.h: a client of tandem-server that speaks the raw protocol, and the server process beside it. Used by the unit tests (with
- * a played engine) and by the integration tests (with the real one). Include cmocka.h before. */
+/* edge_client.h: a client of tandem-server that speaks the raw protocol, and the server process
+ * beside it. Used by the unit tests (with a played engine) and by the integration tests (with the
+ * real one). Include cmocka.h before. */
 #ifndef TANDEM_TESTS_SERVER_EDGE_CLIENT_H
 #define TANDEM_TESTS_SERVER_EDGE_CLIENT_H
 
@@ -19,7 +20,7 @@
 #include <unistd.h>
 
 #define CLIENT_PATIENCE_NS (20 * NS_PER_S)
-#define CLIENT_REQUESTS 512
+#define CLIENT_REQUESTS    512
 
 struct client_request {
     bool accepted, has_result, has_error;
@@ -38,16 +39,18 @@ struct client {
     uint32_t version_low, version_high;
     const char *token;
     struct edge_task contract; /* sent when named */
-    struct conn_tls *tls; /* NULL: plaintext; borrowed */
-    bool silent; /* sends no hello */
+    struct conn_tls *tls;      /* NULL: plaintext; borrowed */
+    bool silent;               /* sends no hello */
     uint8_t boot_id[EDGE_BOOT_ID_BYTES];
-    struct edge_hello hello; /* the server's */
+    struct edge_hello hello;                         /* the server's */
     struct client_request requests[CLIENT_REQUESTS]; /* by id */
 };
 
-static void client_hello(struct client *client)
+static inline void client_hello(struct client *client)
 {
-    struct edge_hello hello = {.version_low = client->version_low, .version_high = client->version_high, .software = "test"};
+    struct edge_hello hello = {.version_low = client->version_low,
+                               .version_high = client->version_high,
+                               .software = "test"};
     struct buf header;
 
     memcpy(hello.boot_id, client->boot_id, sizeof(hello.boot_id));
@@ -60,11 +63,13 @@ static void client_hello(struct client *client)
     }
     buf_init(&header, 0);
     assert_int_equal(edge_hello_pack(&hello, &header), 0);
-    assert_int_equal(conn_send(client->conn, FRAME_HELLO, FRAME_FLAG_MANDATORY, 0, header.data, header.bytes), 0);
+    assert_int_equal(
+        conn_send(client->conn, FRAME_HELLO, FRAME_FLAG_MANDATORY, 0, header.data, header.bytes),
+        0);
     buf_fini(&header);
 }
 
-static void client_on_open(struct conn *conn, void *user)
+static inline void client_on_open(struct conn *conn, void *user)
 {
     struct client *client = user;
 
@@ -75,7 +80,7 @@ static void client_on_open(struct conn *conn, void *user)
     }
 }
 
-static void client_on_answer(struct client *client, const struct frame *frame)
+static inline void client_on_answer(struct client *client, const struct frame *frame)
 {
     struct client_request *request = &client->requests[frame->request_id % CLIENT_REQUESTS];
     struct answer_piece tokens;
@@ -95,7 +100,8 @@ static void client_on_answer(struct client *client, const struct frame *frame)
         break;
     case FRAME_RESULT:
         assert_false(request->has_result || request->has_error); /* exactly one end */
-        assert_int_equal(edge_result_unpack(frame->header, frame->header_bytes, &request->result), 0);
+        assert_int_equal(edge_result_unpack(frame->header, frame->header_bytes, &request->result),
+                         0);
         request->has_result = true;
         break;
     case FRAME_ERROR:
@@ -108,7 +114,7 @@ static void client_on_answer(struct client *client, const struct frame *frame)
     }
 }
 
-static void client_on_frame(struct conn *conn, const struct frame *frame, void *user)
+static inline void client_on_frame(struct conn *conn, const struct frame *frame, void *user)
 {
     struct client *client = user;
     struct edge_error error;
@@ -128,7 +134,7 @@ static void client_on_frame(struct conn *conn, const struct frame *frame, void *
     }
 }
 
-static void client_on_close(struct conn *conn, int error, const char *why, void *user)
+static inline void client_on_close(struct conn *conn, int error, const char *why, void *user)
 {
     struct client *client = user;
 
@@ -139,7 +145,7 @@ static void client_on_close(struct conn *conn, int error, const char *why, void 
     client->conn = NULL;
 }
 
-static void client_init(struct client *client, uv_loop_t *loop, uint8_t boot)
+static inline void client_init(struct client *client, uv_loop_t *loop, uint8_t boot)
 {
     memset(client, 0, sizeof(*client));
     client->loop = loop;
@@ -151,13 +157,13 @@ static void client_init(struct client *client, uv_loop_t *loop, uint8_t boot)
     }
 }
 
-static void client_on_tick(uv_timer_t *timer)
+static inline void client_on_tick(uv_timer_t *timer)
 {
     (void)timer; /* only wakes the loop, so that waiting ends */
 }
 
 /* Runs the loop until *flag is set or patience ends. */
-static void client_wait(struct client *client, const bool *flag)
+static inline void client_wait(struct client *client, const bool *flag)
 {
     const int64_t end_ns = clock_now_ns() + CLIENT_PATIENCE_NS;
     uv_timer_t timer;
@@ -174,21 +180,23 @@ static void client_wait(struct client *client, const bool *flag)
     }
 }
 
-static void client_dial(struct client *client, const char *url)
+static inline void client_dial(struct client *client, const char *url)
 {
-    const struct conn_params params = {.tls = client->tls, .callbacks = {client_on_open, client_on_frame, NULL, NULL, NULL, client_on_close}};
+    const struct conn_params params = {
+        .tls = client->tls,
+        .callbacks = {client_on_open, client_on_frame, NULL, NULL, NULL, client_on_close}};
     char error[CONN_ERROR_BYTES];
 
     assert_int_equal(conn_dial(client->loop, url, &params, client, &client->conn, error), 0);
 }
 
-static void client_connect(struct client *client, const char *url)
+static inline void client_connect(struct client *client, const char *url)
 {
     client_dial(client, url);
     client_wait(client, &client->greeted);
 }
 
-static void client_fini(struct client *client)
+static inline void client_fini(struct client *client)
 {
     if (client->conn) {
         conn_close(client->conn, false);
@@ -201,8 +209,10 @@ static void client_fini(struct client *client)
     }
 }
 
-/* Sends a request and its payload (copied); `bytes` is announced unless the header says otherwise. */
-static void client_send(struct client *client, uint64_t id, struct edge_request *request, const void *payload, size_t bytes)
+/* Sends a request and its payload (copied); `bytes` is announced unless the header says otherwise.
+ */
+static inline void client_send(struct client *client, uint64_t id, struct edge_request *request,
+                               const void *payload, size_t bytes)
 {
     struct buf header;
     uint8_t *copy = malloc(bytes + 1);
@@ -221,17 +231,18 @@ static void client_send(struct client *client, uint64_t id, struct edge_request 
     }
 }
 
-static struct client_request *client_of(struct client *client, uint64_t id)
+static inline struct client_request *client_of(struct client *client, uint64_t id)
 {
     return &client->requests[id % CLIENT_REQUESTS];
 }
 
-static struct client_request *client_result(struct client *client, uint64_t id)
+static inline struct client_request *client_result(struct client *client, uint64_t id)
 {
     struct client_request *request = client_of(client, id);
     const int64_t end_ns = clock_now_ns() + CLIENT_PATIENCE_NS;
 
-    while (!request->has_result && !request->has_error && !client->closed && clock_now_ns() < end_ns) {
+    while (!request->has_result && !request->has_error && !client->closed &&
+           clock_now_ns() < end_ns) {
         bool never = false;
         uv_timer_t timer;
 
@@ -252,7 +263,7 @@ static struct client_request *client_result(struct client *client, uint64_t id)
 /* ---- the server process ---- */
 
 /* Asks the status socket; the answer is NUL-terminated. False when nobody listens. */
-static bool status_ask(const char *path, const char *line, char *answer, size_t capacity)
+static inline bool status_ask(const char *path, const char *line, char *answer, size_t capacity)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t bytes = 0;
@@ -274,7 +285,7 @@ static bool status_ask(const char *path, const char *line, char *answer, size_t 
 }
 
 /* The number after "key": in a status answer, or -1. */
-static double status_number(const char *path, const char *key)
+static inline double status_number(const char *path, const char *key)
 {
     char answer[1 << 16], quoted[64];
     const char *at;
@@ -287,7 +298,7 @@ static double status_number(const char *path, const char *key)
     return at ? strtod(at + strlen(quoted), NULL) : -1;
 }
 
-static void file_write(const char *path, const char *text)
+static inline void file_write(const char *path, const char *text)
 {
     FILE *file = fopen(path, "w");
 

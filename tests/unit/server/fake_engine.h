@@ -1,7 +1,8 @@
-/* fake_engine.h: an engine that is played: engine.h without mathematics, so that the tests of the server decide what a model says and
- * how long it takes. A token is a byte; the next one is the last one plus one, 'z' ends the text, '!' goes on for ever. A picture is
- * "0".."9" and its class is that digit. Defining these symbols keeps the real engine out of the program. Pages are counted as the
- * real ones are. */
+/* fake_engine.h: an engine that is played: engine.h without mathematics, so that the tests of the
+ * server decide what a model says and how long it takes. A token is a byte; the next one is the
+ * last one plus one, 'z' ends the text, '!' goes on for ever. A picture is "0".."9" and its class
+ * is that digit. Defining these symbols keeps the real engine out of the program. Pages are counted
+ * as the real ones are. */
 #ifndef TANDEM_TESTS_SERVER_FAKE_ENGINE_H
 #define TANDEM_TESTS_SERVER_FAKE_ENGINE_H
 
@@ -14,10 +15,10 @@
 #include <unistd.h>
 
 #define FAKE_VOCABULARY 257
-#define FAKE_END 256
-#define FAKE_CONTEXT 512
-#define FAKE_PAGES 64
-#define FAKE_STEP_US 2000
+#define FAKE_END        256
+#define FAKE_CONTEXT    512
+#define FAKE_PAGES      64
+#define FAKE_STEP_US    2000
 
 static const char fake_long_word[4096]; /* the text of '#', which repeats itself as '!' does */
 
@@ -47,9 +48,11 @@ const char *engine_kernels_text(void)
     return "played";
 }
 
-int engine_model_open(const char *path, struct engine_model **ret_model, char error[ENGINE_ERROR_BYTES])
+int engine_model_open(const char *path, struct engine_model **ret_model,
+                      char error[ENGINE_ERROR_BYTES])
 {
-    static const char *const labels[] = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"};
+    static const char *const labels[] = {"zero", "one", "two",   "three", "four",
+                                         "five", "six", "seven", "eight", "nine"};
     FILE *file = fopen(path, "r");
     struct engine_model *model;
     char kind[32] = "";
@@ -65,9 +68,16 @@ int engine_model_open(const char *path, struct engine_model **ret_model, char er
     model = calloc(1, sizeof(*model));
     snprintf(model->path, sizeof(model->path), "%s", path);
     model->references = 1;
-    model->info = (struct engine_model_info){.path = model->path, .name = "", .license = "", .architecture_text = "gpt2",
-        .projection_text = "Q-K=V", .architecture = ENGINE_GPT2, .n_context = FAKE_CONTEXT, .n_vocab = FAKE_VOCABULARY,
-        .n_class = FAKE_VOCABULARY, .has_tokenizer = true};
+    model->info = (struct engine_model_info){.path = model->path,
+                                             .name = "",
+                                             .license = "",
+                                             .architecture_text = "gpt2",
+                                             .projection_text = "Q-K=V",
+                                             .architecture = ENGINE_GPT2,
+                                             .n_context = FAKE_CONTEXT,
+                                             .n_vocab = FAKE_VOCABULARY,
+                                             .n_class = FAKE_VOCABULARY,
+                                             .has_tokenizer = true};
     if (kind[0] == 'p') {
         model->info.architecture = ENGINE_VIT;
         model->info.architecture_text = "tandem-vit";
@@ -76,7 +86,8 @@ int engine_model_open(const char *path, struct engine_model **ret_model, char er
         model->info.has_tokenizer = false;
         model->info.labels = labels;
     }
-    snprintf(model->info.digest, sizeof(model->info.digest), "%032x", (unsigned)(kind[0] * 256 + kind[1]));
+    snprintf(model->info.digest, sizeof(model->info.digest), "%032x",
+             (unsigned)(kind[0] * 256 + kind[1]));
     *ret_model = model;
     return 0;
 }
@@ -95,8 +106,9 @@ const struct engine_model_info *engine_model_info(const struct engine_model *mod
     return &model->info;
 }
 
-int engine_tokenize(const struct engine_model *model, const char *text, size_t text_bytes, uint32_t *ids, size_t capacity,
-                    size_t *ret_count, char error[ENGINE_ERROR_BYTES])
+int engine_tokenize(const struct engine_model *model, const char *text, size_t text_bytes,
+                    uint32_t *ids, size_t capacity, size_t *ret_count,
+                    char error[ENGINE_ERROR_BYTES])
 {
     (void)model;
     (void)error;
@@ -106,8 +118,9 @@ int engine_tokenize(const struct engine_model *model, const char *text, size_t t
     }
     return text_bytes > capacity ? TANDEM_ETOOBIG : 0;
 }
-int engine_tokenize_prompt(const struct engine_model *model, const char *text, size_t text_bytes, uint32_t *ids, size_t capacity,
-                           size_t *ret_count, char error[ENGINE_ERROR_BYTES])
+int engine_tokenize_prompt(const struct engine_model *model, const char *text, size_t text_bytes,
+                           uint32_t *ids, size_t capacity, size_t *ret_count,
+                           char error[ENGINE_ERROR_BYTES])
 {
     return engine_tokenize(model, text, text_bytes, ids, capacity, ret_count, error);
 }
@@ -129,7 +142,8 @@ void engine_sampler_init(struct engine_sampler *sampler, const struct engine_sam
 {
     *sampler = (struct engine_sampler){*params, params->seed};
 }
-uint32_t engine_sample(struct engine_sampler *sampler, const float *logits, size_t n, void *scratch, float *ret_logprob)
+uint32_t engine_sample(struct engine_sampler *sampler, const float *logits, size_t n, void *scratch,
+                       float *ret_logprob)
 {
     (void)sampler;
     (void)scratch;
@@ -154,8 +168,8 @@ size_t engine_softmax(float *logits, size_t n)
     return best;
 }
 
-int engine_pool_new(struct engine_model *model, enum engine_kv_type type, uint64_t budget_bytes, struct engine_pool **ret_pool,
-                    char error[ENGINE_ERROR_BYTES])
+int engine_pool_new(struct engine_model *model, enum engine_kv_type type, uint64_t budget_bytes,
+                    struct engine_pool **ret_pool, char error[ENGINE_ERROR_BYTES])
 {
     struct engine_pool *pool = calloc(1, sizeof(*pool));
 
@@ -178,7 +192,8 @@ void engine_pool_free(struct engine_pool *pool)
 }
 void engine_pool_stats(const struct engine_pool *pool, struct engine_pool_stats *ret_stats)
 {
-    *ret_stats = (struct engine_pool_stats){FAKE_PAGES, pool->free_count, 0, 1024, FAKE_PAGES * 1024};
+    *ret_stats =
+        (struct engine_pool_stats){FAKE_PAGES, pool->free_count, 0, 1024, FAKE_PAGES * 1024};
 }
 void engine_seq_init(struct engine_seq *seq, struct engine_pool *pool)
 {
@@ -221,8 +236,8 @@ int engine_seq_truncate(struct engine_seq *seq, uint32_t length)
     return 0;
 }
 
-int engine_context_new(struct engine_model *model, const struct engine_context_params *params, struct engine_context **ret_context,
-                       char error[ENGINE_ERROR_BYTES])
+int engine_context_new(struct engine_model *model, const struct engine_context_params *params,
+                       struct engine_context **ret_context, char error[ENGINE_ERROR_BYTES])
 {
     (void)params;
     (void)error;
@@ -234,8 +249,8 @@ void engine_context_free(struct engine_context *context)
 {
     free(context);
 }
-int engine_step(struct engine_context *context, struct engine_chunk *chunks, uint32_t chunk_count, const atomic_bool *abort_flag,
-                const float **ret_logits)
+int engine_step(struct engine_context *context, struct engine_chunk *chunks, uint32_t chunk_count,
+                const atomic_bool *abort_flag, const float **ret_logits)
 {
     uint32_t row = 0;
 
@@ -269,8 +284,8 @@ size_t engine_picture_floats(const struct engine_model *model)
     (void)model;
     return 1;
 }
-int engine_picture_prepare(const struct engine_model *model, const struct engine_picture *picture, float *ret_pixels,
-                           char error[ENGINE_ERROR_BYTES])
+int engine_picture_prepare(const struct engine_model *model, const struct engine_picture *picture,
+                           float *ret_pixels, char error[ENGINE_ERROR_BYTES])
 {
     (void)model;
     if (picture->bytes != 1 || picture->data[0] < '0' || picture->data[0] > '9') {
@@ -280,8 +295,8 @@ int engine_picture_prepare(const struct engine_model *model, const struct engine
     *ret_pixels = (float)(picture->data[0] - '0');
     return 0;
 }
-int engine_encode_pictures(struct engine_context *context, const float *const *pixels, uint32_t count, const atomic_bool *abort_flag,
-                           const float **ret_logits)
+int engine_encode_pictures(struct engine_context *context, const float *const *pixels,
+                           uint32_t count, const atomic_bool *abort_flag, const float **ret_logits)
 {
     (void)abort_flag;
     usleep(FAKE_STEP_US);

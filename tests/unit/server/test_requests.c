@@ -1,0 +1,254 @@
+/* test_requests.c: what a request gets from the whole server: answers, streams, sessions, cancels,
+ * deadlines and refusals. */
+#include "tests/unit/server/server_fixture.h"
+
+static void test_classify(void **state)
+{
+    struct fixture *f = *state;
+    struct client_request *got;
+
+    assert_int_equal(f->client->hello.task_count, 2);
+    assert_true(f->client->hello.has_load);
+    classify(f, 1, "7");
+    got = client_result(f->client, 1);
+    assert_true(got->accepted && got->has_result);
+    assert_int_equal(got->result.answer.label_count, 10);
+    assert_string_equal(got->result.answer.labels[0].label, "seven");
+    assert_true(got->result.answer.confidence > 0.5 && got->result.answer.confidence < 0.6);
+    assert_true(got->result.run_us > 0);
+    assert_true(got->result.load.picture_us > 0);
+    assert_true(log_has(f, "request 4711: task digits"));
+}
+
+static void test_not_a_picture_costs_that_request_only(void **state)
+{
+    struct fixture *f = *state;
+
+    classify(f, 1, "1");
+    classify(f, 2, "x");
+    classify(f, 3, "3");
+    assert_true(client_result(f->client, 1)->has_result);
+    assert_int_equal(client_result(f->client, 2)->error.code, TANDEM_EFORMAT);
+    assert_string_equal(client_of(f->client, 2)->error.text, "this is no picture");
+    assert_string_equal(client_result(f->client, 3)->result.answer.labels[0].label, "three");
+}
+
+static void test_generate_streams(void **state)
+{
+    struct fixture *f = *state;
+    struct client_request *got;
+
+    generate(f, 5, "ab w", 0, 0);
+    got = client_result(f->client, 5);
+    assert_true(got->has_result);
+    assert_int_equal(got->result.answer.text_bytes, 3);
+    assert_memory_equal(got->result.answer.text, "xyz", 3);
+    assert_int_equal(got->result.answer.finish, WIRE_FINISH_END);
+    assert_int_equal(got->token_frames, 3);
+    assert_memory_equal(got->streamed.data, "xyz", 3);
+    assert_true(got->result.answer.confidence > 0.64 &&
+                got->result.answer.confidence < 0.66); /* 0.9^4 */
+    assert_int_equal(got->result.prompt_tokens, 4);
+    generate(f, 6, "a", 0, 2);
+    got = client_result(f->client, 6);
+    assert_int_equal(got->result.answer.finish, WIRE_FINISH_LENGTH);
+    assert_memory_equal(got->result.answer.text, "bc", 2);
+}
+
+static void test_requests_share_steps(void **state)
+{
+    struct fixture *f = *state;
+
+    for (uint64_t id = 1; id <= 12; id++) {
+        generate(f, id, "a", 0, 30);
+    }
+    for (uint64_t id = 1; id <= 12; id++) {
+        assert_memory_equal(client_result(f->client, id)->result.answer.text,
+                            "bcdefghijklmnopqrstuvwxyz", 25);
+    }
+    assert_true(status_number(f->socket, "batch_max") >= 6);
+    assert_true(status_number(f->socket, "batch_max") <= 8); /* `sequences` */
+    assert_true(status_number(f->socket, "batch_mean") > 2);
+    assert_true(status_number(f->socket, "answered") == 12);
+    assert_true(status_number(f->socket, "kv_pages_free") == FAKE_PAGES);
+}
+
+static void test_cancel_frees_pages(void **state)
+{
+    struct fixture *f = *state;
+
+    generate(f, 1, "!", 0, 400);
+    while (client_of(f->client, 1)->token_frames < 3) {
+        (void)uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    assert_true(status_number(f->socket, "kv_pages_free") < FAKE_PAGES);
+    conn_cancel(f->client->conn, 1);
+    (void)uv_run(&f->loop, UV_RUN_NOWAIT);
+    await_status(f, "kv_pages_free", FAKE_PAGES);
+    await_status(f, "cancelled", 1);
+    generate(f, 2, "x", 0, 0); /* and the connection goes on */
+    assert_true(client_result(f->client, 2)->has_result);
+    assert_false(client_of(f->client, 1)->has_result || client_of(f->client, 1)->has_error);
+}
+
+static void test_peer_gone_frees_pages(void **state)
+{
+    struct fixture *f = *state;
+
+    generate(f, 1, "!", 0, 400);
+    while (client_of(f->client, 1)->token_frames < 3) {
+        (void)uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    conn_close(f->client->conn, false);
+    client_wait(f->client, &f->client->closed);
+    await_status(f, "kv_pages_free", FAKE_PAGES);
+    await_status(f, "connections", 0);
+}
+
+static void test_deadlines(void **state)
+{
+    struct fixture *f = *state;
+    struct client_request *got;
+
+    generate(f, 1, "!", 200000, 400); /* 400 steps of 2 ms do not fit */
+    got = client_result(f->client, 1);
+    assert_true(got->has_result);
+    assert_int_equal(got->result.answer.finish, WIRE_FINISH_DEADLINE);
+    assert_true(got->result.answer.tokens > 0 && got->result.answer.tokens < 400);
+    generate(f, 2, "a", 1, 30); /* one microsecond: over before anything was made */
+    got = client_result(f->client, 2);
+    assert_true(got->has_error);
+    assert_int_equal(got->error.code, TANDEM_ELATE);
+}
+
+static void turn(struct fixture *f, uint64_t id, const struct buf *known, const char *text)
+{
+    struct edge_request request = {
+        .task = "letters", .session = "talk", .prefix_bytes = known ? known->bytes : 0};
+    struct buf payload;
+
+    if (known) {
+        digest_hex(known->data, known->bytes, request.prefix_digest);
+    }
+    buf_init(&payload, 0);
+    assert_int_equal(transcript_append(&payload, TURN_USER, text, strlen(text)), 0);
+    client_send(f->client, id, &request, payload.data, payload.bytes);
+    buf_fini(&payload);
+}
+
+static void test_sessions(void **state)
+{
+    struct fixture *f = *state;
+    struct buf known;
+    struct client_request *got;
+
+    buf_init(&known, 0);
+    assert_int_equal(transcript_append(&known, TURN_USER, "hello w", 7), 0);
+    assert_int_equal(transcript_append(&known, TURN_ANSWER, "xyz", 3), 0);
+    turn(f, 1, &known, "and v"); /* nothing of that is here */
+    assert_int_equal(client_result(f->client, 1)->error.code, TANDEM_EPREFIX);
+    turn(f, 2, NULL, "hello w");
+    got = client_result(f->client, 2);
+    assert_memory_equal(got->result.answer.text, "xyz", 3);
+    assert_int_equal(got->result.cached_tokens, 0);
+    turn(f, 3, &known, "and v");
+    got = client_result(f->client, 3);
+    assert_true(got->has_result);
+    assert_memory_equal(got->result.answer.text, "wxyz", 4);
+    assert_int_equal(got->result.prompt_tokens, 7 + 3 + 5);
+    assert_int_equal(got->result.cached_tokens,
+                     7 + 3); /* the first turn and its answer ran before */
+    known.data[7] ^= 1;
+    turn(f, 4, &known, "and v"); /* another prefix of the same length */
+    assert_int_equal(client_result(f->client, 4)->error.code, TANDEM_EPREFIX);
+    assert_true(status_number(f->socket, "sessions") == 1);
+    buf_fini(&known);
+}
+
+/* More conversations than pages: the oldest make room, and nothing is lost. */
+static void test_sessions_are_evicted(void **state)
+{
+    struct fixture *f = *state;
+
+    for (uint64_t id = 1; id <= LIMIT_SESSIONS + 5; id++) {
+        struct edge_request request = {.task = "letters", .max_new_tokens = 1};
+        struct buf payload;
+
+        snprintf(request.session, sizeof(request.session), "s%u", (unsigned)id);
+        buf_init(&payload, 0);
+        assert_int_equal(transcript_append(&payload, TURN_USER, "y", 1), 0);
+        client_send(f->client, id, &request, payload.data, payload.bytes);
+        buf_fini(&payload);
+        assert_true(client_result(f->client, id)->has_result);
+    }
+    assert_true(status_number(f->socket, "sessions") <= LIMIT_SESSIONS);
+}
+
+static void test_refusals(void **state)
+{
+    struct fixture *f = *state;
+    struct edge_request unknown = {.task = "nothing", .has_picture = true},
+                        wrong = {.task = "digits"}, huge = {.task = "letters"};
+    struct edge_request transcript = {
+        .task = "letters", .session = "s", .payload_bytes = LIMIT_TRANSCRIPT_BYTES + 1};
+    char *text = malloc(LIMIT_TEXT_BYTES + 1);
+
+    client_send(f->client, 1, &unknown, "1", 1);
+    assert_int_equal(client_result(f->client, 1)->error.code, TANDEM_ENOTASK);
+    assert_true(client_of(f->client, 1)->error.has_load);
+    client_send(f->client, 2, &wrong, "1", 1);
+    assert_int_equal(client_result(f->client, 2)->error.code, TANDEM_EINVAL);
+    memset(text, 'a', LIMIT_TEXT_BYTES + 1);
+    client_send(f->client, 3, &huge, text, LIMIT_TEXT_BYTES + 1);
+    assert_int_equal(client_result(f->client, 3)->error.code, TANDEM_ETOOBIG);
+    huge.payload_bytes = 0;
+    client_send(f->client, 4, &huge, text,
+                FAKE_CONTEXT); /* short enough for the wire, too long for the model */
+    assert_int_equal(client_result(f->client, 4)->error.code, TANDEM_ETOOBIG);
+    client_send(f->client, 5, &transcript, "x", 1);
+    assert_int_equal(client_result(f->client, 5)->error.code, TANDEM_ETOOBIG);
+    free(text);
+}
+
+static void test_no_request_runs_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct client again;
+
+    classify(f, 9, "1");
+    assert_true(client_result(f->client, 9)->has_result);
+    client_init(&again, &f->loop, 1); /* the same boot id on a new connection */
+    client_connect(&again, f->url);
+    {
+        struct edge_request request = {.task = "digits", .has_picture = true};
+
+        client_send(&again, 9, &request, "1", 1);
+        assert_int_equal(client_result(&again, 9)->error.code, TANDEM_EINVAL);
+    }
+    client_fini(&again);
+    assert_true(status_number(f->socket, "answered") == 1);
+}
+
+static int tests_run(void)
+{
+    const struct CMUnitTest tests[] = {
+        SERVED(test_classify),
+        SERVED(test_not_a_picture_costs_that_request_only),
+        SERVED(test_generate_streams),
+        SERVED(test_requests_share_steps),
+        SERVED(test_cancel_frees_pages),
+        SERVED(test_peer_gone_frees_pages),
+        SERVED(test_deadlines),
+        SERVED(test_sessions),
+        SERVED(test_sessions_are_evicted),
+        SERVED(test_refusals),
+        SERVED(test_no_request_runs_twice),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    return fixture_main(argc, argv, tests_run);
+}
