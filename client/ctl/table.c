@@ -143,18 +143,28 @@ static int table_line(const struct table *table, const size_t *widths, const cha
     return result == 0 ? buf_append_u8(out, '\n') : result;
 }
 
+/* Titles may be keys of what a peer sent, so they are cleaned like cells; that changes no width. */
 static int table_titles(const struct table *table, const size_t *widths,
                         const struct table_style *style, struct buf *out)
 {
     const char *titles[TABLE_COLUMNS_MAX];
+    size_t offsets[TABLE_COLUMNS_MAX];
+    struct buf clean;
     int result = style->bold ? buf_append_text(out, "\033[1m") : 0;
 
-    for (size_t i = 0; i < table->column_count; i++) {
-        titles[i] = table->columns[i].title;
+    buf_init(&clean, 0);
+    for (size_t i = 0; result == 0 && i < table->column_count; i++) {
+        offsets[i] = clean.bytes;
+        result = text_clean_append(&clean, table->columns[i].title, false);
+        result = result == 0 ? buf_append_u8(&clean, 0) : result;
     }
     if (result == 0) {
+        for (size_t i = 0; i < table->column_count; i++) {
+            titles[i] = (const char *)clean.data + offsets[i];
+        }
         result = table_line(table, widths, titles, style->width, out);
     }
+    buf_fini(&clean);
     return result == 0 && style->bold ? buf_append_text(out, "\033[0m") : result;
 }
 

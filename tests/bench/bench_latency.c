@@ -18,6 +18,8 @@
 #define REQUESTS_MAX      10000
 #define LINE_BYTES        65536
 #define PICTURE_BYTES_MAX (1u << 20)
+#define DECISION_TRIES    100
+#define DECISION_WAIT_US  50000
 #define RUN_DEADLINE_MS   20000
 
 enum way { WAY_LOCAL, WAY_EDGE, WAY_COUNT };
@@ -111,31 +113,42 @@ static void decision_apply(const cJSON *decision, struct task *task, size_t coun
     }
 }
 
-/* Reads what the daemon wrote of the first `count` samples. -1 when one of them has no decision. */
+static bool all_have_run_times(const struct task *task, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (isnan(task->samples[WAY_LOCAL][i].run_us) || isnan(task->samples[WAY_EDGE][i].run_us)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Reads what the daemon wrote of the first `count` samples; the answer may be here before its
+ * decision is on disk. -1 when one of them has none. */
 static int decisions_read(const struct bench *bench, struct task *task, size_t count)
 {
     static char line[LINE_BYTES];
-    FILE *file = fopen(bench->decisions, "r");
 
-    if (!file) {
-        fprintf(stderr, "bench_latency: %s cannot be read\n", bench->decisions);
-        return -1;
-    }
-    while (fgets(line, sizeof(line), file)) {
-        cJSON *decision = cJSON_Parse(line);
+    for (int tries = 0; tries < DECISION_TRIES; tries++) {
+        FILE *file = fopen(bench->decisions, "r");
 
-        decision_apply(decision, task, count);
-        cJSON_Delete(decision);
-    }
-    fclose(file);
-    for (size_t i = 0; i < count; i++) {
-        if (isnan(task->samples[WAY_LOCAL][i].run_us) || isnan(task->samples[WAY_EDGE][i].run_us)) {
-            fprintf(stderr, "bench_latency: no decision with a model time for request %zu of %s\n",
-                    i, task->name);
-            return -1;
+        while (file && fgets(line, sizeof(line), file)) {
+            cJSON *decision = cJSON_Parse(line);
+
+            decision_apply(decision, task, count);
+            cJSON_Delete(decision);
         }
+        if (file) {
+            fclose(file);
+        }
+        if (all_have_run_times(task, count)) {
+            return 0;
+        }
+        usleep(DECISION_WAIT_US);
     }
-    return 0;
+    fprintf(stderr, "bench_latency: %s lacks a request of %s, or its model's time\n",
+            bench->decisions, task->name);
+    return -1;
 }
 
 /* ---- measuring ---- */

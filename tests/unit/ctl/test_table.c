@@ -73,6 +73,10 @@ static void test_control_bytes(void **state)
     table_cell(&table, "%s", "x\033[2Jy\nz\x7f\xc2\x9b");
     expect(&table, (struct table_style){.width = 0}, "NAME\nx?[2Jy?z??\n");
     table_fini(&table);
+    table_init(&table, &(struct table_column){.title = "k\033[2Je\xc2\x9by"}, 1);
+    table_cell(&table, "1");
+    expect(&table, (struct table_style){.width = 0}, "k?[2Je?y\n1\n");
+    table_fini(&table);
     buf_init(&out, 0);
     assert_int_equal(text_clean_append(&out, "a\n\tb\r\033é", true), 0);
     assert_int_equal(out.bytes, 8);
