@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The turn's rows go back to the conversation; with an answer its transcript grows by this turn. */
+/* The turn's rows go back to the conversation; with an answer, whole, empty or cut short, its transcript grows by this turn: what
+ * was sent is what both sides remember. */
 static void turn_end(struct service *service, struct request *request)
 {
     struct conversation *conversation = request->conversation;
-    const bool answered = request->session.tokens > 0 && request->finish != WIRE_FINISH_NONE;
+    const bool answered = request->finish != WIRE_FINISH_NONE;
     struct buf *transcript = NULL;
 
     if (!conversation) {

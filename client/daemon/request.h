@@ -60,8 +60,8 @@ void request_decision_fill(struct request *request);
 void request_local_start(struct request *request);
 void request_edge_start(struct request *request);
 
-/* request_stream.c: the text of a streamed request. Keeps what a side has said; shows the caller all
- * that one side has said so far, in whole characters, from the beginning when it was shown the
+/* request_stream.c: the text of a streamed request. Keeps what a side has said; shows the caller
+ * all that one side has said so far, in whole characters, from the beginning when it was shown the
  * other's; and before the answer of `side` goes out, what is still missing of its text. */
 void request_stream_add(struct request *request, enum job_side side, const uint8_t *text,
                         size_t bytes);
@@ -80,8 +80,8 @@ void request_decision_keep(struct request *request);
 /* sessions.c: begins a turn: the request gets a copy of the transcript with its text. 0, EBUSY
  * while another turn runs, or TANDEM_E*. */
 int session_begin(struct request *request);
-/* Ends it; with an answer (NULL: none) the transcript grows, and `edge` (-1: none) is believed to
- * hold all of it. */
+/* Ends it; with an answer, whole or partial (NULL: none was delivered), the transcript grows, and
+ * `edge` (-1: none) is believed to hold all of it. */
 void session_end(struct request *request, const struct answer *answer, int edge);
 void sessions_free(struct session *sessions);
 

@@ -148,10 +148,13 @@ struct tandem_request {
     const char *text;              /* text tasks; at most 256 KiB */
     size_t text_bytes;             /* 0: up to the NUL */
     uint32_t deadline_ms;          /* 0: the task's default; at most one hour */
-    const char *session;           /* NULL: none. Requests of one name continue one conversation */
+    const char *session;           /* NULL: none. Requests of one name continue one conversation: it
+                                      remembers what was asked and the answer that was delivered,
+                                      whole or partial; a turn that ended in an error is forgotten */
     const char *route;             /* NULL or "auto"; "local", "edge", "edge:NAME", "cascade" */
     int never_leave_device;  /* 1: only tightens the task's privacy rule; nothing loosens it */
-    int deliver_late;        /* 1: a late answer still comes, marked; 0: TANDEM_ELATE */
+    int deliver_late;        /* 1: a late answer still comes, whole and marked; 0: at the deadline
+                                comes what there is of a text, or TANDEM_ELATE */
     uint32_t max_new_tokens; /* text; 0: the task's default */
     float temperature;       /* text; 0: greedy */
     uint32_t top_k;          /* 0: off */
@@ -209,8 +212,10 @@ double tandem_answer_latency_ms(const struct tandem_answer *answer);         /* 
 double tandem_answer_elapsed_ms(const struct tandem_answer *answer);         /* call to answer */
 double tandem_answer_predicted_ms(const struct tandem_answer *answer);       /* negative: unknown */
 int tandem_answer_met_deadline(const struct tandem_answer *answer);
-int tandem_answer_partial(const struct tandem_answer *answer); /* 1: cut short by the deadline */
-int tandem_answer_hedged(const struct tandem_answer *answer);  /* 1: both sides were started */
+/* 1: a text cut short by the deadline, finish TANDEM_FINISH_DEADLINE. It is the beginning of an
+ * answer, delivered in time because a whole one would have come too late. */
+int tandem_answer_partial(const struct tandem_answer *answer);
+int tandem_answer_hedged(const struct tandem_answer *answer); /* 1: both sides were started */
 int64_t tandem_answer_timestamp_ns(const struct tandem_answer *answer); /* the request's */
 uint64_t tandem_answer_cookie(const struct tandem_answer *answer);      /* the request's */
 
