@@ -9,9 +9,9 @@
 #include "client/daemon/runner_parts.h"
 #include "common/base/clock.h"
 
-#define LONG_TEXT         "jump around left twice and walk around right thrice"
-#define OTHER_TEXT        "walk opposite right thrice after run around left thrice"
-#define ONE_CONTEXT_BYTES 2048 /* of commands-local: 64 tokens in 2 pages */
+#define LONG_TEXT   "jump around left twice and walk around right thrice"
+#define OTHER_TEXT  "walk opposite right thrice after run around left thrice"
+#define WORDS_MODEL "deploy/models/commands-local.gguf" /* a context of 64 tokens: 2 pages */
 
 static struct local_model words, pictures;
 static int64_t fake_ns, fake_step_ns;
@@ -419,15 +419,28 @@ static void test_stop_while_running(void **state)
     }
 }
 
+/* The texts share a pool of one context. */
+static int words_open(char *error)
+{
+    struct engine_pool_stats stats;
+    int result = local_model_open(WORDS_MODEL, WIRE_GENERATE, 1, 1u << 20, &words, error);
+
+    if (result == 0) {
+        engine_pool_stats(words.pool, &stats);
+        local_model_close(&words);
+        result = local_model_open(WORDS_MODEL, WIRE_GENERATE, 1, 2 * stats.bytes_per_page, &words,
+                                  error);
+    }
+    return result;
+}
+
 static int models_open(void **state)
 {
     char error[ENGINE_ERROR_BYTES] = "";
 
     (void)state;
-    if (local_model_open("deploy/models/commands-local.gguf", WIRE_GENERATE, 1, ONE_CONTEXT_BYTES,
-                         &words, error) != 0 ||
-        local_model_open("deploy/models/objects-local.gguf", WIRE_CLASSIFY, 1, 0, &pictures,
-                         error) != 0) {
+    if (words_open(error) != 0 || local_model_open("deploy/models/objects-local.gguf",
+                                                   WIRE_CLASSIFY, 1, 0, &pictures, error) != 0) {
         print_error("%s\n", error);
         return -1;
     }
