@@ -8,7 +8,28 @@
 
 /* ---- into the step ---- */
 
-/* Pages for the whole request, so that what runs never runs out of them half way. Idle conversations make room. */
+/* A turn that has not begun waits with the rows of its conversation's earlier turns. The last of them to come gives them up for one
+ * that came before, else such turns could hold all pages between them and none could begin. */
+static bool rows_give_up(struct service *service, const struct request *request)
+{
+    struct request *last = NULL;
+
+    for (struct request *r = request->next; r; r = r->next) {
+        if (r->model->pool == request->model->pool && r->session.state == SESSION_QUEUED && !r->reserved && r->seq.page_count > 0) {
+            last = r;
+        }
+    }
+    if (!last) {
+        return false;
+    }
+    engine_seq_fini(&last->seq);
+    engine_seq_init(&last->seq, last->model->pool);
+    service->counts.cached_tokens -= last->cached_count;
+    last->cached_count = 0;
+    return true;
+}
+
+/* Pages for the whole request, so that what runs never runs out of them half way. Idle conversations make room, then turns that wait. */
 static bool pages_reserve(struct service *service, struct request *request)
 {
     /* The last token is never fed back, so it needs no row. */
@@ -19,7 +40,7 @@ static bool pages_reserve(struct service *service, struct request *request)
         return true;
     }
     while ((result = engine_seq_reserve(&request->seq, tokens)) == TANDEM_ENOMEM &&
-           conversation_evict(&service->conversations, request->model->pool)) {
+           (conversation_evict(&service->conversations, request->model->pool) || rows_give_up(service, request))) {
     }
     request->reserved = result == 0;
     return request->reserved;

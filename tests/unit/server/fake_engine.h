@@ -1,6 +1,7 @@
 /* fake_engine.h: an engine that is played: engine.h without mathematics, so that the tests of the
  * server decide what a model says and how long it takes. A token is a byte; the next one is the
- * last one plus one, 'z' ends the text, '!' goes on for ever. A picture is "0".."9" and its class
+ * last one plus one, 'z' ends the text, '!' goes on for ever, '~'
+ * keeps its step busy for FAKE_HANG_US or until it is aborted. A picture is "0".."9" and its class
  * is that digit. Defining these symbols keeps the real engine out of the program. Pages are counted
  * as the real ones are. */
 #ifndef TANDEM_TESTS_SERVER_FAKE_ENGINE_H
@@ -19,6 +20,7 @@
 #define FAKE_CONTEXT    512
 #define FAKE_PAGES      64
 #define FAKE_STEP_US    2000
+#define FAKE_HANG_US    8000000
 
 static const char fake_long_word[4096]; /* the text of '#', which repeats itself as '!' does */
 
@@ -253,8 +255,12 @@ int engine_step(struct engine_context *context, struct engine_chunk *chunks, uin
                 const atomic_bool *abort_flag, const float **ret_logits)
 {
     uint32_t row = 0;
+    bool hangs = false;
 
-    for (int layer = 0; layer < 4; layer++) {
+    for (uint32_t i = 0; i < chunk_count; i++) {
+        hangs |= chunks[i].tokens[chunks[i].count - 1] == '~';
+    }
+    for (int layer = 0; layer < (hangs ? FAKE_HANG_US / (FAKE_STEP_US / 4) : 4); layer++) {
         usleep(FAKE_STEP_US / 4);
         if (atomic_load(abort_flag)) {
             return TANDEM_ECANCELED;
@@ -272,7 +278,9 @@ int engine_step(struct engine_context *context, struct engine_chunk *chunks, uin
             float *logits = context->logits + (size_t)row * FAKE_VOCABULARY;
 
             memset(logits, 0, sizeof(float) * FAKE_VOCABULARY);
-            logits[last == 'z' ? FAKE_END : last == '!' || last == '#' ? last : last + 1] = 1;
+            logits[last == 'z' || last == '~'   ? FAKE_END
+                   : last == '!' || last == '#' ? last
+                                                : last + 1] = 1;
             chunk->ret_row = row++;
         }
     }
