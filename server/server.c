@@ -3,8 +3,8 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/notify.h"
+#include "common/stream/status_listener.h"
 #include "server/listener.h"
-#include "server/status.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ struct server {
     struct catalog *catalog;      /* the service holds its own reference */
     struct service *service;
     struct listener *listener;
-    struct status *status;
+    struct status_listener *status;
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t status_timer, watchdog_timer, drain_timer;
     int64_t watchdog_ns, started_ns;
@@ -153,6 +153,27 @@ static void server_fill(struct json_writer *json, void *user)
     fill_requests(json, server, &load);
     fill_load(json, &load);
     fill_tasks(json, service_catalog(server->service));
+}
+
+static bool on_status_line(const char *line, struct buf *out, void *user)
+{
+    struct json_writer json;
+
+    if (strcmp(line, "status") != 0) {
+        (void)status_error_json("tandem-server", "unknown request: status is what this daemon answers", out);
+        return false;
+    }
+    json_begin(&json, out);
+    json_object_open(&json, NULL);
+    json_int(&json, "schema", 1);
+    json_text(&json, "daemon", "tandem-server");
+    server_fill(&json, user);
+    json_object_close(&json);
+    if (json_end(&json) != 0 || buf_append_u8(out, '\n') != 0) {
+        log_warning("status: the answer does not fit %u bytes", LIMIT_STATUS_ANSWER_BYTES);
+        buf_clear(out);
+    }
+    return false;
 }
 
 static void on_status_timer(uv_timer_t *timer)
@@ -338,7 +359,8 @@ static int server_start(struct server *server)
     }
     result = listener_new(&server->loop, server->config, server->service, &server->listener, error);
     if (result == 0) {
-        result = status_new(&server->loop, server->config->status_socket, server_fill, server, &server->status, error);
+        result = status_listener_new(&server->loop, server->config->status_socket, "tandem-server", on_status_line, server, &server->status,
+                                     error);
     }
     if (result != 0) {
         log_error("%s", error);
@@ -369,7 +391,7 @@ static void on_walk(uv_handle_t *handle, void *user)
 
 static void server_close(struct server *server)
 {
-    status_free(server->status);
+    status_listener_free(server->status);
     if (server->listener) {
         server_stop(server);
         while (server->listener) {

@@ -1,6 +1,7 @@
 #include "client/daemon/app_parts.h"
 
 #include "common/base/error.h"
+#include "common/base/local_socket.h"
 #include "common/base/log.h"
 
 #include <errno.h>
@@ -8,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define PAUSE_MS 100
@@ -62,7 +62,9 @@ static void on_connection(uv_poll_t *poll, int status, int events)
         return;
     }
     app->starved = false;
-    if (app->draining) {
+    if (!local_socket_admits(fd, app->group)) {
+        connection_refuse(fd, TANDEM_EAUTH, LOCAL_SOCKET_REFUSAL);
+    } else if (app->draining) {
         connection_refuse(fd, TANDEM_EDRAINING, "the daemon is stopping");
     } else if (app->count >= LIMIT_APP_CONNECTIONS) {
         snprintf(text, sizeof(text), "all %d connections of applications are in use",
@@ -75,46 +77,12 @@ static void on_connection(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* A socket file that nobody listens on any more is replaced; a live one is an error. */
-static int socket_listen(const char *path, char error[256])
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct stat file;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int result = 0;
-
-    if (fd < 0 || strlen(path) >= sizeof(address.sun_path)) {
-        snprintf(error, 256, "%.150s: no socket, or the path is too long", path);
-        result = TANDEM_EIO;
-        goto out;
-    }
-    strcpy(address.sun_path, path);
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
-        snprintf(error, 256, "%.150s: another daemon listens there", path);
-        result = TANDEM_EIO;
-        goto out;
-    }
-    if (errno == ECONNREFUSED && lstat(path, &file) == 0 && S_ISSOCK(file.st_mode)) {
-        (void)unlink(path);
-    }
-    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || chmod(path, 0660) != 0 ||
-        listen(fd, 128) != 0) {
-        snprintf(error, 256, "%.150s: %s", path, strerror(errno));
-        result = TANDEM_EIO;
-    }
-out:
-    if (result != 0 && fd >= 0) {
-        (void)close(fd);
-    }
-    return result != 0 ? result : fd;
-}
-
 int app_new(uv_loop_t *loop, const char *path, char (*task_names)[LIMIT_NAME_BYTES + 1],
             size_t task_count, const struct app_callbacks *callbacks, void *user,
             struct app **ret_app, char error[256])
 {
     struct app *app = calloc(1, sizeof(*app));
-    const int fd = app ? socket_listen(path, error) : TANDEM_ENOMEM;
+    const int fd = app ? local_socket_listen(path, &app->group, error) : TANDEM_ENOMEM;
 
     if (fd < 0) {
         free(app);

@@ -34,6 +34,7 @@ struct app {
     unsigned open_handles;
     uv_loop_t *loop;
     int fd;
+    gid_t group; /* of the socket file */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
     char (*task_names)[LIMIT_NAME_BYTES + 1];
     size_t task_count;

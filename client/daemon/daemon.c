@@ -1,11 +1,11 @@
 #include "client/daemon/daemon.h"
 
 #include "client/daemon/requests.h"
-#include "client/daemon/status.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/notify.h"
+#include "common/stream/status_listener.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@ struct daemon {
     struct runner *runner;
     struct links *links;
     struct app *app;
-    struct status *status;
+    struct status_listener *status;
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t watchdog_timer, drain_timer;
     int64_t started_ns;
@@ -106,7 +106,7 @@ static void on_decision(const struct decision *decision, void *user)
     if (decision_line(decision, &line) == 0) {
         decisions_write(daemon, &line);
         if (daemon->status) {
-            status_publish(daemon->status, &line);
+            status_listener_publish(daemon->status, &line);
         }
     }
     buf_fini(&line);
@@ -210,7 +210,7 @@ static const struct decision *ring_at(const struct requests *requests, size_t ag
     return &requests->ring[(requests->ring_next + LIMIT_DECISION_RING - 1 - age) % LIMIT_DECISION_RING];
 }
 
-static void object_answer(struct daemon *daemon, struct buf *out, const char *error)
+static void status_answer(struct daemon *daemon, struct buf *out)
 {
     struct json_writer json;
 
@@ -218,11 +218,7 @@ static void object_answer(struct daemon *daemon, struct buf *out, const char *er
     json_object_open(&json, NULL);
     json_int(&json, "schema", 1);
     json_text(&json, "daemon", "tandem-client");
-    if (error) {
-        json_text(&json, "error", error);
-    } else {
-        status_json(daemon, &json);
-    }
+    status_json(daemon, &json);
     json_object_close(&json);
     (void)json_end(&json);
     (void)buf_append_u8(out, '\n');
@@ -236,7 +232,7 @@ static bool on_status_line(const char *line, struct buf *out, void *user)
     uint64_t id = 0;
 
     if (strcmp(line, "status") == 0) {
-        object_answer(daemon, out, NULL);
+        status_answer(daemon, out);
     } else if (strcmp(line, "follow") == 0) {
         return true;
     } else if (sscanf(line, "decisions %lu", &count) == 1) {
@@ -251,9 +247,9 @@ static bool on_status_line(const char *line, struct buf *out, void *user)
                 return false;
             }
         }
-        object_answer(daemon, out, "no decision of this id is kept");
+        (void)status_error_json("tandem-client", "no decision of this id is kept", out);
     } else {
-        object_answer(daemon, out, "unknown request: status, decisions N, explain ID, follow");
+        (void)status_error_json("tandem-client", "unknown request: status, decisions N, explain ID, follow", out);
     }
     return false;
 }
@@ -371,7 +367,7 @@ static int daemon_start(struct daemon *daemon)
                          &daemon->requests, &daemon->app, error);
     }
     if (result == 0) {
-        result = status_new(&daemon->loop, daemon->config.status_socket, on_status_line, daemon, &daemon->status, error);
+        result = status_listener_new(&daemon->loop, daemon->config.status_socket, "tandem-client", on_status_line, daemon, &daemon->status, error);
     }
     if (result != 0) {
         log_error("%s", error[0] ? error : tandem_error_text(result));
@@ -381,7 +377,7 @@ static int daemon_start(struct daemon *daemon)
 
 static void daemon_close(struct daemon *daemon)
 {
-    status_close(daemon->status);
+    status_listener_free(daemon->status);
     daemon->status = NULL;
     requests_end_all(&daemon->requests);
     app_close(daemon->app);

@@ -74,7 +74,7 @@ static void test_status_socket(void **state)
     assert_true(status_ask(f->socket, "status\n", answer, sizeof(answer)));
     assert_memory_equal(answer, "{\"schema\":1,\"daemon\":\"tandem-server\",", 37);
     assert_int_equal(answer[strlen(answer) - 1], '\n');
-    assert_true(strlen(answer) < LIMIT_STATUS_QUEUE_BYTES);
+    assert_true(strlen(answer) < LIMIT_STATUS_ANSWER_BYTES);
     assert_true(status_ask(f->socket, "explode\n", answer, sizeof(answer)));
     assert_non_null(strstr(answer, "\"error\""));
     memset(line, 'a', sizeof(line) - 1);
