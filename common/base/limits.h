@@ -34,6 +34,7 @@
 #define LIMIT_TEXT_BYTES (256u << 10)        /* one request's text */
 #define LIMIT_PROMPT_TOKENS 4096             /* tandem.prompt.prefix or .suffix */
 #define LIMIT_BATCH_TOKENS 4096              /* one engine step */
+#define LIMIT_STEP_THREADS 256               /* of one step */
 #define LIMIT_BATCH_SEQUENCES 256
 #define LIMIT_MAX_NEW_TOKENS 32768
 

@@ -87,50 +87,60 @@ static void chunk_store(struct engine_context *context, uint32_t layer,
     }
 }
 
-/* Looks at one head of one page. Halves are widened once when several queries of this chunk will
- * read them. */
-static struct page_view page_look(struct engine_context *context, uint32_t layer,
-                                  const struct engine_chunk *chunk, uint32_t index, uint32_t head)
+/* The queries of one chunk that go through the pages together: tokens from .. to-1 of the chunk and
+ * every query head that reads KV head `head`. What one thread does without a word to the others. */
+struct query_group {
+    struct engine_context *context;
+    struct lane *lane;
+    const struct engine_chunk *chunk;
+    uint32_t layer, head, from, to;
+    size_t first; /* row of the chunk's first token */
+};
+
+/* Looks at one head of one page. Halves are widened once when several queries will read them. */
+static struct page_view page_look(const struct query_group *group, uint32_t index, uint32_t end)
 {
+    const struct engine_chunk *chunk = group->chunk;
     const struct engine_pool *pool = chunk->seq->pool;
-    uint32_t page = chunk->seq->pages[index], end = chunk->seq->length + chunk->count,
-             first = index * ENGINE_PAGE_TOKENS;
-    size_t dk = context->model->info.head_dim;
-    bool one = context->model->layout.v_is_k;
+    const struct projection_layout *layout = &group->context->model->layout;
+    uint32_t page = chunk->seq->pages[index], first = index * ENGINE_PAGE_TOKENS;
+    size_t dk = group->context->model->info.head_dim;
     struct page_view view = {.halves = pool->type == ENGINE_KV_F16};
 
     view.count = end - first < ENGINE_PAGE_TOKENS ? end - first : ENGINE_PAGE_TOKENS;
-    view.keys = pages_rows(pool, page, layer, 0, head);
-    view.values = one ? view.keys : pages_rows(pool, page, layer, 1, head);
-    if (view.halves && chunk->count > 1) {
-        float *values = one ? context->rows : context->rows + ENGINE_PAGE_TOKENS * dk;
+    view.keys = pages_rows(pool, page, group->layer, 0, group->head);
+    view.values = layout->v_is_k ? view.keys : pages_rows(pool, page, group->layer, 1, group->head);
+    if (view.halves && group->to - group->from > 1) {
+        float *rows = group->lane->rows,
+              *values = layout->v_is_k ? rows : rows + ENGINE_PAGE_TOKENS * dk;
 
-        kernels()->widen(view.keys, context->rows, view.count * dk);
-        if (!one) {
+        kernels()->widen(view.keys, rows, view.count * dk);
+        if (!layout->v_is_k) {
             kernels()->widen(view.values, values, view.count * dk);
         }
-        view = (struct page_view){context->rows, values, false, view.count};
+        view = (struct page_view){rows, values, false, view.count};
     }
     return view;
 }
 
-/* All queries of a chunk that share one KV head, over one page. */
-static void chunk_page(struct engine_context *context, const struct engine_chunk *chunk,
-                       size_t first, const struct page_view *view, uint32_t index, uint32_t kv_head)
+/* Every query of the group over one page. */
+static void group_page(const struct query_group *group, const struct page_view *view,
+                       uint32_t index)
 {
+    const struct engine_context *context = group->context;
     const struct engine_model_info *info = &context->model->info;
-    size_t dk = info->head_dim, group = info->n_head / info->n_head_kv;
+    size_t dk = info->head_dim, shared = info->n_head / info->n_head_kv;
+    uint32_t start = index * ENGINE_PAGE_TOKENS;
     float scale = 1.0f / sqrtf((float)dk);
 
-    for (uint32_t i = 0; i < chunk->count; i++) {
-        uint32_t seen = chunk->seq->length + i + 1,
-                 start = index * ENGINE_PAGE_TOKENS; /* causal: rows 0 .. seen-1 */
-        size_t t = first + i;
+    for (uint32_t i = group->from; i < group->to; i++) {
+        uint32_t seen = group->chunk->seq->length + i + 1; /* causal: rows 0 .. seen-1 */
+        size_t t = group->first + i;
 
         if (seen <= start) {
             continue;
         }
-        for (size_t head = kv_head * group; head < (kv_head + 1) * group; head++) {
+        for (size_t head = group->head * shared; head < (group->head + 1) * shared; head++) {
             query_page(view, seen - start < view->count ? seen - start : view->count,
                        context->projected + t * context->model->layout.width + head * dk, scale, dk,
                        context->state + (t * info->n_head + head) * 2,
@@ -139,48 +149,106 @@ static void chunk_page(struct engine_context *context, const struct engine_chunk
     }
 }
 
-static void chunk_attend(struct engine_context *context, uint32_t layer,
-                         const struct engine_chunk *chunk, size_t first)
+/* Before the first page (`share` false) and after the last one (true): the state of every query of
+ * the group. */
+static void group_state(const struct query_group *group, bool share)
 {
+    const struct engine_context *context = group->context;
     const struct engine_model_info *info = &context->model->info;
-    uint32_t pages =
-        (chunk->seq->length + chunk->count + ENGINE_PAGE_TOKENS - 1) / ENGINE_PAGE_TOKENS;
-    size_t heads = (size_t)chunk->count * info->n_head, dk = info->head_dim;
-    float *state = context->state + first * info->n_head * 2,
-          *mixed = context->mixed + first * info->n_embd;
+    size_t dk = info->head_dim, shared = info->n_head / info->n_head_kv;
 
-    for (size_t i = 0; i < heads; i++) {
-        state[2 * i] = -INFINITY;
-        state[2 * i + 1] = 0;
-    }
-    memset(mixed, 0, chunk->count * (size_t)info->n_embd * sizeof(float));
-    for (uint32_t head = 0; head < info->n_head_kv; head++) {
-        for (uint32_t index = 0; index < pages; index++) {
-            struct page_view view = page_look(context, layer, chunk, index, head);
+    for (size_t t = group->first + group->from; t < group->first + group->to; t++) {
+        for (size_t head = group->head * shared; head < (group->head + 1) * shared; head++) {
+            float *state = context->state + (t * info->n_head + head) * 2,
+                  *mixed = context->mixed + t * info->n_embd + head * dk;
 
-            chunk_page(context, chunk, first, &view, index, head);
+            if (!share) {
+                state[0] = -INFINITY;
+                state[1] = 0;
+            }
+            for (size_t i = 0; i < dk; i++) {
+                mixed[i] = share ? mixed[i] / state[1] : 0;
+            }
         }
     }
-    for (size_t i = 0; i < heads; i++) {
-        float share = 1.0f / state[2 * i + 1];
+}
 
-        for (size_t j = 0; j < dk; j++) {
-            mixed[i * dk + j] *= share;
+static void group_attend(const struct query_group *group)
+{
+    uint32_t end = group->chunk->seq->length + group->to;
+
+    group_state(group, false);
+    for (uint32_t index = 0; index * ENGINE_PAGE_TOKENS < end; index++) {
+        struct page_view view = page_look(group, index, end);
+
+        group_page(group, &view, index);
+    }
+    group_state(group, true);
+}
+
+/* ---- all groups of a step ---- */
+
+struct cached_job {
+    struct engine_context *context;
+    const struct attend_chunks *all;
+    uint32_t layer;
+};
+
+static size_t chunk_groups(const struct engine_context *context, const struct engine_chunk *chunk)
+{
+    return (size_t)(chunk->count + QUERY_ROWS - 1) / QUERY_ROWS * context->model->info.n_head_kv;
+}
+
+/* Groups from .. to-1 in the order of the chunks. */
+static void cached_run(void *user, uint32_t member, size_t from, size_t to)
+{
+    const struct cached_job *job = user;
+    struct engine_context *context = job->context;
+    size_t at = 0, first = 0;
+
+    for (uint32_t i = 0; i < job->all->count && at < to; i++) {
+        const struct engine_chunk *chunk = &job->all->chunks[i];
+        const size_t count = chunk_groups(context, chunk);
+
+        for (size_t j = at < from ? from - at : 0; j < count && at + j < to; j++) {
+            const uint32_t row = (uint32_t)(j / context->model->info.n_head_kv) * QUERY_ROWS;
+            const struct query_group group = {
+                .context = context,
+                .lane = &context->lanes[member],
+                .chunk = chunk,
+                .layer = job->layer,
+                .head = (uint32_t)(j % context->model->info.n_head_kv),
+                .from = row,
+                .to = chunk->count - row < QUERY_ROWS ? chunk->count : row + QUERY_ROWS,
+                .first = first,
+            };
+
+            group_attend(&group);
         }
+        at += count;
+        first += chunk->count;
     }
 }
 
 void attention_cached(struct engine_context *context, uint32_t layer, void *user)
 {
     const struct attend_chunks *all = user;
-    size_t first = 0;
+    struct cached_job job = {context, all, layer};
+    size_t first = 0, groups = 0, work = 0;
 
     for (uint32_t i = 0; i < all->count; i++) {
-        chunk_store(context, layer, &all->chunks[i], first);
-        chunk_attend(context, layer, &all->chunks[i], first);
-        first += all->chunks[i].count;
+        const struct engine_chunk *chunk = &all->chunks[i];
+
+        chunk_store(context, layer, chunk, first);
+        first += chunk->count;
+        groups += chunk_groups(context, chunk);
+        work += (size_t)chunk->count * (chunk->seq->length + chunk->count) *
+                context->model->info.n_embd * 2;
     }
+    team_run(forward_team(context, work), groups, 1, cached_run, &job);
 }
+
+/* ---- encoders ---- */
 
 /* softmax over n of scale * score + bias, in place. */
 static void scores_softmax(float *scores, uint32_t n, float scale, const float *bias)
@@ -197,36 +265,57 @@ static void scores_softmax(float *scores, uint32_t n, float scale, const float *
     }
 }
 
+struct full_job {
+    struct engine_context *context;
+    const struct attend_groups *groups;
+    uint32_t layer;
+};
+
+/* Query rows from `row` of one head of one sequence. */
+static void full_rows(const struct full_job *job, struct lane *lane, size_t sequence, size_t head,
+                      uint32_t row)
+{
+    const struct engine_context *context = job->context;
+    const struct engine_model_info *info = &context->model->info;
+    const struct projection_layout *layout = &context->model->layout;
+    const struct block *block = &context->model->blocks[job->layer];
+    size_t dk = info->head_dim, group = info->n_head / info->n_head_kv, width = layout->width,
+           d = info->n_embd;
+    uint32_t n = job->groups->length, count = n - row < SCORE_ROWS ? n - row : SCORE_ROWS;
+    const float *lines = context->projected + sequence * n * width;
+    const float *keys = lines + layout->k_at + head / group * dk,
+                *values = lines + layout->v_at + head / group * dk;
+
+    kernels_gemm_nt(count, n, dk, lines + row * width + head * dk, width, keys, width, lane->scores,
+                    n);
+    for (uint32_t i = 0; i < count; i++) {
+        scores_softmax(lane->scores + (size_t)i * n, n, block->position_scale / sqrtf((float)dk),
+                       block->position_bias);
+    }
+    kernels_gemm_nn(count, dk, n, lane->scores, n, values, width,
+                    context->mixed + (sequence * n + row) * d + head * dk, d);
+}
+
+static void full_run(void *user, uint32_t member, size_t from, size_t to)
+{
+    const struct full_job *job = user;
+    const size_t heads = job->context->model->info.n_head,
+                 blocks = (job->groups->length + SCORE_ROWS - 1) / SCORE_ROWS;
+
+    for (size_t i = from; i < to; i++) {
+        full_rows(job, &job->context->lanes[member], i / blocks / heads, i / blocks % heads,
+                  (uint32_t)(i % blocks) * SCORE_ROWS);
+    }
+}
+
 void attention_full(struct engine_context *context, uint32_t layer, void *user)
 {
     const struct attend_groups *groups = user;
     const struct engine_model_info *info = &context->model->info;
-    const struct projection_layout *layout = &context->model->layout;
-    const struct block *block = &context->model->blocks[layer];
-    size_t dk = info->head_dim, group = info->n_head / info->n_head_kv, width = layout->width,
-           d = info->n_embd;
-    float scale = block->position_scale / sqrtf((float)dk);
-    uint32_t n = groups->length;
+    struct full_job job = {context, groups, layer};
+    const size_t n = groups->length,
+                 items = groups->count * (size_t)info->n_head * ((n + SCORE_ROWS - 1) / SCORE_ROWS);
 
-    for (uint32_t sequence = 0; sequence < groups->count; sequence++) {
-        const float *lines = context->projected + (size_t)sequence * n * width;
-        float *mixed = context->mixed + (size_t)sequence * n * d;
-
-        for (size_t head = 0; head < info->n_head; head++) {
-            const float *keys = lines + layout->k_at + head / group * dk,
-                        *values = lines + layout->v_at + head / group * dk;
-
-            for (uint32_t row = 0; row < n; row += SCORE_ROWS) {
-                uint32_t count = n - row < SCORE_ROWS ? n - row : SCORE_ROWS;
-
-                kernels_gemm_nt(count, n, dk, lines + row * width + head * dk, width, keys, width,
-                                context->scores, n);
-                for (uint32_t i = 0; i < count; i++) {
-                    scores_softmax(context->scores + (size_t)i * n, n, scale, block->position_bias);
-                }
-                kernels_gemm_nn(count, dk, n, context->scores, n, values, width,
-                                mixed + row * d + head * dk, d);
-            }
-        }
-    }
+    team_run(forward_team(context, groups->count * n * n * info->n_embd * 2), items, 1, full_run,
+             &job);
 }

@@ -131,6 +131,11 @@ static const char *functions_wrong(const struct kernels *k, const struct kernels
     if (!same(c, wanted, n)) {
         return "add";
     }
+    k->max(c, a, n);
+    ref->max(wanted, a, n);
+    if (!same(c, wanted, n)) {
+        return "max";
+    }
     k->norm(a, b, a, 1e-5f, n, c);
     ref->norm(a, b, a, 1e-5f, n, wanted);
     return same(c, wanted, n) ? NULL : "norm";

@@ -60,49 +60,100 @@ static void counts_set(struct engine_context *context)
     }
 }
 
+struct part {
+    float **buffer;
+    size_t floats;
+};
+
+/* Floats up to the next cache line. */
+static size_t part_floats(const struct part *part)
+{
+    return (part->floats + 15) / 16 * 16;
+}
+
 /* One block for all buffers; each starts on a cache line. */
+static int parts_take(const struct part *parts, size_t count, float **ret_block)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        total += part_floats(&parts[i]);
+    }
+    *ret_block = aligned_alloc(64, total * sizeof(float));
+    if (!*ret_block) {
+        return TANDEM_ENOMEM;
+    }
+    total = 0;
+    for (size_t i = 0; i < count; i++) {
+        *parts[i].buffer = *ret_block + total;
+        total += part_floats(&parts[i]);
+    }
+    return 0;
+}
+
 static int block_take(struct engine_context *context)
 {
     const struct engine_model_info *info = &context->model->info;
-    size_t t = context->tokens_max, map = 0, window = 0, total = 0;
-    bool encoder = info->architecture != ENGINE_GPT2;
+    size_t t = context->tokens_max, map = 0, window = 0;
+    bool decoder = info->architecture == ENGINE_GPT2;
 
     stem_sizes(context->model, &map, &window);
     {
-        const struct {
-            float **buffer;
-            size_t floats;
-        } parts[] = {
+        const struct part parts[] = {
             {&context->x, t * info->n_embd},
             {&context->h, t * info->n_embd},
             {&context->projected, t * context->model->layout.width},
             {&context->mixed, t * info->n_embd},
             {&context->ff, t * info->n_ff},
-            {&context->state, encoder ? 0 : t * info->n_head * 2},
-            {&context->rows, encoder ? 0 : (size_t)2 * ENGINE_PAGE_TOKENS * info->head_dim},
-            {&context->scores, encoder ? (size_t)SCORE_ROWS * info->n_context : 0},
-            {&context->panel, LINEAR_PANEL_ROWS * widest_input(context->model)},
-            {&context->columns, STEM_ROWS * window},
+            {&context->state, decoder ? t * info->n_head * 2 : 0},
             {&context->maps[0], map},
             {&context->maps[1], map},
             {&context->logits, (size_t)context->rows_max * info->n_class},
         };
-        size_t count = sizeof(parts) / sizeof(parts[0]);
 
-        for (size_t i = 0; i < count; i++) {
-            total += (parts[i].floats + 15) / 16 * 16;
-        }
-        context->block = aligned_alloc(64, total * sizeof(float));
-        if (!context->block) {
+        return parts_take(parts, sizeof(parts) / sizeof(parts[0]), &context->block);
+    }
+}
+
+/* Every thread's own scratch, and the threads. */
+static int lanes_take(struct engine_context *context)
+{
+    const struct engine_model_info *info = &context->model->info;
+    const uint32_t threads = context->params.threads;
+    size_t map = 0, window = 0;
+    bool decoder = info->architecture == ENGINE_GPT2;
+
+    stem_sizes(context->model, &map, &window);
+    context->lanes = calloc(threads, sizeof(*context->lanes));
+    for (uint32_t i = 0; context->lanes && i < threads; i++) {
+        struct lane *lane = &context->lanes[i];
+        const struct part parts[] = {
+            {&lane->panel, LINEAR_PANEL_ROWS * widest_input(context->model)},
+            {&lane->rows, decoder ? (size_t)2 * ENGINE_PAGE_TOKENS * info->head_dim : 0},
+            {&lane->scores, decoder ? 0 : (size_t)SCORE_ROWS * info->n_context},
+            {&lane->columns, STEM_ROWS * window},
+        };
+
+        if (parts_take(parts, sizeof(parts) / sizeof(parts[0]), &lane->block)) {
             return TANDEM_ENOMEM;
         }
-        total = 0;
-        for (size_t i = 0; i < count; i++) {
-            *parts[i].buffer = context->block + total;
-            total += (parts[i].floats + 15) / 16 * 16;
-        }
     }
-    return 0;
+    return context->lanes && (threads == 1 || !team_new(threads, &context->team)) ? 0
+                                                                                  : TANDEM_ENOMEM;
+}
+
+/* All but the reference on the model. */
+static void context_free(struct engine_context *context)
+{
+    for (uint32_t i = 0; context && context->lanes && i < context->params.threads; i++) {
+        free(context->lanes[i].block);
+    }
+    if (context) {
+        team_free(context->team);
+        free(context->lanes);
+        free(context->block);
+        free(context);
+    }
 }
 
 int engine_context_new(struct engine_model *model, const struct engine_context_params *params,
@@ -111,9 +162,11 @@ int engine_context_new(struct engine_model *model, const struct engine_context_p
     struct engine_context *context;
 
     if (params->max_tokens < 1 || params->max_tokens > LIMIT_BATCH_TOKENS ||
-        params->max_sequences < 1 || params->max_sequences > LIMIT_BATCH_SEQUENCES) {
-        snprintf(error, ENGINE_ERROR_BYTES, "a step takes 1 to %u tokens and 1 to %u sequences",
-                 LIMIT_BATCH_TOKENS, LIMIT_BATCH_SEQUENCES);
+        params->max_sequences < 1 || params->max_sequences > LIMIT_BATCH_SEQUENCES ||
+        params->threads > LIMIT_STEP_THREADS) {
+        snprintf(error, ENGINE_ERROR_BYTES,
+                 "a step takes 1 to %u tokens, 1 to %u sequences and at most %u threads",
+                 LIMIT_BATCH_TOKENS, LIMIT_BATCH_SEQUENCES, LIMIT_STEP_THREADS);
         return TANDEM_EINVAL;
     }
     context = calloc(1, sizeof(*context));
@@ -121,11 +174,12 @@ int engine_context_new(struct engine_model *model, const struct engine_context_p
         context->model = model;
         context->params = *params;
         context->params.threads = params->threads ? params->threads : 1;
+        context->team_work = TEAM_WORK;
         counts_set(context);
     }
-    if (!context || block_take(context)) {
-        free(context);
-        snprintf(error, ENGINE_ERROR_BYTES, "%s: no memory for the buffers of a step",
+    if (!context || block_take(context) || lanes_take(context)) {
+        context_free(context);
+        snprintf(error, ENGINE_ERROR_BYTES, "%s: no memory for the buffers or threads of a step",
                  model->info.path);
         return TANDEM_ENOMEM;
     }
@@ -138,8 +192,7 @@ void engine_context_free(struct engine_context *context)
 {
     if (context) {
         engine_model_unref(context->model);
-        free(context->block);
-        free(context);
+        context_free(context);
     }
 }
 
@@ -204,8 +257,8 @@ static void embed(struct engine_context *context, const uint32_t *tokens, uint32
 
     for (uint32_t i = 0; i < count; i++, x += d) {
         matrix_row(&model->token_embd, tokens[i], x);
-        matrix_row(&model->position_embd, position + i, context->panel);
-        kernels()->add(x, context->panel, d);
+        matrix_row(&model->position_embd, position + i, context->lanes[0].panel);
+        kernels()->add(x, context->lanes[0].panel, d);
     }
 }
 
@@ -241,7 +294,7 @@ int engine_step(struct engine_context *context, struct engine_chunk *chunks, uin
     if (code || (code = model_file_check(context->model))) {
         return code;
     }
-    kernels_blas_threads(context->params.threads);
+    kernels_blas_alone();
     for (uint32_t i = 0; i < chunk_count; i++) {
         embed(context, chunks[i].tokens, chunks[i].count, chunks[i].seq->length,
               context->x + first * context->model->info.n_embd);
@@ -277,8 +330,8 @@ static void picture_embed(struct engine_context *context, const float *pixels, f
     }
     stem_run(context, pixels, tokens);
     for (uint32_t i = 0; model->position_embd.data && i < model->info.n_context; i++) {
-        matrix_row(&model->position_embd, i, context->panel);
-        kernels()->add(x + i * d, context->panel, d);
+        matrix_row(&model->position_embd, i, context->lanes[0].panel);
+        kernels()->add(x + i * d, context->lanes[0].panel, d);
     }
 }
 
@@ -288,7 +341,7 @@ static void picture_pool(struct engine_context *context, const float *x, float *
 {
     const struct engine_model *model = context->model;
     size_t d = model->info.n_embd, n = model->info.n_context;
-    float *weights = context->scores;
+    float *weights = context->lanes[0].scores;
 
     if (model->pooling == POOLING_CLS) {
         memcpy(ret_row, x, d * sizeof(float));
@@ -315,7 +368,7 @@ int engine_encode_pictures(struct engine_context *context, const float *const *p
     if ((code = model_file_check(model))) {
         return code;
     }
-    kernels_blas_threads(context->params.threads);
+    kernels_blas_alone();
     for (uint32_t i = 0; i < count; i++) {
         if (abort && atomic_load(abort)) {
             return TANDEM_ECANCELED;
@@ -355,7 +408,7 @@ int engine_encode_tokens(struct engine_context *context, const uint32_t *tokens,
     if ((code = model_file_check(context->model))) {
         return code;
     }
-    kernels_blas_threads(context->params.threads);
+    kernels_blas_alone();
     embed(context, tokens, count, 0, context->x);
     code = forward_blocks(context, count, attention_full, &groups, abort);
     if (code) {

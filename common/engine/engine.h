@@ -191,8 +191,7 @@ struct engine_context;
 struct engine_context_params {
     uint32_t max_tokens;    /* all chunks of one step together; 1..LIMIT_BATCH_TOKENS */
     uint32_t max_sequences; /* chunks or pictures of one step; 1..LIMIT_BATCH_SEQUENCES */
-    uint32_t threads; /* BLAS threads inside a step (a setting of the whole process: the last step's
-                         counts); 0: one */
+    uint32_t threads; /* of a step, with the caller's; 0: one; at most LIMIT_STEP_THREADS. The others sleep between steps */
 };
 /* Scratch for steps of `model` (takes a reference). *returns owned*. The sizes bound memory: about
  * max_tokens * (d * 6 + F) * 4 bytes plus n_class * 4 for every logit row that is asked for plus

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define ACTIVATION_PIECE 16384 /* numbers */
+
 void matrix_row(const struct matrix *matrix, uint32_t row, float *ret_values)
 {
     if (matrix->type == GGUF_TENSOR_F32) {
@@ -17,60 +19,90 @@ void matrix_row(const struct matrix *matrix, uint32_t row, float *ret_values)
     }
 }
 
+struct team *forward_team(const struct engine_context *context, size_t work)
+{
+    return work < context->team_work ? NULL : context->team;
+}
+
+/* One product, cut into ranges of weight rows. */
+struct product {
+    struct engine_context *context;
+    const struct linear *linear;
+    const float *in; /* [tokens, columns] */
+    size_t tokens;
+    float *out; /* [tokens, ld_out] */
+    size_t ld_out;
+};
+
 /* A few tokens: the weights are the traffic, so a few rows are read and used for all tokens while
  * they are in cache. */
-static void linear_few(const struct matrix *weight, const float *in, size_t tokens, float *out,
-                       size_t ld_out)
+static void product_few(const struct product *product, size_t from, size_t to)
 {
     const struct kernels *k = kernels();
+    const struct matrix *weight = &product->linear->weight;
     size_t columns = weight->columns;
 
-    for (size_t row = 0; row < weight->rows; row += LINEAR_FEW_ROWS) {
-        size_t count = weight->rows - row < LINEAR_FEW_ROWS ? weight->rows - row : LINEAR_FEW_ROWS;
+    for (size_t row = from; row < to; row += LINEAR_FEW_ROWS) {
+        size_t count = to - row < LINEAR_FEW_ROWS ? to - row : LINEAR_FEW_ROWS;
 
-        for (size_t t = 0; t < tokens; t++) {
+        for (size_t t = 0; t < product->tokens; t++) {
+            const float *in = product->in + t * columns;
+            float *out = product->out + t * product->ld_out + row;
+
             if (weight->type == GGUF_TENSOR_F16) {
-                k->dots_f16((const uint16_t *)weight->data + row * columns, count, in + t * columns,
-                            columns, out + t * ld_out + row);
+                k->dots_f16((const uint16_t *)weight->data + row * columns, count, in, columns,
+                            out);
             } else {
-                k->dots_f32((const float *)weight->data + row * columns, count, in + t * columns,
-                            columns, out + t * ld_out + row);
+                k->dots_f32((const float *)weight->data + row * columns, count, in, columns, out);
             }
         }
     }
 }
 
 /* Many tokens: BLAS; halves are widened a panel of rows at a time, never the whole matrix. */
-static void linear_many(struct engine_context *context, const struct matrix *weight,
-                        const float *in, size_t tokens, float *out, size_t ld_out)
+static void product_many(const struct product *product, struct lane *lane, size_t from, size_t to)
 {
+    const struct matrix *weight = &product->linear->weight;
     size_t columns = weight->columns;
 
     if (weight->type == GGUF_TENSOR_F32) {
-        kernels_gemm_nt(tokens, weight->rows, columns, in, columns, weight->data, columns, out,
-                        ld_out);
+        kernels_gemm_nt(product->tokens, to - from, columns, product->in, columns,
+                        (const float *)weight->data + from * columns, columns, product->out + from,
+                        product->ld_out);
         return;
     }
-    for (size_t row = 0; row < weight->rows; row += LINEAR_PANEL_ROWS) {
-        size_t count =
-            weight->rows - row < LINEAR_PANEL_ROWS ? weight->rows - row : LINEAR_PANEL_ROWS;
+    for (size_t row = from; row < to; row += LINEAR_PANEL_ROWS) {
+        size_t count = to - row < LINEAR_PANEL_ROWS ? to - row : LINEAR_PANEL_ROWS;
 
-        kernels()->widen((const uint16_t *)weight->data + row * columns, context->panel,
+        kernels()->widen((const uint16_t *)weight->data + row * columns, lane->panel,
                          count * columns);
-        kernels_gemm_nt(tokens, count, columns, in, columns, context->panel, columns, out + row,
-                        ld_out);
+        kernels_gemm_nt(product->tokens, count, columns, product->in, columns, lane->panel, columns,
+                        product->out + row, product->ld_out);
     }
+}
+
+static void product_run(void *user, uint32_t member, size_t from, size_t to)
+{
+    const struct product *product = user;
+    const float *bias = product->linear->bias;
+
+    if (product->tokens <= LINEAR_FEW_TOKENS) {
+        product_few(product, from, to);
+    } else {
+        product_many(product, &product->context->lanes[member], from, to);
+    }
+    kernels_add_bias(product->out + from, product->ld_out, bias ? bias + from : NULL,
+                     product->tokens, to - from);
 }
 
 void linear_apply(struct engine_context *context, const struct linear *linear, const float *in,
                   size_t tokens, float *out, size_t ld_out)
 {
-    if (tokens <= LINEAR_FEW_TOKENS) {
-        linear_few(&linear->weight, in, tokens, out, ld_out);
-    } else {
-        linear_many(context, &linear->weight, in, tokens, out, ld_out);
-    }
-    kernels_add_bias(out, ld_out, linear->bias, tokens, linear->weight.rows);
+    struct product product = {context, linear, in, tokens, out, ld_out};
+    const size_t rows = linear->weight.rows;
+    struct team *team = forward_team(context, rows * linear->weight.columns * tokens);
+
+    team_run(team, rows, team ? LINEAR_PANEL_ROWS : rows, product_run, &product);
 }
 
 static void activate(enum activation activation, float *x, size_t n)
@@ -80,6 +112,19 @@ static void activate(enum activation activation, float *x, size_t n)
     } else {
         kernels()->gelu_tanh(x, n);
     }
+}
+
+struct activation_job {
+    enum activation activation;
+    float *x;
+};
+
+static void activation_run(void *user, uint32_t member, size_t from, size_t to)
+{
+    const struct activation_job *job = user;
+
+    (void)member;
+    activate(job->activation, job->x + from, to - from);
 }
 
 /* `rows` rows of x, normalised. In place is fine. */
@@ -99,6 +144,8 @@ static void block_run(struct engine_context *context, uint32_t layer, size_t tok
     const struct engine_model *model = context->model;
     const struct block *block = &model->blocks[layer];
     size_t d = model->info.n_embd, width = model->layout.width;
+    size_t count = tokens * model->info.n_ff;
+    struct activation_job activation = {model->activation, context->ff};
     float *column = context->projected;
 
     norm_apply(model, &block->attn_norm, context->x, tokens, context->h);
@@ -112,7 +159,8 @@ static void block_run(struct engine_context *context, uint32_t layer, size_t tok
 
     norm_apply(model, &block->ffn_norm, context->x, tokens, context->h);
     linear_apply(context, &block->ffn_up, context->h, tokens, context->ff, model->info.n_ff);
-    activate(model->activation, context->ff, tokens * model->info.n_ff);
+    team_run(forward_team(context, 8 * count), count, ACTIVATION_PIECE, activation_run,
+             &activation);
     linear_apply(context, &block->ffn_down, context->ff, tokens, context->h, d);
     kernels()->add(context->x, context->h, tokens * d);
 }

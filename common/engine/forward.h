@@ -8,14 +8,27 @@
 #define TANDEM_ENGINE_FORWARD_H
 
 #include "common/engine/model.h"
+#include "common/engine/team.h"
 
-#define LINEAR_PANEL_ROWS 128 /* weight rows that are widened from F16 at a time */
-#define LINEAR_FEW_TOKENS                                                                          \
-    4 /* up to this many, a product reads each weight once in its own kernel instead of BLAS */
-#define LINEAR_FEW_ROWS 8 /* weight rows of such a product that are used for all tokens at a time  \
-                           */
-#define SCORE_ROWS 64     /* query rows of an encoder's scores at a time */
-#define STEM_ROWS  256    /* positions of a convolution at a time */
+/* Weight rows that are widened from F16 at a time. */
+#define LINEAR_PANEL_ROWS 128
+/* Up to this many, a product reads each weight once in its own kernel instead of BLAS, and uses so
+ * many weight rows for all tokens at a time. */
+#define LINEAR_FEW_TOKENS 8
+#define LINEAR_FEW_ROWS   8
+#define SCORE_ROWS        64     /* query rows of an encoder's scores at a time */
+#define QUERY_ROWS        64     /* tokens of a chunk that look at a page together */
+#define STEM_ROWS         256    /* positions of a convolution at a time */
+#define TEAM_WORK         200000 /* multiplications that are worth waking the other threads for */
+
+/* What one thread of a step needs for itself. */
+struct lane {
+    float *block;   /* all of the following, one after the other */
+    float *rows;    /* decoder: [2, 32, dk] a page's rows of one head, widened */
+    float *scores;  /* encoders: [SCORE_ROWS, n] */
+    float *panel;   /* [LINEAR_PANEL_ROWS, widest input] */
+    float *columns; /* stem: [STEM_ROWS, widest kernel input] */
+};
 
 struct engine_context {
     struct engine_model *model; /* one reference */
@@ -29,18 +42,19 @@ struct engine_context {
     float *mixed;        /* [T, d] heads side by side */
     float *ff;           /* [T, F] */
     float *state;        /* [T, H, 2] running maximum and sum of the streaming softmax */
-    float *rows;         /* [2, 32, dk] a page's rows of one head, widened */
-    float *scores;       /* encoders: [SCORE_ROWS, n] */
-    float *panel;        /* [LINEAR_PANEL_ROWS, widest input] */
-    float *columns;      /* stem: [STEM_ROWS, widest kernel input] */
     float *maps[2];      /* stem: feature maps, [h, w, channels] each */
     float *logits;       /* [rows_max, C] */
+    struct lane *lanes;  /* [params.threads] */
+    struct team *team;   /* NULL: one thread */
+    size_t team_work;    /* TEAM_WORK; 0 in tests that want the team to work on little */
 };
 
 /* out[T, rows] = in[T, columns] * weight^T + bias; `ld_out` is the distance of two rows of `out`.
  */
 void linear_apply(struct engine_context *context, const struct linear *linear, const float *in,
                   size_t tokens, float *out, size_t ld_out);
+/* The team for a job of `work` multiplications: NULL when waking it takes longer. */
+struct team *forward_team(const struct engine_context *context, size_t work);
 /* One row of a table of either type as floats. */
 void matrix_row(const struct matrix *matrix, uint32_t row, float *ret_values);
 

@@ -26,8 +26,10 @@ struct kernels {
     /* x = exp(x - highest), where no x is above highest; returns the sum. What is below 1e-37 may
      * be 0. */
     float (*exp_sum)(float *x, float highest, size_t n);
-    void (*gelu_erf)(float *x, size_t n);            /* x * Phi(x) */
-    void (*gelu_tanh)(float *x, size_t n);           /* the tanh approximation of GPT-2's code */
+    void (*gelu_erf)(float *x, size_t n);  /* x * Phi(x) */
+    void (*gelu_tanh)(float *x, size_t n); /* the tanh approximation of GPT-2's code */
+    /* x = the larger of x and y; of a number and a NaN the number. */
+    void (*max)(float *x, const float *y, size_t n);
     void (*add)(float *x, const float *y, size_t n); /* x += y */
     /* out = (in - mean) / sqrt(variance + epsilon) * weight + bias over one row of n. In place is
      * fine. */
@@ -48,9 +50,9 @@ void kernels_gemm_nn(size_t m, size_t n, size_t k, const float *a, size_t lda, c
                      size_t ldb, float *c, size_t ldc);
 void kernels_gemm_nt_ref(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
                          size_t ldb, float *c, size_t ldc);
-/* How many threads BLAS takes from now on. The setting is BLAS's own and process-wide; the last
- * caller wins. */
-void kernels_blas_threads(uint32_t threads);
+/* BLAS starts no threads of its own from now on: the team of a step (team.h) cuts the products, and
+ * more threads would be in its way. The setting is process-wide. */
+void kernels_blas_alone(void);
 /* "OpenBLAS 0.3.21 ... Haswell". Static storage. */
 const char *kernels_blas_text(void);
 

@@ -255,6 +255,22 @@ FOR_AVX2 static float exp_sum(float *x, float highest, size_t n)
     return all;
 }
 
+FOR_AVX2 static void max(float *x, const float *y, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        const __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(y + i);
+        const __m256 no_b = _mm256_cmp_ps(b, b, _CMP_UNORD_Q);
+
+        /* max gives b against a NaN in a */
+        _mm256_storeu_ps(x + i, _mm256_blendv_ps(_mm256_max_ps(a, b), a, no_b));
+    }
+    for (; i < n; i++) {
+        x[i] = fmaxf(x[i], y[i]);
+    }
+}
+
 FOR_AVX2 static void add(float *x, const float *y, size_t n)
 {
     size_t i = 0;
@@ -319,6 +335,7 @@ static const struct kernels avx2 = {
     .exp_sum = exp_sum,
     .gelu_erf = gelu_erf,
     .gelu_tanh = gelu_tanh,
+    .max = max,
     .add = add,
     .norm = norm,
 };

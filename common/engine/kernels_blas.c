@@ -18,10 +18,10 @@ void kernels_gemm_nn(size_t m, size_t n, size_t k, const float *a, size_t lda, c
                 a, (blasint)lda, b, (blasint)ldb, 0.0f, c, (blasint)ldc);
 }
 
-void kernels_blas_threads(uint32_t threads)
+void kernels_blas_alone(void)
 {
-    if ((uint32_t)openblas_get_num_threads() != threads) {
-        openblas_set_num_threads((int)threads);
+    if (openblas_get_num_threads() != 1) {
+        openblas_set_num_threads(1);
     }
 }
 

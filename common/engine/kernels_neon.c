@@ -221,6 +221,18 @@ static float exp_sum(float *x, float highest, size_t n)
     return all;
 }
 
+static void max(float *x, const float *y, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4) {
+        vst1q_f32(x + i, vmaxnmq_f32(vld1q_f32(x + i), vld1q_f32(y + i)));
+    }
+    for (; i < n; i++) {
+        x[i] = fmaxf(x[i], y[i]);
+    }
+}
+
 static void add(float *x, const float *y, size_t n)
 {
     size_t i = 0;
@@ -284,6 +296,7 @@ static const struct kernels neon = {
     .exp_sum = exp_sum,
     .gelu_erf = gelu_erf,
     .gelu_tanh = gelu_tanh,
+    .max = max,
     .add = add,
     .norm = norm,
 };

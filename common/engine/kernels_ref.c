@@ -135,6 +135,13 @@ static void gelu_tanh(float *x, size_t n)
     }
 }
 
+static void max(float *x, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] = fmaxf(x[i], y[i]);
+    }
+}
+
 static void add(float *x, const float *y, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -171,6 +178,7 @@ const struct kernels kernels_ref = {
     .exp_sum = exp_sum,
     .gelu_erf = gelu_erf,
     .gelu_tanh = gelu_tanh,
+    .max = max,
     .add = add,
     .norm = norm,
 };

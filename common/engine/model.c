@@ -382,6 +382,9 @@ void engine_model_unref(struct engine_model *model)
         free(model->labels[i]);
     }
     free(model->labels);
+    for (uint32_t i = 0; i < model->stem_count; i++) {
+        free(model->stem[i].packed);
+    }
     free(model->blocks);
     tokenizer_free(model->tokenizer);
     gguf_free(model->gguf);

@@ -55,7 +55,8 @@ struct block {
 /* One layer of a picture's stem: a square convolution, ReLU and max pool (conv) or the convolution
  * alone (patch). */
 struct stem_layer {
-    struct linear weight;                   /* [out channels, in channels * kernel * kernel] */
+    struct linear weight; /* [out channels, in channels * kernel * kernel] */
+    float *packed; /* owned: the weight in F32, [out channels, kernel, kernel, in channels] */
     uint32_t kernel, stride, padding, pool; /* pool 0: none */
     uint32_t in_channels, in_height, in_width;
     uint32_t out_channels, conv_height, conv_width; /* of the convolution */

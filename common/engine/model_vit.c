@@ -1,4 +1,5 @@
 /* model_vit.c: opening an image encoder: picture, stem, pooling, labels. */
+#include "common/engine/forward.h"
 #include "common/engine/opening.h"
 
 #include <stdio.h>
@@ -73,6 +74,31 @@ static bool stem_layer_sizes(struct stem_layer *layer)
     return true;
 }
 
+/* The file has channels first; a window of a picture is copied faster with channels last. A stem is
+ * small beside its model, so the copy is of F32 and spares the widening too. */
+static int stem_layer_pack(struct opening *open, struct stem_layer *layer)
+{
+    const struct matrix *weight = &layer->weight.weight;
+    const size_t area = (size_t)layer->kernel * layer->kernel, channels = layer->in_channels;
+    float *row = malloc((size_t)weight->columns * sizeof(float));
+
+    layer->packed = malloc((size_t)weight->rows * weight->columns * sizeof(float));
+    if (!row || !layer->packed) {
+        free(row);
+        return opening_fail(open, TANDEM_ENOMEM, "no memory for the stem");
+    }
+    for (uint32_t i = 0; i < weight->rows; i++) {
+        float *out = layer->packed + (size_t)i * weight->columns;
+
+        matrix_row(weight, i, row);
+        for (size_t at = 0; at < weight->columns; at++) {
+            out[at % area * channels + at / area] = row[at];
+        }
+    }
+    free(row);
+    return 0;
+}
+
 static int stem_layer_find(struct opening *open, uint32_t index)
 {
     struct engine_model *model = open->model;
@@ -101,7 +127,8 @@ static int stem_layer_find(struct opening *open, uint32_t index)
         return code;
     }
     snprintf(name, sizeof(name), "stem.%u.bias", index);
-    return opening_optional(opening_vector(open, name, layer->out_channels, &layer->weight.bias));
+    code = opening_optional(opening_vector(open, name, layer->out_channels, &layer->weight.bias));
+    return code ? code : stem_layer_pack(open, layer);
 }
 
 static int stem_numbers_read(struct opening *open)
