@@ -14,10 +14,13 @@ struct conn_tls {
     size_t references;
 };
 
-static const char *last_reason(void)
+/* The first error is the nearest to the cause: of a file that cannot be read it has errno, where the last one would only say
+ * "system lib". */
+static const char *first_reason(void)
 {
-    const unsigned long code = ERR_peek_last_error();
-    const char *reason = ERR_reason_error_string(code);
+    const unsigned long code = ERR_peek_error();
+    const char *reason =
+        ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
 
     return reason ? reason : "unknown reason";
 }
@@ -27,6 +30,7 @@ static int context_load(SSL_CTX *context, const char *cert_path, const char *key
 {
     const char *path = cert_path;
 
+    ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(context, cert_path) != 1) {
         goto fail;
     }
@@ -42,7 +46,7 @@ static int context_load(SSL_CTX *context, const char *cert_path, const char *key
     return 0;
 
 fail:
-    snprintf(error, CONN_ERROR_BYTES, "%.180s: %s", path, last_reason());
+    snprintf(error, CONN_ERROR_BYTES, "%.180s: %s", path, first_reason());
     ERR_clear_error();
     return TANDEM_ECONFIG;
 }
