@@ -109,6 +109,7 @@ done
 poll 30 edge_ready || complain "the edge is not reached: $(inside tandemctl edges)"
 
 # ---- who may ask ----
+inside usermod -aG tandem member || complain "usermod failed"
 member=1500,$(gid_of tandem)
 said=$(as "$member" tandemctl run objects $picture --route edge --deadline-ms 5000 --json) || complain "a member of tandem is refused: $said"
 id=$(echo "$said" | sed -n 's/.*"id":"\{0,1\}\([0-9]*\).*/\1/p')

@@ -97,11 +97,25 @@ static void decisions_write(struct daemon *daemon, const struct buf *line)
     }
 }
 
+/* One line a request, with the id that the edge's journal has too. */
+static void decision_log(const struct decision *decision)
+{
+    const struct decision_outcome *outcome = &decision->outcome;
+
+    log_info("request %" PRIu64 ": task %s, route %s, by %s, %.1f ms%s: %s", decision->id, decision->task, decision->route,
+             outcome->route[0] ? outcome->route : "nobody", outcome->latency_ms,
+             outcome->error_code != 0    ? ", failed"
+             : outcome->met_deadline ? ""
+                                     : ", late",
+             outcome->error_code != 0 ? tandem_error_text(outcome->error_code) : decision->reason);
+}
+
 static void on_decision(const struct decision *decision, void *user)
 {
     struct daemon *daemon = user;
     struct buf line;
 
+    decision_log(decision);
     buf_init(&line, LIMIT_STATUS_QUEUE_BYTES);
     if (decision_line(decision, &line) == 0) {
         decisions_write(daemon, &line);
@@ -296,10 +310,19 @@ static void on_signal(uv_signal_t *handle, int number)
     }
 }
 
+static void status_say(struct daemon *daemon)
+{
+    const struct counts *counts = &daemon->requests.counts;
+
+    (void)notify_status("%s%zu tasks, %zu edges, %zu requests running, %llu taken", daemon->draining ? "draining: " : "",
+                        daemon->tasks.count, daemon->config.edge_count, daemon->requests.live,
+                        (unsigned long long)counts->requests);
+}
+
 static void on_watchdog(uv_timer_t *timer)
 {
-    (void)timer;
     (void)notify_watchdog();
+    status_say(timer->data);
 }
 
 /* ---- start ---- */
@@ -315,6 +338,7 @@ static void handles_start(struct daemon *daemon)
         (void)uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
     }
     (void)uv_timer_init(&daemon->loop, &daemon->watchdog_timer);
+    daemon->watchdog_timer.data = daemon;
     (void)uv_timer_init(&daemon->loop, &daemon->drain_timer);
     daemon->drain_timer.data = daemon;
     if (half_ms > 0) {
@@ -415,6 +439,7 @@ int daemon_run(const char *config_path)
             log_info("tandem-client " TANDEM_VERSION ": ready, %zu tasks, applications at %s", daemon.tasks.count,
                      daemon.config.app_socket);
             (void)notify_ready();
+            status_say(&daemon);
             (void)uv_run(&daemon.loop, UV_RUN_DEFAULT);
         }
         daemon_close(&daemon);

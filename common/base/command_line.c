@@ -9,10 +9,10 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-static int usage(const struct command_line *line, FILE *out, int status)
+static int wrong_use(const struct command_line *line, const char *what, const char *word)
 {
-    fputs(line->usage, out);
-    return status;
+    fprintf(stderr, "%s: %s%s; `%s --help` says what there is\n", line->program, what, word, line->program);
+    return EXIT_USAGE;
 }
 
 int command_line_run(const struct command_line *line, int argc, char **argv)
@@ -27,7 +27,7 @@ int command_line_run(const struct command_line *line, int argc, char **argv)
     bool check = false;
     int option;
 
-    while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         switch (option) {
         case 'c':
             config = optarg;
@@ -39,15 +39,20 @@ int command_line_run(const struct command_line *line, int argc, char **argv)
             level = LOG_LEVEL_DEBUG;
             break;
         case 'h':
-            return usage(line, stdout, EXIT_DONE);
+            return fputs(line->usage, stdout) < 0 ? EXIT_FAILED : EXIT_DONE;
         case 'V':
             return printf("%s %s\n", line->program, TANDEM_VERSION) < 0 ? EXIT_FAILED : EXIT_DONE;
+        case ':':
+            return wrong_use(line, "a value is missing after ", argv[optind - 1]);
         default:
-            return usage(line, stderr, EXIT_USAGE);
+            return wrong_use(line, "there is no option ", argv[optind - 1]);
         }
     }
-    if (optind != argc || !config) {
-        return usage(line, stderr, EXIT_USAGE);
+    if (optind != argc) {
+        return wrong_use(line, "only options are taken, not ", argv[optind]);
+    }
+    if (!config) {
+        return wrong_use(line, "--config FILE is needed", "");
     }
     log_init(line->program, level, 2);
     return (check ? line->check(config) : line->run(config)) == 0 ? EXIT_DONE : EXIT_FAILED;

@@ -73,7 +73,8 @@ int tool_say(const struct tool *tool, int status, const char *format, ...)
 
 static void help_print(FILE *file)
 {
-    fprintf(file, "usage: tandem-model COMMAND FILE [OPTIONS]\n\ncommands:\n");
+    fprintf(file, "usage: tandem-model COMMAND FILE [OPTIONS]\n"
+                  "       tandem-model --help | --version\n\ncommands:\n");
     for (size_t i = 0; i < COUNT(commands); i++) {
         fprintf(file, "  %-8s %s\n", commands[i].name, commands[i].help);
     }
@@ -200,13 +201,26 @@ static int command_run(struct tool *tool, const struct command *command)
     return status;
 }
 
+/* `help` in place of a command; --help also behind one, where no option can mean it as its value. */
+static bool help_wanted(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "help") == 0) {
+        return true;
+    }
+    for (int i = 1; i < argc && i <= 2; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int tool_main(int argc, char **argv, FILE *out, FILE *notes)
 {
     struct tool tool = {.out = out, .notes = notes, .options = {.top_p = 1, .max_tokens = 128}};
     const char *name = argc > 1 ? argv[1] : NULL;
 
-    if (name &&
-        (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)) {
+    if (help_wanted(argc, argv)) {
         help_print(out);
         return TOOL_DONE;
     }
