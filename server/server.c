@@ -143,6 +143,7 @@ static void server_fill(struct json_writer *json, void *user)
     json_bool(json, "draining", server->draining);
     json_uint(json, "reloads", server->reloads);
     json_uint(json, "reload_failures", server->reload_failures);
+    json_uint(json, "log_lines_lost", log_lost_lines());
     json_uint(json, "connections", server->listener ? listener_peer_count(server->listener) : 0);
     json_uint(json, "sessions", service_sessions(server->service));
     json_array_open(json, "listen");

@@ -14,7 +14,7 @@ static void test_reload(void **state)
     config_write(f, "colour = red\n");
     assert_int_equal(kill(f->pid, SIGHUP), 0);
     await_status(f, "reload_failures", 1);
-    assert_true(log_has(f, "colour"));
+    assert_true(log_has(f, "server.conf:7: [server] colour: ")); /* file, line and key */
     assert_true(log_has(f, "the old configuration stays"));
     classify(f, 2, "2");
     assert_true(client_result(f->client, 2)->has_result);
@@ -83,6 +83,41 @@ static void test_status_socket(void **state)
     assert_string_equal(answer, "");
 }
 
+/* Whoever connects and does not ask, or asks half a line, is cut off; others are answered in the
+ * meantime. */
+static void test_status_waits_for_nobody(void **state)
+{
+    struct fixture *f = *state;
+    const struct timeval patience = {.tv_sec = 50};
+    const int silent = socket_open(f->socket), slow = socket_open(f->socket);
+    char byte;
+
+    assert_int_equal(write(slow, "stat", 4), 4);
+    assert_true(status_number(f->socket, "schema") == 1);
+    assert_int_equal(setsockopt(silent, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+    assert_int_equal(setsockopt(slow, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+    assert_int_equal(recv(silent, &byte, 1, 0), 0);
+    assert_int_equal(recv(slow, &byte, 1, 0), 0);
+    (void)close(silent);
+    (void)close(slow);
+}
+
+/* A full disk takes the log's lines, not the answers, and the server counts what was lost. */
+static void test_log_on_a_full_disk(void **state)
+{
+    struct fixture *f = *state;
+
+    strcpy(f->log, "/dev/full");
+    server_fork(f);
+    server_await(f);
+    f->client = malloc(sizeof(*f->client));
+    client_init(f->client, &f->loop, 1);
+    client_connect(f->client, f->url);
+    classify(f, 1, "7");
+    assert_string_equal(client_result(f->client, 1)->result.answer.labels[0].label, "seven");
+    assert_true(status_number(f->socket, "log_lines_lost") > 2);
+}
+
 static void expect_refused(struct fixture *f, const char *word)
 {
     server_fork(f);
@@ -118,22 +153,87 @@ static void test_bad_starts(void **state)
     assert_int_equal(unsetenv("FAKE_BROKEN_KERNEL"), 0);
 }
 
-static void test_notify(void **state)
+/* A notify socket that the next server will write to. */
+static int notify_open(const struct fixture *f, const char *watchdog_us)
 {
-    struct fixture *f = *state;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const struct timeval patience = {.tv_sec = 20};
-    char text[512], all[4096] = "";
     const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
     snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", f->dir);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
     assert_int_equal(setenv("NOTIFY_SOCKET", address.sun_path, 1), 0);
-    assert_int_equal(setenv("WATCHDOG_USEC", "200000", 1), 0);
-    server_fork(f);
+    assert_int_equal(setenv("WATCHDOG_USEC", watchdog_us, 1), 0);
+    return fd;
+}
+
+static void notify_unset(void)
+{
     assert_int_equal(unsetenv("NOTIFY_SOCKET"), 0);
     assert_int_equal(unsetenv("WATCHDOG_USEC"), 0);
+}
+
+/* Messages that came up to now. */
+static unsigned notify_count(int fd, const char *word)
+{
+    char text[512];
+    unsigned count = 0;
+    ssize_t got;
+
+    while ((got = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT)) > 0) {
+        text[got] = '\0';
+        count += strstr(text, word) != NULL;
+    }
+    return count;
+}
+
+/* A step that never comes back starves the watchdog although the loop goes round: the service
+ * manager will restart the server. */
+static void test_watchdog_starves(void **state)
+{
+    struct fixture *f = *state;
+    const int fd = notify_open(f, "200000");
+    unsigned fed = 0;
+
+    server_fork(f);
+    notify_unset();
+    server_await(f);
+    f->client = malloc(sizeof(*f->client));
+    client_init(f->client, &f->loop, 1);
+    client_connect(f->client, f->url);
+    for (int i = 0; i < 1000 && fed < 3; i++) {
+        fed += notify_count(fd, "WATCHDOG=1");
+        usleep(10000);
+    }
+    assert_true(fed >= 3);
+    generate(f, 1, "~", 0, 1);
+    client_wait(f->client, &client_of(f->client, 1)->accepted);
+    for (int i = 0; i < 500 && !log_has(f, "the compute thread has not come back"); i++) {
+        usleep(10000);
+    }
+    (void)notify_count(fd, "WATCHDOG=1"); /* those before it was noticed */
+    usleep(1000000);                      /* ten feedings were due */
+    assert_int_equal(notify_count(fd, "WATCHDOG=1"), 0);
+    assert_true(status_number(f->socket, "running") == 1); /* the loop itself is well */
+    conn_cancel(f->client->conn, 1);
+    (void)uv_run(&f->loop, UV_RUN_NOWAIT);
+    for (int i = 0; i < 1000 && notify_count(fd, "WATCHDOG=1") == 0; i++) {
+        usleep(10000);
+        fed = (unsigned)i;
+    }
+    assert_true(fed < 999); /* and it is fed again */
+    (void)close(fd);
+}
+
+static void test_notify(void **state)
+{
+    struct fixture *f = *state;
+    char text[512], all[4096] = "";
+    const int fd = notify_open(f, "200000");
+
+    server_fork(f);
+    notify_unset();
     for (int i = 0; !strstr(all, "STOPPING=1"); i++) {
         const ssize_t got = recv(fd, text, sizeof(text) - 1, 0);
 
@@ -159,8 +259,15 @@ static void test_notify(void **state)
 static int tests_run(void)
 {
     const struct CMUnitTest tests[] = {
-        SERVED(test_reload),        SERVED(test_term_drains), SERVED(test_second_term_ends_now),
-        SERVED(test_status_socket), FILES(test_bad_starts),   FILES(test_notify),
+        SERVED(test_reload),
+        SERVED(test_term_drains),
+        SERVED(test_second_term_ends_now),
+        SERVED(test_status_socket),
+        SERVED(test_status_waits_for_nobody),
+        FILES(test_log_on_a_full_disk),
+        FILES(test_watchdog_starves),
+        FILES(test_bad_starts),
+        FILES(test_notify),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
