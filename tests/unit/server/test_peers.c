@@ -165,6 +165,100 @@ static void test_tls(void **state)
     conn_tls_unref(tls);
 }
 
+/* Certificates of an authority of their own for the server and a client, in a new folder under the
+ * fixture's. */
+static void certs_make(const struct fixture *f, const char *folder, struct conn_tls **ret_tls)
+{
+    char command[640], path[3][128], error[CONN_ERROR_BYTES];
+
+    snprintf(command, sizeof(command),
+             "mkdir %s/%s && (deploy/certs.sh %s/%s ca && deploy/certs.sh %s/%s server edge1 "
+             "127.0.0.1 && "
+             "deploy/certs.sh %s/%s client robot7) >/dev/null 2>&1",
+             f->dir, folder, f->dir, folder, f->dir, folder, f->dir, folder);
+    assert_int_equal(system(command), 0);
+    snprintf(path[0], sizeof(path[0]), "%s/%s/robot7.pem", f->dir, folder);
+    snprintf(path[1], sizeof(path[1]), "%s/%s/robot7.key", f->dir, folder);
+    snprintf(path[2], sizeof(path[2]), "%s/%s/ca.pem", f->dir, folder);
+    assert_int_equal(conn_tls_load(path[0], path[1], path[2], ret_tls, error), 0);
+}
+
+static void config_write_tls(const struct fixture *f, const char *folder)
+{
+    char more[512];
+
+    snprintf(more, sizeof(more),
+             "[tls]\ncert = %s/%s/edge1.pem\nkey = %s/%s/edge1.key\nca = %s/%s/ca.pem\n", f->dir,
+             folder, f->dir, folder, f->dir, folder);
+    config_write(f, more);
+}
+
+static void tcp_url(const struct fixture *f, char url[64])
+{
+    char answer[1 << 16];
+    const char *at;
+
+    assert_true(status_ask(f->socket, "status\n", answer, sizeof(answer)));
+    at = strstr(answer, "tcp://");
+    assert_non_null(at);
+    snprintf(url, 64, "%.*s", (int)strcspn(at, "\""), at);
+}
+
+static void picture_ask(struct client *client, uint64_t id)
+{
+    struct edge_request request = {.task = "digits", .has_picture = true};
+
+    client_send(client, id, &request, "6", 1);
+    assert_string_equal(client_result(client, id)->result.answer.labels[0].label, "six");
+}
+
+/* SIGHUP with certificates of another authority: who is connected stays, who comes now has to know
+ * the new one. */
+static void test_certificates_are_exchanged(void **state)
+{
+    struct fixture *f = *state;
+    struct client *old = malloc(sizeof(*old)), *fresh = malloc(sizeof(*fresh));
+    struct conn_tls *old_tls, *new_tls;
+    char url[64];
+
+    certs_make(f, "old", &old_tls);
+    certs_make(f, "new", &new_tls);
+    config_write_tls(f, "old");
+    server_fork(f);
+    server_await(f);
+    tcp_url(f, url);
+    client_init(old, &f->loop, 1);
+    old->tls = old_tls;
+    client_connect(old, url);
+    picture_ask(old, 1);
+    client_init(fresh, &f->loop, 2);
+    fresh->tls = new_tls;
+    client_dial(fresh, url);
+    client_wait(fresh, &fresh->closed);
+    assert_false(fresh->greeted); /* not known yet */
+    client_fini(fresh);
+    config_write_tls(f, "new");
+    assert_int_equal(kill(f->pid, SIGHUP), 0);
+    await_status(f, "reloads", 1);
+    client_init(fresh, &f->loop, 3);
+    fresh->tls = new_tls;
+    client_connect(fresh, url);
+    picture_ask(fresh, 1);
+    picture_ask(old, 2); /* on its old connection */
+    client_fini(old);
+    client_init(old, &f->loop, 4);
+    old->tls = old_tls;
+    client_dial(old, url);
+    client_wait(old, &old->closed);
+    assert_false(old->greeted); /* and not as a new one */
+    client_fini(old);
+    client_fini(fresh);
+    free(old);
+    free(fresh);
+    conn_tls_unref(old_tls);
+    conn_tls_unref(new_tls);
+}
+
 static int tests_run(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +267,7 @@ static int tests_run(void)
         SERVED(test_a_thousand_connections),
         FILES(test_tokens),
         FILES(test_tls),
+        FILES(test_certificates_are_exchanged),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
