@@ -73,10 +73,21 @@ static int edge_send(struct request *request)
     return 0;
 }
 
+static void edge_gone_say(struct request *request)
+{
+    struct link_view view;
+
+    links_view(request->all->links, (size_t)request->choice.edge, &view);
+    snprintf(request->why, sizeof(request->why), "edge %s went away with the request", view.name);
+}
+
 void request_edge_start(struct request *request)
 {
     const int result = edge_send(request);
 
+    if (result == TANDEM_EGONE) {
+        edge_gone_say(request);
+    }
     if (result != 0) {
         request_event(request, &(struct job_event_data){
                                    .kind = result == TANDEM_EGONE ? JOB_EDGE_GONE : JOB_EDGE_FAILED,
@@ -177,6 +188,7 @@ static void on_edge_gone(size_t edge, void *user)
     for (struct request *at = all->list; at; at = next) {
         next = at->next;
         if (at->choice.edge == (int)edge && at->job.side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING) {
+            edge_gone_say(at);
             request_event(at, &(struct job_event_data){.kind = JOB_EDGE_GONE});
         }
     }

@@ -172,14 +172,18 @@ static int room_check(struct request *request)
     return request->all->live > LIMIT_REQUESTS || bytes > LIMIT_APP_INPUT_BYTES ? TANDEM_EBUSY : 0;
 }
 
-static int submit_check(const struct client_task *task, const struct local_submit *submit,
-                        const struct app_input *input)
+/* Whether the input is what the task takes. */
+static int submit_check(struct request *request)
 {
-    if ((task->config->kind == TASK_CLASSIFY) != submit->has_picture) {
+    const struct task_config *task = request->task->config;
+    const bool picture = task->kind != TASK_GENERATE;
+
+    if (picture != request->submit.has_picture) {
+        snprintf(request->why, sizeof(request->why), "task %s takes a %s, not a %s", task->name,
+                 picture ? "picture" : "text", picture ? "text" : "picture");
         return TANDEM_EINVAL;
     }
-    return task->config->kind == TASK_GENERATE && input->bytes > LIMIT_TEXT_BYTES ? TANDEM_ETOOBIG
-                                                                                  : 0;
+    return !picture && request->input.bytes > LIMIT_TEXT_BYTES ? TANDEM_ETOOBIG : 0;
 }
 
 static void on_submit(struct app_peer *peer, uint64_t id, const struct local_submit *submit,
@@ -199,7 +203,7 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
         result = room_check(request);
     }
     if (result == 0) {
-        result = submit_check(request->task, submit, &input);
+        result = submit_check(request);
     }
     if (result == 0 && submit->session[0] && request->task->config->kind == TASK_GENERATE) {
         result = session_begin(request);

@@ -82,6 +82,18 @@ static void test_edge_is_asked(void **state)
     assert_true(at_server() == before + 2);
 }
 
+static void test_unknown_edge_is_refused(void **state)
+{
+    struct tandem_answer *answer = NULL;
+
+    (void)state;
+    assert_int_equal(site_classify(tandem, SITE_PICTURE, "edge:attic", 0, &answer),
+                     TANDEM_ENOROUTE);
+    assert_true(tandem_last_error(tandem)[0] != '\0');
+    assert_non_null(tandem_last_failure(tandem));
+    assert_true(tandem_answer_id(tandem_last_failure(tandem))[0] != '\0');
+}
+
 /* Asks for a cascade with every sample until one ended as wanted. */
 static void cascade_until(const char *outcome, double *ret_confidence)
 {
@@ -242,6 +254,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_local_stays_here),
         cmocka_unit_test(test_edge_is_asked),
+        cmocka_unit_test(test_unknown_edge_is_refused),
         cmocka_unit_test(test_cascade_stays_and_goes),
         cmocka_unit_test(test_private_task_never_leaves),
         cmocka_unit_test(test_answers_are_the_models),
