@@ -9,9 +9,10 @@
 #include "client/daemon/runner_parts.h"
 #include "common/base/clock.h"
 
-#define LONG_TEXT   "jump around left twice and walk around right thrice"
-#define OTHER_TEXT  "walk opposite right thrice after run around left thrice"
-#define WORDS_MODEL "deploy/models/commands-local.gguf" /* a context of 64 tokens: 2 pages */
+#define STOPPED_JOBS 64
+#define LONG_TEXT    "jump around left twice and walk around right thrice"
+#define OTHER_TEXT   "walk opposite right thrice after run around left thrice"
+#define WORDS_MODEL  "deploy/models/commands-local.gguf" /* a context of 64 tokens: 2 pages */
 
 static struct local_model words, pictures;
 static int64_t fake_ns, fake_step_ns;
@@ -283,21 +284,24 @@ static void test_pages_taken_and_computed_again(void **state)
 
 static void test_bad_inputs(void **state)
 {
-    char much[64 * 5 + 1] = "";
+    char much[64 * 5 + 1] = "", full[63 * 5 + 1] = "";
     const uint8_t noise[64] = "this is not a picture";
-    struct runner_job jobs[4] = {text_job("", 0), text_job(much, 0), text_job("fly", 0),
-                                 picture_job(0)};
-    static const int errors[4] = {TANDEM_EINVAL, TANDEM_ETOOBIG, TANDEM_EINVAL, TANDEM_EFORMAT};
+    struct runner_job jobs[5] = {text_job("", 0), text_job(much, 0), text_job(full, 0),
+                                 text_job("fly", 0), picture_job(0)};
+    static const int errors[5] = {TANDEM_EINVAL, TANDEM_ETOOBIG, TANDEM_ETOOBIG, TANDEM_EINVAL,
+                                  TANDEM_EFORMAT};
 
     (void)state;
     for (int i = 0; i < 64; i++) {
         strcat(much, "walk ");
     }
+    memcpy(full, much, sizeof(full) - 1); /* with the prompt's own token not one is left */
     jobs[1].input_bytes = strlen(much);
-    jobs[3].input = noise;
-    jobs[3].input_bytes = sizeof(noise);
-    jobs[3].picture = (struct wire_picture){.format = ENGINE_PIXELS_ENCODED};
-    for (size_t i = 0; i < 4; i++) {
+    jobs[2].input_bytes = strlen(full);
+    jobs[4].input = noise;
+    jobs[4].input_bytes = sizeof(noise);
+    jobs[4].picture = (struct wire_picture){.format = ENGINE_PIXELS_ENCODED};
+    for (size_t i = 0; i < 5; i++) {
         runner_run_now(&jobs[i]);
         if (jobs[i].error != errors[i] || jobs[i].why[0] == '\0') {
             fail_msg("input %zu: error %d, \"%s\"", i, jobs[i].error, jobs[i].why);
@@ -393,30 +397,37 @@ static void test_thread(void **state)
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+/* Stopped when the first text has begun: whoever was not back by then is the caller's again. */
 static void test_stop_while_running(void **state)
 {
-    struct runner_job jobs[8];
+    struct runner_job *jobs = calloc(STOPPED_JOBS, sizeof(*jobs));
     struct heard heard = {.ends = 0};
     struct runner *runner;
     uv_loop_t loop;
 
     (void)state;
+    assert_non_null(jobs);
     assert_int_equal(uv_loop_init(&loop), 0);
     assert_int_equal(runner_new(&loop, &callbacks, &heard, &runner), 0);
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < STOPPED_JOBS; i++) {
         jobs[i] = text_job(i % 2 ? LONG_TEXT : OTHER_TEXT, 0);
-        jobs[i].stream = true;
+        jobs[i].stream = i == 0;
         runner_submit(runner, &jobs[i]);
+    }
+    while (heard.pieces == 0) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
     }
     runner_free(runner);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
-    assert_int_equal(heard.ends, 0);
-    for (size_t i = 0; i < 8; i++) {
-        assert_int_equal(jobs[i].error, TANDEM_ECANCELED);
+    for (size_t i = 0; i < STOPPED_JOBS; i++) {
         assert_null(jobs[i].generation);
-        assert_null(jobs[i].answer.text);
+        assert_int_equal(jobs[i].error, i < (size_t)heard.ends ? 0 : TANDEM_ECANCELED);
+        assert_true((jobs[i].answer.text != NULL) == (jobs[i].error == 0));
+        answer_fini(&jobs[i].answer);
     }
+    buf_fini(&heard.text);
+    free(jobs);
 }
 
 /* The texts share a pool of one context. */
