@@ -1,27 +1,8 @@
 #include "client/daemon/request.h"
 
+#include "common/base/utf8.h"
+
 #include <string.h>
-
-/* How much of `text` can be shown without cutting a UTF-8 character in two: all of it, but for the
- * beginning of a character at its end. What is not UTF-8 passes as it is. */
-static size_t whole_characters(const uint8_t *text, size_t bytes)
-{
-    size_t back = 1;
-
-    while (back < 4 && back < bytes && (text[bytes - back] & 0xc0) == 0x80) {
-        back++;
-    }
-    if (bytes > 0) {
-        const uint8_t lead = text[bytes - back];
-        const size_t length = lead >= 0xf0 && lead < 0xf8   ? 4
-                              : lead >= 0xe0 && lead < 0xf0 ? 3
-                              : lead >= 0xc0 && lead < 0xe0 ? 2
-                                                            : 1;
-
-        return length > back ? bytes - back : bytes;
-    }
-    return 0;
-}
 
 static bool piece_send(struct request *request, const uint8_t *text, size_t bytes, bool restart)
 {
@@ -53,9 +34,9 @@ static void text_show(struct request *request, enum job_side side, const uint8_t
     while (restart || request->shown_bytes < bytes) {
         const uint8_t *at = text + request->shown_bytes;
         const size_t left = bytes - request->shown_bytes;
-        const size_t part = left > LIMIT_TOKENS_BYTES ? whole_characters(at, LIMIT_TOKENS_BYTES)
+        const size_t part = left > LIMIT_TOKENS_BYTES ? utf8_whole_bytes(at, LIMIT_TOKENS_BYTES)
                             : last                    ? left
-                                                      : whole_characters(at, left);
+                                                      : utf8_whole_bytes(at, left);
 
         if ((part == 0 && !restart) || !piece_send(request, at, part, restart)) {
             return;
