@@ -92,6 +92,7 @@ static bool edge_is_allowed(const struct decide_input *input, size_t index)
     const struct decide_edge *edge = &input->edges[index];
 
     return !input->never_leaves && !input->too_big && !edge->unusable &&
+           (!edge->silent || !input->has_local || input->forced != FORCED_AUTO) &&
            (!input->only_edge || strcmp(input->only_edge, edge->name) == 0) &&
            (!input->forced_edge || strcmp(input->forced_edge, edge->name) == 0);
 }
@@ -187,11 +188,17 @@ static size_t cheapest(const struct choice *choice, enum decide_forced forced)
     return best;
 }
 
-/* Why no edge may be asked: of the edges that privacy and the caller leave, the last one's own
- * reason. */
+static bool name_fits(const char *wanted, const char *name)
+{
+    return !wanted || strcmp(wanted, name) == 0;
+}
+
+/* Why no edge may be asked: of the edges that privacy and the caller leave, the trouble of the one
+ * nearest to being usable. */
 static const char *no_edge_reason(const struct decide_input *input)
 {
     const char *reason = "no edge connected";
+    enum edge_trouble worst = EDGE_FINE;
     bool known = !input->forced_edge;
 
     if (input->never_leaves) {
@@ -201,13 +208,19 @@ static const char *no_edge_reason(const struct decide_input *input)
         return "input too big for an edge";
     }
     for (size_t i = 0; i < input->edge_count; i++) {
-        const char *name = input->edges[i].name;
+        const struct decide_edge *edge = &input->edges[i];
 
-        known |= input->forced_edge && strcmp(input->forced_edge, name) == 0;
-        if (input->edges[i].unusable &&
-            (!input->only_edge || strcmp(input->only_edge, name) == 0) &&
-            (!input->forced_edge || strcmp(input->forced_edge, name) == 0)) {
-            reason = input->edges[i].unusable;
+        known |= input->forced_edge && strcmp(input->forced_edge, edge->name) == 0;
+        if (!name_fits(input->only_edge, edge->name) ||
+            !name_fits(input->forced_edge, edge->name)) {
+            continue;
+        }
+        if (!edge->unusable && edge->silent) {
+            return "edge does not answer"; /* all else is well with it */
+        }
+        if (edge->unusable && edge->trouble >= worst) {
+            reason = edge->unusable;
+            worst = edge->trouble;
         }
     }
     if (!known) {
@@ -272,7 +285,11 @@ static void insure(const struct decide_input *input, struct choice *choice)
     runs[count++] = mine;
     if (input->insured_count + 1 > INSURED_MAX || !insurance_feasible(runs, count, input->now_ns)) {
         choice->plan.race = true; /* no room for a late start: start now */
-        choice->reason = "no local reserve";
+        runs[count - 1].start_ns = input->now_ns;
+        if (input->insured_count + 1 > INSURED_MAX ||
+            !insurance_feasible(runs, count, input->now_ns)) {
+            choice->reason = "no local reserve"; /* not even that is sure to be in time */
+        }
     }
 }
 
@@ -288,8 +305,11 @@ static void plan_make(const struct decide_input *input, struct choice *choice)
     plan->threshold = input->threshold;
     choice->edge = chosen->edge;
     if (chosen->kind == JOB_CASCADE && input->edges[chosen->edge].latency_known) {
+        const struct decide_edge *edge = &input->edges[chosen->edge];
+        const bool hopes = edge->retry_due && edge->best_ms < edge->latency.mean_ms;
+
         plan->edge_needs_ns =
-            (int64_t)(input->edges[chosen->edge].latency.mean_ms * (double)NS_PER_MS);
+            (int64_t)((hopes ? edge->best_ms : edge->latency.mean_ms) * (double)NS_PER_MS);
     }
     if (chosen->kind == JOB_EDGE && plan->local_allowed) {
         insure(input, choice);
@@ -303,33 +323,80 @@ static const char *no_route_reason(const struct decide_input *input)
     return needs_local && !input->has_local ? "no local model" : no_edge_reason(input);
 }
 
-int decide(const struct decide_input *input, struct choice *ret_choice)
+static void candidates_fill(const struct decide_input *input, struct choice *choice)
 {
     double error, below, error_above;
-    int edge_at = -1;
+    int edge_at;
 
-    memset(ret_choice, 0, sizeof(*ret_choice));
-    ret_choice->edge = -1;
+    choice->count = 0;
     confidence_expect(input->confidence, input->threshold, &error, &below, &error_above);
     if (input->has_local) {
-        local_add(input, ret_choice, error);
+        local_add(input, choice, error);
     }
-    edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, ret_choice);
+    edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, choice);
     if (input->has_local && edge_at >= 0) {
-        cascade_add(input, ret_choice, (size_t)edge_at, below, error_above);
+        cascade_add(input, choice, (size_t)edge_at, below, error_above);
     }
-    ret_choice->chosen = cheapest(ret_choice, input->forced);
+    choice->chosen = cheapest(choice, input->forced);
+}
+
+/* An edge that was slow once would never be asked again, and so never be known to be fast: where
+ * the latency that may be hoped for would make an edge the choice, and a local run that starts at
+ * the last moment is sure to save the deadline, this request finds out. */
+static void retry_consider(const struct decide_input *input, struct choice *choice)
+{
+    struct decide_edge edges[LIMIT_EDGES];
+    struct decide_input hopeful = *input;
+    struct choice other = {0};
+    const struct candidate *candidate;
+    bool any = false;
+
+    if (input->forced != FORCED_AUTO || input->deadline_ns == 0 || !input->local_known) {
+        return;
+    }
+    for (size_t i = 0; i < input->edge_count && i < LIMIT_EDGES; i++) {
+        edges[i] = input->edges[i];
+        if (edges[i].retry_due && edges[i].latency_known &&
+            edges[i].best_ms < edges[i].latency.mean_ms) {
+            edges[i].latency.mean_ms = edges[i].latency.p95_ms = edges[i].best_ms;
+            any = true;
+        }
+    }
+    hopeful.edges = edges;
+    if (!any) {
+        return;
+    }
+    candidates_fill(&hopeful, &other);
+    candidate = &other.candidates[other.chosen];
+    if (candidate->kind == JOB_LOCAL || other.chosen == choice->chosen ||
+        !input->edges[candidate->edge].retry_due) {
+        return;
+    }
+    other.reason = choice->reason;
+    insure(input, &other);
+    if (candidate->kind == JOB_CASCADE || !other.plan.race) {
+        choice->chosen = other.chosen;
+        choice->candidates[choice->chosen].edge = candidate->edge;
+        choice->reason = "edge is asked again to learn its latency";
+    }
+}
+
+int decide(const struct decide_input *input, struct choice *ret_choice)
+{
+    memset(ret_choice, 0, sizeof(*ret_choice));
+    ret_choice->edge = -1;
+    candidates_fill(input, ret_choice);
     if (ret_choice->chosen == ret_choice->count && input->forced == FORCED_CASCADE &&
         input->has_local) {
-        ret_choice->chosen =
-            cheapest(ret_choice,
-                     FORCED_LOCAL); /* its first half is there; the reason says why not the other */
+        /* its first half is there; the reason says why not the other */
+        ret_choice->chosen = cheapest(ret_choice, FORCED_LOCAL);
     }
     if (ret_choice->chosen == ret_choice->count) {
         ret_choice->reason = no_route_reason(input);
         return TANDEM_ENOROUTE;
     }
     ret_choice->reason = chosen_reason(input, ret_choice);
+    retry_consider(input, ret_choice);
     plan_make(input, ret_choice);
     return 0;
 }

@@ -21,12 +21,25 @@
 
 enum decide_forced { FORCED_AUTO, FORCED_LOCAL, FORCED_EDGE, FORCED_CASCADE };
 
+/* From the hopeless to the nearly usable. */
+enum edge_trouble {
+    EDGE_FINE,
+    EDGE_DOWN,
+    EDGE_NO_TASK,
+    EDGE_DRAINING,
+    EDGE_MISMATCH, /* both sides have the task and describe it differently */
+};
+
 struct decide_weights {
     double one_miss_ms, one_megabyte_ms, one_error_ms;
 };
 struct decide_edge {
     const char *name;     /* borrowed */
-    const char *unusable; /* NULL: may be used; else the reason, "no edge connected" */
+    const char *unusable; /* NULL: may be used; else the reason (borrowed), "no edge connected" */
+    enum edge_trouble trouble; /* how far from usable; of several edges the nearest is named */
+    bool silent;    /* owes us a reply for too long: only who has no other way goes there */
+    bool retry_due; /* may be asked although its latency speaks against it, to learn it anew */
+    double best_ms; /* the latency that may be hoped for; NAN */
     bool latency_known;
     struct latency latency;
 };

@@ -2,9 +2,9 @@
 
 #include <math.h>
 
-#define ALPHA 0.2
-#define WINDOW 64
-#define BOUND_FACTOR 1.5
+#define ALPHA          0.2
+#define WINDOW         64
+#define BOUND_FACTOR   1.5
 #define BOUND_SLACK_MS 5 /* timers count whole ms, and the loop may be busy */
 
 void estimate_local_init(struct estimate_local *estimate)
@@ -19,18 +19,21 @@ void estimate_local_add(struct estimate_local *estimate, double run_ms)
     quantile_window_add(&estimate->window, run_ms);
 }
 
-bool estimate_local_get(const struct estimate_local *estimate, double wait_ms, struct latency *ret_latency)
+bool estimate_local_get(const struct estimate_local *estimate, double wait_ms,
+                        struct latency *ret_latency)
 {
     if (estimate->run.count == 0) {
         return false;
     }
     ret_latency->mean_ms = wait_ms + estimate->run.mean;
-    ret_latency->p95_ms =
-        wait_ms + fmax(quantile_window_get(&estimate->window, 0.95), estimate->run.mean + 2 * estimate->run.deviation);
+    ret_latency->p95_ms = wait_ms + fmax(quantile_window_get(&estimate->window, 0.95),
+                                         estimate->run.mean + 2 * estimate->run.deviation);
     return true;
 }
 
 double estimate_local_bound_ms(const struct estimate_local *estimate)
 {
-    return estimate->run.count == 0 ? NAN : BOUND_FACTOR * quantile_window_get(&estimate->window, 1.0) + BOUND_SLACK_MS;
+    return estimate->run.count == 0
+               ? NAN
+               : BOUND_FACTOR * quantile_window_get(&estimate->window, 1.0) + BOUND_SLACK_MS;
 }

@@ -1,4 +1,5 @@
-/* estimate_local.h: how long this device takes for one task. Pure state, loop thread; times in ms. */
+/* estimate_local.h: how long this device takes for one task. Pure state, loop thread; times in ms.
+ */
 #ifndef TANDEM_POLICY_ESTIMATE_LOCAL_H
 #define TANDEM_POLICY_ESTIMATE_LOCAL_H
 
@@ -16,8 +17,10 @@ struct estimate_local {
 void estimate_local_init(struct estimate_local *estimate);
 void estimate_local_add(struct estimate_local *estimate, double run_ms);
 /* Run time with `wait_ms` of queue before it. False, nothing written, before the first sample. */
-bool estimate_local_get(const struct estimate_local *estimate, double wait_ms, struct latency *ret_latency);
-/* What an insured run is allowed to take: the worst of the window, half as much again and 5 ms; NAN before the first sample. */
+bool estimate_local_get(const struct estimate_local *estimate, double wait_ms,
+                        struct latency *ret_latency);
+/* What an insured run is allowed to take: the worst of the window, half as much again and 5 ms; NAN
+ * before the first sample. */
 double estimate_local_bound_ms(const struct estimate_local *estimate);
 
 #endif

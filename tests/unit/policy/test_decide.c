@@ -184,6 +184,7 @@ static void test_insurance_plan(void **state)
     struct decide_input input = input_make();
     const struct decide_insured other = {2 * NS_PER_S - 15 * NS_PER_MS, 2 * NS_PER_S,
                                          15 * NS_PER_MS};
+    struct decide_insured busy;
     struct choice choice;
 
     (void)state;
@@ -194,8 +195,82 @@ static void test_insurance_plan(void **state)
     assert_false(choice.plan.race);
     input.insured = &other;
     input.insured_count = 1;
+    assert_string_equal(reason_of(&input, 0, &choice), "edge is accurate and in time");
+    assert_true(choice.plan.race); /* not later, but now there is room */
+    busy = (struct decide_insured){NS_PER_S, 2 * NS_PER_S, 995 * NS_PER_MS};
+    input.insured = &busy;
     assert_string_equal(reason_of(&input, 0, &choice), "no local reserve");
     assert_true(choice.plan.race);
+}
+
+/* A slow estimate is looked at anew, with this device as the net under it, and never without. */
+static void test_retry(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    edges[0].latency = (struct latency){2000, 3000};
+    edges[0].best_ms = 10;
+    assert_string_equal(reason_of(&input, 0, &choice), "edge would miss the deadline");
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    edges[0].retry_due = true;
+    input.local.mean_ms = input.local.p95_ms = 100; /* so that a fast edge alone would be best */
+    assert_string_equal(reason_of(&input, 0, &choice), "edge is asked again to learn its latency");
+    assert_int_equal(choice.plan.route, JOB_EDGE);
+    assert_int_equal(choice.edge, 0);
+    assert_int_equal(choice.plan.insure_at_ns, 2 * NS_PER_S - 10 * NS_PER_MS);
+    assert_true(choice.candidates[choice.chosen].latency.mean_ms == 2000); /* what is believed */
+    input.local_bound_ms = 1200; /* no time for a local run after it */
+    assert_string_equal(reason_of(&input, 0, &choice), "edge would miss the deadline");
+    input.local_bound_ms = 10;
+    input.deadline_ns = 0;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    input.deadline_ns = 2 * NS_PER_S;
+    edges[0].best_ms = 1900; /* not even the best would do */
+    assert_string_equal(reason_of(&input, 0, &choice), "edge would miss the deadline");
+}
+
+/* An edge that owes a reply gets nothing more but what has no other way. */
+static void test_silent_edge(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    edges[0].silent = true;
+    assert_string_equal(reason_of(&input, 0, &choice), "edge does not answer");
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    input.forced = FORCED_EDGE;
+    assert_string_equal(reason_of(&input, 0, &choice), "forced by caller");
+    assert_int_equal(choice.plan.route, JOB_EDGE);
+    input.forced = FORCED_AUTO;
+    input.has_local = input.local_known = false;
+    assert_string_equal(reason_of(&input, 0, &choice), "no local model");
+    assert_int_equal(choice.plan.route, JOB_EDGE);
+}
+
+/* Of several edges that cannot be used, the one nearest to it is named, in whatever order. */
+static void test_most_useful_trouble(void **state)
+{
+    struct decide_edge two[2] = {
+        {.name = "den", .unusable = "labels differ: 9 here, 10 there", .trouble = EDGE_MISMATCH},
+        {.name = "attic", .unusable = "no edge connected", .trouble = EDGE_DOWN}};
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    input.edges = two;
+    input.edge_count = 2;
+    assert_string_equal(reason_of(&input, 0, &choice), "labels differ: 9 here, 10 there");
+    two[1].unusable = two[0].unusable;
+    two[1].trouble = EDGE_MISMATCH;
+    two[0].unusable = "no edge connected";
+    two[0].trouble = EDGE_DOWN;
+    assert_string_equal(reason_of(&input, 0, &choice), "labels differ: 9 here, 10 there");
+    input.only_edge = "den";
+    assert_string_equal(reason_of(&input, 0, &choice), "no edge connected");
 }
 
 static void test_feasible(void **state)
@@ -217,7 +292,8 @@ int main(void)
         cmocka_unit_test(test_hard_limits),    cmocka_unit_test(test_most_edges),
         cmocka_unit_test(test_forced_edge),    cmocka_unit_test(test_forced_local_and_cascade),
         cmocka_unit_test(test_choice_by_cost), cmocka_unit_test(test_insurance_plan),
-        cmocka_unit_test(test_feasible)};
+        cmocka_unit_test(test_retry),          cmocka_unit_test(test_silent_edge),
+        cmocka_unit_test(test_feasible),       cmocka_unit_test(test_most_useful_trouble)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

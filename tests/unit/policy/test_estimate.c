@@ -1,0 +1,242 @@
+/* What is believed of an edge's latency: first samples, ageing, answers that did not come, silences
+ * of the link, and how soon an edge is asked again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client/policy/decide.h"
+#include "common/base/clock.h"
+
+#include <math.h>
+
+#define START_NS  (100 * NS_PER_S)
+#define HINT_MS   12.0
+#define PERIOD_NS (20 * NS_PER_MS)
+
+static struct estimate_link link_1ms;
+static struct estimate_edge edge;
+
+static void fresh(void)
+{
+    estimate_link_init(&link_1ms);
+    estimate_edge_init(&edge);
+    assert_false(estimate_link_rtt(&link_1ms, 1, START_NS));
+}
+
+static struct latency latency_at(int64_t now_ns)
+{
+    struct latency latency;
+
+    assert_true(estimate_edge_get(&edge, &link_1ms, 100, 0, HINT_MS, now_ns, &latency));
+    assert_true(latency.p95_ms >= latency.mean_ms);
+    return latency;
+}
+
+static void answers(unsigned count, double rest_ms, int64_t now_ns)
+{
+    while (count-- > 0) {
+        estimate_edge_add(&edge, 1 + rest_ms, 0, 1, now_ns);
+    }
+}
+
+/* The route of a request with this deadline, local taking 5 ms; what was learned goes in. */
+static struct choice decide_at(int64_t now_ns, double deadline_ms)
+{
+    struct confidence confidence;
+    struct decide_edge believed = {
+        .name = "den",
+        .retry_due = estimate_edge_retry_due(&edge, now_ns),
+        .best_ms = estimate_edge_best_ms(&edge, &link_1ms, 100, HINT_MS, now_ns),
+        .latency_known = true,
+        .latency = latency_at(now_ns)};
+    const struct decide_input input = {
+        .weights = {1000, 20, 1000}, /* errors are dear: a good edge is worth its time */
+        .has_local = true,
+        .local_known = true,
+        .local = {5, 6},
+        .local_bound_ms = 12,
+        .edges = &believed,
+        .edge_count = 1,
+        .up_bytes = 100,
+        .threshold = 0, /* no cascade */
+        .confidence = &confidence,
+        .now_ns = now_ns,
+        .deadline_ns = now_ns + (int64_t)(deadline_ms * (double)NS_PER_MS)};
+    struct choice choice;
+
+    confidence_init(&confidence);
+    assert_int_equal(decide(&input, &choice), 0);
+    return choice;
+}
+
+static void test_prior_and_age(void **state)
+{
+    struct latency young, old;
+
+    (void)state;
+    fresh();
+    assert_true(fabs(latency_at(START_NS).mean_ms - 13) < 0.01); /* what it says of itself */
+    answers(20, 40, START_NS);
+    young = latency_at(START_NS);
+    assert_true(fabs(young.mean_ms - 41) < 3);
+    old = latency_at(START_NS + 600 * NS_PER_S);
+    assert_true(fabs(old.mean_ms - 13) < 1);
+    assert_true(old.p95_ms - old.mean_ms > young.p95_ms - young.mean_ms); /* less sure */
+}
+
+/* The first answer is slow; a few good ones later it is all but forgotten. */
+static void test_first_samples_do_not_stay(void **state)
+{
+    (void)state;
+    fresh();
+    answers(1, 115, START_NS);
+    assert_true(latency_at(START_NS).mean_ms > 80);
+    answers(9, 15, START_NS);
+    assert_true(latency_at(START_NS).mean_ms < 30);
+    assert_true(latency_at(START_NS).p95_ms < 60);
+}
+
+/* After 115, 16 and 39 ms, requests of 50 ms go local; being asked again now and then, never more
+ * often than twice a second, the edge, which takes 15 ms, is the choice again within seconds. */
+static void test_slow_start_is_overcome(void **state)
+{
+    unsigned asked = 0, in_row = 0;
+    int64_t now_ns = START_NS;
+
+    (void)state;
+    fresh();
+    answers(1, 115, now_ns);
+    answers(1, 16, now_ns);
+    answers(1, 39, now_ns);
+    estimate_edge_sent(&edge, now_ns);
+    assert_int_equal(decide_at(now_ns + 1, 50).plan.route, JOB_LOCAL);
+    while (in_row < 10 && now_ns < START_NS + 20 * NS_PER_S) {
+        now_ns += PERIOD_NS;
+        if (decide_at(now_ns, 50).plan.route == JOB_LOCAL) {
+            in_row = 0;
+            continue;
+        }
+        asked++;
+        in_row++;
+        estimate_edge_sent(&edge, now_ns);
+        answers(1, 15, now_ns);
+    }
+    assert_int_equal(in_row, 10);
+    assert_true(now_ns - START_NS <= 8 * NS_PER_S);
+    assert_true(asked - in_row <= 2 * 8);
+}
+
+static void test_overdue_answers(void **state)
+{
+    int64_t now_ns = START_NS;
+    double last_ms;
+
+    (void)state;
+    fresh();
+    answers(20, 15, now_ns);
+    assert_int_not_equal(decide_at(now_ns, 200).plan.route, JOB_LOCAL);
+    estimate_edge_sent(&edge, now_ns);
+    now_ns += 200 * NS_PER_MS;
+    estimate_edge_overdue(&edge, &link_1ms, 200, now_ns);
+    last_ms = latency_at(now_ns).mean_ms;
+    assert_true(last_ms > 200);
+    assert_int_equal(decide_at(now_ns, 200).plan.route, JOB_LOCAL);
+    estimate_edge_overdue(&edge, &link_1ms, 200, now_ns);
+    assert_true(latency_at(now_ns).mean_ms > last_ms);
+    assert_int_equal(decide_at(now_ns, 200).plan.route, JOB_LOCAL);
+    /* a time much longer than what was waited for is another matter */
+    assert_int_not_equal(decide_at(now_ns, 20000).plan.route, JOB_LOCAL);
+    answers(1, 15, now_ns);
+    assert_true(latency_at(now_ns).mean_ms < 30);
+    assert_int_not_equal(decide_at(now_ns, 200).plan.route, JOB_LOCAL);
+}
+
+/* Nothing but requests can tell: they go there at intervals that double. */
+static void test_stuck_edge_is_asked_seldom(void **state)
+{
+    unsigned asked = 0;
+
+    (void)state;
+    fresh();
+    answers(20, 15, START_NS);
+    for (int64_t now_ns = START_NS; now_ns < START_NS + 60 * NS_PER_S; now_ns += 200 * NS_PER_MS) {
+        if (decide_at(now_ns, 200).plan.route != JOB_LOCAL) {
+            asked++;
+            estimate_edge_sent(&edge, now_ns);
+            estimate_edge_overdue(&edge, &link_1ms, 190, now_ns + 190 * NS_PER_MS);
+        }
+    }
+    assert_in_range(asked, 3, 10);
+}
+
+static void test_silence_and_recovery(void **state)
+{
+    int64_t now_ns = START_NS + NS_PER_S;
+
+    (void)state;
+    fresh();
+    answers(20, 15, now_ns);
+    assert_true(estimate_link_stall_ms(&link_1ms, now_ns) < 200);
+    estimate_edge_overdue(&edge, &link_1ms, 200, now_ns);
+    now_ns += 4 * NS_PER_S;
+    assert_true(estimate_link_rtt(&link_1ms, 4500, now_ns));  /* the end of a silence */
+    assert_false(estimate_link_rtt(&link_1ms, 2500, now_ns)); /* sent in the middle of it */
+    assert_true(latency_at(now_ns).mean_ms < 30);
+    estimate_edge_overdue(&edge, &link_1ms, 4200, now_ns + 10); /* sent into it */
+    assert_true(latency_at(now_ns).mean_ms < 30);
+    assert_false(estimate_link_rtt(&link_1ms, 2, now_ns + 2 * NS_PER_MS));
+    assert_true(latency_at(now_ns).mean_ms < 30);
+}
+
+/* A link that has really become slow is believed at the second round trip. */
+static void test_slow_link_is_learned(void **state)
+{
+    int64_t now_ns = START_NS;
+
+    (void)state;
+    fresh();
+    for (int i = 0; i < 6; i++) {
+        now_ns += NS_PER_S;
+        assert_int_equal(estimate_link_rtt(&link_1ms, 600, now_ns), i == 0);
+    }
+    assert_true(latency_at(now_ns).mean_ms > 300);
+    assert_true(estimate_link_stall_ms(&link_1ms, now_ns) > 600);
+}
+
+/* What the link took is not counted a second time as the edge's. */
+static void test_upload_is_counted_once(void **state)
+{
+    struct latency latency;
+    double link_ms;
+
+    (void)state;
+    fresh();
+    estimate_link_acked(&link_1ms, 100000, 100, START_NS);
+    link_ms = estimate_link_ms(&link_1ms, 100000, START_NS);
+    assert_true(fabs(link_ms - 101) < 0.01);
+    for (int i = 0; i < 20; i++) {
+        estimate_edge_add(&edge, 101 + HINT_MS + 7, 7, link_ms, START_NS);
+    }
+    assert_true(estimate_edge_get(&edge, &link_1ms, 100000, 7, HINT_MS, START_NS, &latency));
+    assert_true(fabs(latency.mean_ms - (101 + HINT_MS + 7)) < 0.5);
+    estimate_link_acked(&link_1ms, 100, 1000, START_NS); /* too small to say anything */
+    assert_true(fabs(estimate_link_ms(&link_1ms, 100000, START_NS) - 101) < 0.01);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_prior_and_age),
+                                       cmocka_unit_test(test_first_samples_do_not_stay),
+                                       cmocka_unit_test(test_slow_start_is_overcome),
+                                       cmocka_unit_test(test_overdue_answers),
+                                       cmocka_unit_test(test_stuck_edge_is_asked_seldom),
+                                       cmocka_unit_test(test_silence_and_recovery),
+                                       cmocka_unit_test(test_slow_link_is_learned),
+                                       cmocka_unit_test(test_upload_is_counted_once)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
