@@ -176,9 +176,9 @@ static void edges_json(struct daemon *daemon, struct json_writer *json)
         json_text(json, "url", view.url);
         json_text(json, "state", view.state);
         json_text(json, "why", view.why[0] ? view.why : NULL);
-        json_double(json, "rtt_ms", view.estimate->rtt_ms.count ? view.estimate->rtt_ms.mean : NAN);
+        json_double(json, "rtt_ms", estimate_samples_mean(&view.estimate->rtt_ms, NAN, clock_now_ns()));
         json_double(json, "bandwidth_mbit_s",
-                    view.estimate->up_bytes_per_ms.count ? view.estimate->up_bytes_per_ms.mean * 8 / 1000 : NAN);
+                    estimate_samples_mean(&view.estimate->up_bytes_per_ms, NAN, clock_now_ns()) * 8 / 1000);
         json_uint(json, "dials", view.reconnects);
         if (view.up) {
             json_object_open(json, "load");

@@ -198,7 +198,8 @@ static void on_acked(struct conn *conn, uint64_t id, uint64_t bytes, int64_t ela
     struct link *link = user;
 
     (void)conn;
-    estimate_link_acked(&link->estimate, bytes, (double)elapsed_ns / (double)NS_PER_MS);
+    estimate_link_acked(&link->estimate, bytes, (double)elapsed_ns / (double)NS_PER_MS,
+                        clock_now_ns());
     link->links->callbacks.on_acked(link->index, id, elapsed_ns, link->links->user);
 }
 
@@ -206,8 +207,9 @@ static void on_pong(struct conn *conn, int64_t rtt_ns, const struct edge_load *l
 {
     struct link *link = user;
 
-    (void)conn;
-    estimate_link_rtt(&link->estimate, (double)rtt_ns / (double)NS_PER_MS, clock_now_ns());
+    if (estimate_link_rtt(&link->estimate, (double)rtt_ns / (double)NS_PER_MS, clock_now_ns())) {
+        conn_ping(conn);
+    }
     if (load) {
         link->load = *load;
     }
@@ -313,6 +315,14 @@ int links_new(uv_loop_t *loop, const struct client_config *config, const struct 
     return result;
 }
 
+static bool link_is_silent(const struct link *link)
+{
+    const int64_t now_ns = clock_now_ns();
+
+    return link->up && (double)conn_owed_ns(link->conn, now_ns) >
+                           estimate_link_stall_ms(&link->estimate, now_ns) * (double)NS_PER_MS;
+}
+
 size_t links_count(const struct links *links)
 {
     return links->count;
@@ -323,8 +333,11 @@ void links_view(const struct links *links, size_t edge, struct link_view *ret_vi
     const struct link *link = &links->items[edge];
 
     *ret_view = (struct link_view){.name = link->name, .url = link->url, .why = link->why, .up = link->up, .load = &link->load,
-                                   .estimate = &link->estimate, .reconnects = link->reconnects};
-    ret_view->state = link->up ? (link->draining || link->load.draining ? "draining" : "up") : link->conn ? "connecting" : "waiting";
+                                   .silent = link_is_silent(link), .estimate = &link->estimate, .reconnects = link->reconnects};
+    ret_view->state = !link->up                                  ? (link->conn ? "connecting" : "waiting")
+                      : link->draining || link->load.draining ? "draining"
+                      : ret_view->silent                       ? "silent"
+                                                               : "up";
 }
 
 const char *links_unusable(const struct links *links, size_t edge, size_t task)
@@ -352,6 +365,9 @@ int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_
     }
     if (result == 0) {
         result = conn_send_payload(link->conn, id, payload, bytes);
+    }
+    if (result == 0 && conn_owed_ns(link->conn, clock_now_ns()) == 0) {
+        conn_ping(link->conn); /* before the answer is due it is known whether anyone is there */
     }
     buf_fini(&header);
     return result;

@@ -17,8 +17,9 @@ struct link_callbacks {
     void (*on_gone)(size_t edge, void *user); /* every request on it is lost */
 };
 struct link_view {
-    const char *name, *url, *state, *why; /* state: "connecting", "up", "waiting"; why: the last failure or "" */
+    const char *name, *url, *state, *why; /* state: "connecting", "up", "silent", "draining", "waiting"; why: the last failure or "" */
     bool up;
+    bool silent; /* up, and owes us a reply for far longer than usual */
     const struct edge_load *load;
     const struct estimate_link *estimate;
     uint64_t reconnects;

@@ -59,6 +59,9 @@ void request_decision_fill(struct request *request);
 /* request_local.c, request_edge.c: start the one side or the other. */
 void request_local_start(struct request *request);
 void request_edge_start(struct request *request);
+/* The edge was asked and will not be waited for any longer: if that was long enough, it is
+ * learned from. */
+void request_edge_given_up(struct request *request);
 
 /* request_stream.c: the text of a streamed request. Keeps what a side has said; shows the caller
  * all that one side has said so far, in whole characters, from the beginning when it was shown the

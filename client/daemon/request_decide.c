@@ -8,7 +8,7 @@
 #include <string.h>
 
 static void edges_fill(struct requests *all, const struct client_task *task, uint64_t up_bytes,
-                       struct decide_edge *edges, size_t *ret_count)
+                       int64_t now_ns, struct decide_edge *edges, size_t *ret_count)
 {
     const size_t task_index = (size_t)(task - all->tasks->items);
     const size_t count = all->links ? links_count(all->links) : 0;
@@ -33,7 +33,11 @@ static void edges_fill(struct requests *all, const struct client_task *task, uin
         }
         edges[i].latency_known = estimate_edge_get(&task->edges[i], view.estimate, up_bytes,
                                                    (double)view.load->predicted_wait_us / 1000.0,
-                                                   hint_ms, &edges[i].latency);
+                                                   hint_ms, now_ns, &edges[i].latency);
+        edges[i].silent = view.silent;
+        edges[i].best_ms =
+            estimate_edge_best_ms(&task->edges[i], view.estimate, up_bytes, hint_ms, now_ns);
+        edges[i].retry_due = estimate_edge_retry_due(&task->edges[i], now_ns);
     }
     *ret_count = count;
 }
@@ -100,7 +104,7 @@ int requests_decide(struct requests *all, const struct client_task *task,
     input.deliver_late = submit->deliver_late || task->config->late == TASK_LATE_DELIVER;
     input.local_known = estimate_local_get(&task->estimate, queue_ms, &input.local);
     input.local_bound_ms = estimate_local_bound_ms(&task->estimate);
-    edges_fill(all, task, up_bytes, edges, &input.edge_count);
+    edges_fill(all, task, up_bytes, now_ns, edges, &input.edge_count);
     input.insured_count = insured_fill(all, insured, INSURED_MAX);
     return decide(&input, ret_choice);
 }

@@ -69,6 +69,7 @@ static int edge_send(struct request *request)
         return result;
     }
     request->edge_sent_ns = clock_now_ns();
+    estimate_edge_sent(&request->task->edges[request->choice.edge], request->edge_sent_ns);
     request->decision.outcome.bytes_up = (double)(bytes - prefix);
     return 0;
 }
@@ -92,6 +93,26 @@ void request_edge_start(struct request *request)
         request_event(request, &(struct job_event_data){
                                    .kind = result == TANDEM_EGONE ? JOB_EDGE_GONE : JOB_EDGE_FAILED,
                                    .error = result});
+    }
+}
+
+void request_edge_given_up(struct request *request)
+{
+    const int64_t now_ns = clock_now_ns(), deadline_ns = request->job.plan.deadline_ns;
+    const double waited_ms = ms_between(request->edge_sent_ns, now_ns);
+    struct link_view view;
+
+    for (size_t i = 0; i < request->choice.count; i++) {
+        const struct candidate *candidate = &request->choice.candidates[i];
+
+        if (candidate->kind == JOB_EDGE && candidate->edge == request->choice.edge &&
+            ((deadline_ns != 0 && now_ns >= deadline_ns) ||
+             (candidate->latency_known && waited_ms > candidate->latency.mean_ms))) {
+            links_view(request->all->links, (size_t)candidate->edge, &view);
+            estimate_edge_overdue(&request->task->edges[candidate->edge], view.estimate, waited_ms,
+                                  now_ns);
+            return;
+        }
     }
 }
 
@@ -142,9 +163,9 @@ static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result,
     outcome->cached_tokens = result->cached_tokens;
     outcome->bytes_down = (double)result->answer.text_bytes;
     memcpy(outcome->model_digest, result->model_digest, sizeof(outcome->model_digest));
-    estimate_edge_add(&request->task->edges[edge], run_ms,
-                      total_ms - wait_ms - run_ms -
-                          (view.estimate->rtt_ms.count ? view.estimate->rtt_ms.mean : 0));
+    estimate_edge_add(&request->task->edges[edge], total_ms, wait_ms,
+                      estimate_link_ms(view.estimate, (uint64_t)outcome->bytes_up, clock_now_ns()),
+                      clock_now_ns());
     request->answers[JOB_SIDE_EDGE] = result->answer;
     request->has_answer[JOB_SIDE_EDGE] = true;
     result->answer = (struct answer){0};
@@ -166,6 +187,9 @@ static void on_edge_error(size_t edge, uint64_t id, const struct edge_error *err
         request->session->edge_bytes[edge] = 0;
         request_edge_start(request);
         return;
+    }
+    if (error->code == TANDEM_ELATE) {
+        request_edge_given_up(request);
     }
     snprintf(request->why, sizeof(request->why), "%s", error->text);
     request_event(request, &(struct job_event_data){.kind = JOB_EDGE_FAILED, .error = error->code});

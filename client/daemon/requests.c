@@ -111,6 +111,7 @@ void request_event(struct request *request, const struct job_event_data *event)
             request_edge_start(request);
             break;
         case JOB_CANCEL_EDGE:
+            request_edge_given_up(request);
             links_cancel(request->all->links, (size_t)request->choice.edge, request->wire_id);
             break;
         case JOB_ARM_TIMER:

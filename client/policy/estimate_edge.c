@@ -7,7 +7,7 @@
 
 #define BANDWIDTH_BYTES_MIN  4096 /* less is dominated by the round trip */
 #define STALL_FACTOR         4
-#define STALL_SLACK_MS       100 /* a busy peer may take a breath */
+#define STALL_SLACK_MS       150 /* a busy peer may take a breath */
 #define OVERDUE_HALF_LIFE_NS (5 * NS_PER_S)
 #define OVERDUE_FACTOR       2  /* what was waited for in vain is believed to take twice as long */
 #define OVERDUE_MAX          30 /* more say nothing more */

@@ -115,6 +115,8 @@ void conn_forget(struct conn *conn, uint64_t request_id);
 void conn_consumed(struct conn *conn, uint64_t request_id, uint32_t bytes);
 /* An extra PING now (link probe). */
 void conn_ping(struct conn *conn);
+/* For how long a PING has been out with nothing heard since; 0 when none is out. */
+int64_t conn_owed_ns(const struct conn *conn, int64_t now_ns);
 /* Flushes what is queued when `flush` (for idle_ns at most), else drops it; then closes. The conn
  * may be used by no call but this one and the getters below until on_close. */
 void conn_close(struct conn *conn, bool flush);

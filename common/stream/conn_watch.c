@@ -46,6 +46,21 @@ void conn_pong_received(struct conn *conn, uint64_t nonce, const struct edge_loa
     }
 }
 
+int64_t conn_owed_ns(const struct conn *conn, int64_t now_ns)
+{
+    int64_t since_ns = INT64_MAX;
+
+    for (size_t i = 0; i < CONN_PINGS; i++) {
+        if (conn->ping_sent_ns[i] != 0 && conn->ping_sent_ns[i] < since_ns) {
+            since_ns = conn->ping_sent_ns[i];
+        }
+    }
+    if (since_ns == INT64_MAX) {
+        return 0;
+    }
+    return now_ns - (since_ns > conn->received_ns ? since_ns : conn->received_ns);
+}
+
 static void watch_open(struct conn *conn, int64_t now_ns)
 {
     const int64_t silent_ns = now_ns - conn->received_ns;

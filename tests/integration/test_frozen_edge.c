@@ -1,0 +1,100 @@
+/* test_frozen_edge.c: an edge that keeps its connection and does nothing costs a request or two
+ * their patience, then nobody's, and is used again as soon as it moves. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/support/site.h"
+
+#include "common/base/clock.h"
+
+#include <signal.h>
+#include <string.h>
+
+#define DEADLINE_MS 1000
+#define WAITED_MS   (DEADLINE_MS / 2)
+#define REQUESTS    8
+
+static struct site site;
+static struct tandem *tandem;
+
+static int setup(void **state)
+{
+    static const struct site_config config = {
+        .client = "[policy]\nedge_error = 0\none_error_ms = 1000\n"};
+
+    (void)state;
+    site_init(&site, &config);
+    site_server_start(&site);
+    site_client_start(&site);
+    site_edge_wait(&site, "up");
+    return tandem_open(site.app_socket, &tandem);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    tandem_close(tandem);
+    assert_int_equal(site_client_stop(&site, SIGTERM), 0);
+    assert_int_equal(site_server_stop(&site, SIGTERM), 0);
+    site_fini(&site);
+    return 0;
+}
+
+/* One request as the policy likes it; true: the edge answered. */
+static bool edge_answers(double *ret_ms, bool *ret_silent)
+{
+    struct tandem_answer *answer = NULL;
+    bool by_edge;
+
+    assert_int_equal(site_classify(tandem, SITE_PICTURE, NULL, DEADLINE_MS, &answer), 0);
+    assert_true(tandem_answer_met_deadline(answer));
+    by_edge = strcmp(tandem_answer_outcome_route(answer), "edge:den") == 0;
+    *ret_ms = tandem_answer_latency_ms(answer);
+    *ret_silent = strstr(tandem_answer_reason(answer), "edge does not answer") != NULL;
+    tandem_answer_free(answer);
+    return by_edge;
+}
+
+static void edge_wait(void)
+{
+    const int64_t end_ns = clock_now_ns() + (int64_t)SITE_PATIENCE_MS * NS_PER_MS;
+    double ms;
+    bool silent;
+
+    while (!edge_answers(&ms, &silent)) {
+        assert_true(clock_now_ns() < end_ns);
+        site_pause();
+    }
+}
+
+static void test_frozen_edge(void **state)
+{
+    unsigned waited = 0;
+    bool silent = false;
+    double ms;
+
+    (void)state;
+    edge_wait();
+    assert_int_equal(kill(site.server, SIGSTOP), 0);
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        assert_false(edge_answers(&ms, &silent));
+        waited += ms > WAITED_MS;
+    }
+    assert_in_range(waited, 0, 2);
+    assert_true(silent);
+    site_edge_wait(&site, "silent");
+    assert_int_equal(kill(site.server, SIGCONT), 0);
+    edge_wait();
+    site_edge_wait(&site, "up");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_frozen_edge)};
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
