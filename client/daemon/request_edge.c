@@ -4,12 +4,12 @@
 #include "common/base/error.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
-/* The part of a session that the edge is believed to hold stays here. */
 /* What the edge may take: it sends what it has when that has passed, and that must be here by the
  * deadline, so the way there and back is kept from it. A request that is welcome late has no
  * budget: it is not to be cut short. */
@@ -25,13 +25,15 @@ static uint64_t edge_budget_us(const struct request *request)
     }
     links_view(request->all->links, (size_t)request->choice.edge, &view);
     if (view.estimate->rtt_ms.count > 0) {
-        way_ns += (int64_t)((view.estimate->rtt_ms.mean + 2 * view.estimate->rtt_ms.deviation) *
+        way_ns += (int64_t)(estimate_samples_quantile(&view.estimate->rtt_ms, 0.95, NAN,
+                                                      clock_now_ns()) *
                             (double)NS_PER_MS);
     }
     way_ns = way_ns < left_ns / 2 ? way_ns : left_ns / 2;
     return left_ns - way_ns > NS_PER_US ? (uint64_t)((left_ns - way_ns) / NS_PER_US) : 1;
 }
 
+/* The part of a session that the edge is believed to hold stays here. */
 static int edge_send(struct request *request)
 {
     const bool session = request->session != NULL;
