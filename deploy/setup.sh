@@ -48,7 +48,7 @@ packages=$(missing)
 command -v apt-get >/dev/null 2>&1 || give_up "there is no apt-get here"
 [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1 || give_up "this needs root or sudo"
 
-echo "setup.sh: installing" $packages
+echo "setup.sh: installing" $packages >&2
 # The package lists of a fresh machine are empty or old: fetch them only when it does not work without.
 # shellcheck disable=SC2086
 apt install -y --no-install-recommends $packages >/dev/null 2>&1 || {
