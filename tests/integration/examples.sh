@@ -4,10 +4,9 @@
 set -u
 cd "$(dirname "$0")/../.."
 : "${BUILD:=build}" "${CC:=cc}" "${CXX:=g++}" "${SANITIZE:=}"
-[ -z "$SANITIZE" ] || { echo "the libraries are instrumented; programs link them uninstrumented elsewhere"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
-strict="-Wall -Wextra -Wpedantic -Werror -Iclient/include"
+strict="-Wall -Wextra -Wpedantic -Werror -Iclient/include ${SANITIZE:+-fsanitize=$SANITIZE}"
 static_libs=$(pkg-config --libs libprotobuf-c)
 bad=0
 
