@@ -25,7 +25,11 @@
 #define SEALS              (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
 #define HALF_BYTES         (200u << 10) /* of an input that never becomes whole */
 #define CONNECTIONS        1000
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MEMORY_MAY_GROW_KB (512 << 10) /* freed memory is kept aside; leaks are told at the end */
+#else
 #define MEMORY_MAY_GROW_KB 16384
+#endif
 
 static struct site site;
 static struct tandem *good;   /* an application that behaves */
