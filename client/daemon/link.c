@@ -23,6 +23,7 @@ struct link {
     bool up, draining;
     uint64_t backoff_ms, reconnects;
     char why[CONN_ERROR_BYTES];
+    char said[CONN_ERROR_BYTES]; /* why it could not be reached, as the log has it already */
     struct edge_load load;
     struct estimate_link estimate;
     const char *unusable[LIMIT_TASKS]; /* by our task's number; NULL: agreed */
@@ -231,7 +232,11 @@ static void on_close(struct conn *conn, int error, const char *why, void *user)
     }
     if (was_up) {
         log_warning("edge %s: connection lost: %s", link->name, link->why);
+        link->said[0] = '\0';
         link->links->callbacks.on_gone(link->index, link->links->user);
+    } else if (strcmp(link->said, link->why) != 0) {
+        snprintf(link->said, sizeof(link->said), "%s", link->why);
+        log_warning("edge %s: %s: not connected: %s", link->name, link->url, link->why);
     }
     link_wait(link);
 }
