@@ -187,9 +187,75 @@ static void test_rates(void **state)
     assert_in_range((uint64_t)rates.prefill_ns, 299, 300);
 }
 
+/* Running sequences go on although the prefills of several tenants would take the whole step. */
+static void test_decode_comes_before_shares(void **state)
+{
+    struct batcher batcher;
+    struct batcher_item items[] = {item(1, 1, 100), item(2, 2, 100), item(1, 3, 0)};
+
+    (void)state;
+    batcher_init(&batcher);
+    assert_int_equal(batcher_pick(&batcher, items, 3, 10, 8), 3);
+    assert_int_equal(taken_of(items, 3, 3), 1);
+    assert_int_equal(taken_of(items, 3, 1), 5); /* an equal part, and what is left goes by urgency */
+    assert_int_equal(taken_of(items, 3, 2), 4);
+}
+
+/* Many short requests of one tenant do not take the other's places. */
+static void test_tenants_share_places(void **state)
+{
+    struct batcher batcher;
+    struct batcher_item items[] = {item(1, 1, 1), item(1, 2, 1), item(1, 3, 1), item(1, 4, 1),
+                                   item(1, 5, 1), item(2, 6, 1), item(2, 7, 1)};
+
+    (void)state;
+    batcher_init(&batcher);
+    assert_int_equal(batcher_pick(&batcher, items, 7, 100, 4), 4);
+    assert_int_equal(taken_of(items, 7, 2), 1);
+    assert_int_equal(taken_of(items, 7, 3), 0);
+    assert_int_equal(taken_of(items, 7, 6), 1);
+    assert_int_equal(taken_of(items, 7, 7), 1);
+}
+
+/* Who comes new stands beside the least served tenant, not behind the one that took the most. */
+static void test_newcomer_stands_with_the_least_served(void **state)
+{
+    struct batcher batcher;
+    struct batcher_item much[] = {item(1, 1, 1000)}, little[] = {item(2, 1, 10)};
+    unsigned turns = 0;
+
+    (void)state;
+    batcher_init(&batcher);
+    (void)batcher_pick(&batcher, little, 1, 2000, 1);
+    (void)batcher_pick(&batcher, much, 1, 2000, 1);
+    for (int i = 0; i < 4; i++) {
+        struct batcher_item items[] = {item(2, 1, 10), item(3, 2, 10)};
+
+        assert_int_equal(batcher_pick(&batcher, items, 2, 10, 1), 1);
+        turns += taken_of(items, 2, 2) > 0;
+    }
+    assert_int_equal(turns, 2);
+}
+
+/* Work that takes exactly the time there is can still be done, only not behind other work. */
+static void test_admission_to_the_nanosecond(void **state)
+{
+    uint64_t retry_ms = 0;
+
+    (void)state;
+    assert_int_equal(batcher_admit(&(struct batcher_load){0, MS(10)}, MS(10), &retry_ms), 0);
+    assert_int_equal(batcher_admit(&(struct batcher_load){1, MS(10)}, MS(10), &retry_ms), TANDEM_EBUSY);
+    assert_int_equal(retry_ms, 1);
+    assert_int_equal(batcher_admit(&(struct batcher_load){0, MS(10) + 1}, MS(10), &retry_ms), TANDEM_ELATE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_decode_comes_before_shares),
+        cmocka_unit_test(test_tenants_share_places),
+        cmocka_unit_test(test_newcomer_stands_with_the_least_served),
+        cmocka_unit_test(test_admission_to_the_nanosecond),
         cmocka_unit_test(test_decode_comes_before_prefill),
         cmocka_unit_test(test_earliest_first_within_the_budget),
         cmocka_unit_test(test_places_are_bounded),

@@ -156,6 +156,31 @@ static void test_admission(void **state)
     assert_true(client_result(f->client, 202)->has_result);
 }
 
+/* Work that has more time than the newcomer is not counted against it. */
+static void test_admission_looks_at_urgency(void **state)
+{
+    struct fixture *f = *state;
+    struct edge_request soon = {.task = "digits", .has_picture = true, .budget_us = 100000};
+
+    for (uint64_t id = 1; id <= 8; id++) {
+        classify(f, id, "1");
+        assert_true(client_result(f->client, id)->has_result);
+    }
+    engine_hang(f, 9);
+    for (uint64_t id = 10; id < 110; id++) {
+        struct edge_request later = {.task = "digits", .has_picture = true, .budget_us = 60000000};
+
+        client_send(f->client, id, &later, "2", 1);
+    }
+    client_wait(f->client, &client_of(f->client, 109)->accepted);
+    client_send(f->client, 200, &soon, "3", 1);
+    client_wait(f->client, &client_of(f->client, 200)->accepted);
+    conn_cancel(f->client->conn, 9);
+    for (uint64_t id = 10; id < 110; id++) {
+        assert_true(client_result(f->client, id)->has_result);
+    }
+}
+
 static int tests_run(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +189,7 @@ static int tests_run(void)
         SERVED(test_cancel_stops_the_step),
         SERVED(test_deadline_stops_the_step),
         SERVED(test_admission),
+        SERVED(test_admission_looks_at_urgency),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,6 +55,13 @@ static void test_bad_peers_cost_their_connection(void **state)
     client_wait(&bad, &bad.closed);
     assert_int_equal(bad.connection_error, TANDEM_EPROTO);
     client_fini(&bad);
+    client_init(&bad, &f->loop, 8);
+    client_connect(&bad, f->url);
+    request.payload_bytes = 5;
+    client_send(&bad, 1, &request, "12", 2); /* less than announced */
+    client_wait(&bad, &bad.closed);
+    assert_int_equal(bad.connection_error, TANDEM_EPROTO);
+    client_fini(&bad);
     client_init(&bad, &f->loop, 7);
     client_connect(&bad, f->url);
     assert_int_equal(conn_send(bad.conn, (enum frame_kind)77, FRAME_FLAG_MANDATORY, 0, NULL, 0), 0);

@@ -157,11 +157,45 @@ static void test_sessions(void **state)
     assert_memory_equal(got->result.answer.text, "wxyz", 4);
     assert_int_equal(got->result.prompt_tokens, 7 + 3 + 5);
     assert_int_equal(got->result.cached_tokens,
-                     7 + 3); /* the first turn and its answer ran before */
+                     7 + 3);     /* the first turn and its answer ran before */
+    turn(f, 5, NULL, "hello w"); /* from the start again: all its rows are here, and the last one
+                                    runs all the same */
+    got = client_result(f->client, 5);
+    assert_true(got->has_result);
+    assert_memory_equal(got->result.answer.text, "xyz", 3);
+    assert_int_equal(got->result.cached_tokens, 7 - 1);
     known.data[7] ^= 1;
     turn(f, 4, &known, "and v"); /* another prefix of the same length */
     assert_int_equal(client_result(f->client, 4)->error.code, TANDEM_EPREFIX);
     assert_true(status_number(f->socket, "sessions") == 1);
+    buf_fini(&known);
+}
+
+/* One turn of a session at a time, and a session does not go on with another model's rows. */
+static void test_one_turn_at_a_time(void **state)
+{
+    struct fixture *f = *state;
+    struct buf known;
+    char path[160];
+
+    buf_init(&known, 0);
+    assert_int_equal(transcript_append(&known, TURN_USER, "hello w", 7), 0);
+    assert_int_equal(transcript_append(&known, TURN_ANSWER, "xyz", 3), 0);
+    turn(f, 1, NULL, "~");
+    turn(f, 2, NULL, "w");
+    assert_int_equal(client_result(f->client, 2)->error.code, TANDEM_EBUSY);
+    assert_true(client_of(f->client, 2)->error.retry_after_ms > 0);
+    conn_cancel(f->client->conn, 1);
+    (void)uv_run(&f->loop, UV_RUN_NOWAIT);
+    await_status(f, "cancelled", 1);
+    await_status(f, "running", 0);
+    turn(f, 3, NULL, "hello w");
+    assert_true(client_result(f->client, 3)->has_result);
+    file_write(in_dir(f, "tasks.d/g.gguf", path), "g2\n");
+    assert_int_equal(kill(f->pid, SIGHUP), 0);
+    await_status(f, "reloads", 1);
+    turn(f, 4, &known, "and v");
+    assert_int_equal(client_result(f->client, 4)->error.code, TANDEM_EPREFIX);
     buf_fini(&known);
 }
 
@@ -210,6 +244,28 @@ static void test_refusals(void **state)
     free(text);
 }
 
+/* A prefix counts against the length of a conversation, and needs one. */
+static void test_prefix_refusals(void **state)
+{
+    struct fixture *f = *state;
+    struct edge_request request = {.task = "letters",
+                                   .session = "s",
+                                   .prefix_bytes = 100,
+                                   .prefix_digest = "00000000000000000000000000000001",
+                                   .payload_bytes = LIMIT_TRANSCRIPT_BYTES - 99};
+
+    client_send(f->client, 1, &request, "x", 1);
+    assert_int_equal(client_result(f->client, 1)->error.code, TANDEM_ETOOBIG);
+    request.payload_bytes = 1;
+    client_send(f->client, 2, &request, "x", 1);
+    assert_int_equal(client_result(f->client, 2)->error.code, TANDEM_EPREFIX);
+    request.session[0] = '\0';
+    client_send(f->client, 3, &request, "x", 1);
+    assert_int_equal(client_result(f->client, 3)->error.code, TANDEM_EINVAL);
+    announce(f->client, 4, 0); /* no input at all */
+    assert_int_equal(client_result(f->client, 4)->error.code, TANDEM_EINVAL);
+}
+
 static void test_no_request_runs_twice(void **state)
 {
     struct fixture *f = *state;
@@ -242,6 +298,8 @@ static int tests_run(void)
         SERVED(test_sessions),
         SERVED(test_sessions_are_evicted),
         SERVED(test_refusals),
+        SERVED(test_one_turn_at_a_time),
+        SERVED(test_prefix_refusals),
         SERVED(test_no_request_runs_twice),
     };
 

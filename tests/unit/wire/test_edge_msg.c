@@ -623,9 +623,31 @@ static void test_versions(void **state)
     assert_int_equal(wire_version_agree(4, 9, 1, 3), 0);
 }
 
+/* What the other side would refuse is not sent. */
+static void test_boxes_are_bounded_on_both_sides(void **state)
+{
+    static struct answer_box boxes[LIMIT_BOXES + 1];
+    struct edge_result result = {.answer = {.kind = WIRE_DETECT, .boxes = boxes}}, back;
+    struct buf out = {0};
+
+    (void)state;
+    for (size_t i = 0; i <= LIMIT_BOXES; i++) {
+        boxes[i].label = (char *)"a";
+    }
+    result.answer.box_count = LIMIT_BOXES;
+    assert_int_equal(edge_result_pack(&result, &out), 0);
+    assert_int_equal(edge_result_unpack(out.data, out.bytes, &back), 0);
+    assert_int_equal(back.answer.box_count, LIMIT_BOXES);
+    edge_result_fini(&back);
+    result.answer.box_count = LIMIT_BOXES + 1;
+    assert_int_equal(edge_result_pack(&result, &out), TANDEM_ETOOBIG);
+    buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_boxes_are_bounded_on_both_sides),
         cmocka_unit_test(test_hello),
         cmocka_unit_test(test_hello_limits),
         cmocka_unit_test(test_request),

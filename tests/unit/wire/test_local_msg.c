@@ -166,6 +166,7 @@ static void test_small_ones(void **state)
     assert_string_equal(error_back.id, "7");
     error.code = 0;
     assert_int_equal(local_error_pack(&error, &out), TANDEM_EINVAL);
+    assert_int_equal(local_error_unpack(out.data, 0, &error_back), TANDEM_EPROTO); /* code 0 */
     buf_fini(&out);
 }
 
