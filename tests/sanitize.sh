@@ -1,7 +1,7 @@
 #!/bin/sh
 # What `make check-long` runs: unit, golden and integration tests, and longer fuzz, under AddressSanitizer with UndefinedBehaviorSanitizer;
-# unit, golden and integration tests under ThreadSanitizer (the fuzz targets have one thread); the bounds of limits.h that no test
-# hits; the units under a real systemd. Any report ends its test with a failure. About 20 minutes on two cores; the time of each part is printed.
+# unit, golden and integration tests under ThreadSanitizer (the fuzz targets have one thread); the units under a
+# real systemd. Any report ends its test with a failure. About 20 minutes on two cores; the time of each part is printed.
 #   SANITIZERS="address,undefined thread" FUZZ_SECONDS=30 tests/sanitize.sh      FUZZ_SECONDS: of each fuzz target
 set -u
 cd "$(dirname "$0")/.."
