@@ -104,6 +104,12 @@ int app_new(uv_loop_t *loop, const char *path, char (*task_names)[LIMIT_NAME_BYT
     return 0;
 }
 
+void app_set_tasks(struct app *app, char (*names)[LIMIT_NAME_BYTES + 1], size_t count)
+{
+    app->task_names = names;
+    app->task_count = count;
+}
+
 size_t app_peer_count(const struct app *app)
 {
     return app->count;

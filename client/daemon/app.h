@@ -34,6 +34,9 @@ uid_t app_peer_uid(const struct app_peer *peer);
 /* Queues one frame; a peer that reads too slowly is closed (on_gone comes later, never inside this
  * call). */
 void app_send(struct app_peer *peer, enum frame_kind kind, uint64_t id, const struct buf *header);
+/* What applications that connect from now on are told. `names` borrowed until the next such call.
+ */
+void app_set_tasks(struct app *app, char (*names)[LIMIT_NAME_BYTES + 1], size_t count);
 size_t app_peer_count(const struct app *app);
 /* Says goodbye to every peer and takes no new ones. */
 void app_drain(struct app *app);

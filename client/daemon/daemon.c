@@ -25,7 +25,9 @@ enum { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNAL_COUNT };
 struct daemon {
     uv_loop_t loop;
     struct client_config config;
-    struct tasks tasks;
+    struct tasks *tasks;
+    const char *config_path;
+    uint64_t reloads, reload_failures;
     struct requests requests;
     struct runner *runner;
     struct links *links;
@@ -102,11 +104,12 @@ static void decision_log(const struct decision *decision)
 {
     const struct decision_outcome *outcome = &decision->outcome;
 
-    log_info("request %" PRIu64 ": task %s, route %s, by %s, %.1f ms%s: %s", decision->id, decision->task, decision->route,
-             outcome->route[0] ? outcome->route : "nobody", outcome->latency_ms,
-             outcome->error_code != 0    ? ", failed"
-             : outcome->met_deadline ? ""
-                                     : ", late",
+    log_info("request %" PRIu64 ": task %s, route %s, by %s, %.1f ms%s: %s", decision->id,
+             decision->task, decision->route, outcome->route[0] ? outcome->route : "nobody",
+             outcome->latency_ms,
+             outcome->error_code != 0 ? ", failed"
+             : outcome->met_deadline  ? ""
+                                      : ", late",
              outcome->error_code != 0 ? tandem_error_text(outcome->error_code) : decision->reason);
 }
 
@@ -131,8 +134,8 @@ static void on_decision(const struct decision *decision, void *user)
 static void tasks_json(struct daemon *daemon, struct json_writer *json)
 {
     json_array_open(json, "tasks");
-    for (size_t i = 0; i < daemon->tasks.count; i++) {
-        const struct client_task *task = &daemon->tasks.items[i];
+    for (size_t i = 0; i < daemon->tasks->count; i++) {
+        const struct client_task *task = &daemon->tasks->items[i];
 
         json_object_open(json, NULL);
         json_text(json, "name", task->config->name);
@@ -152,6 +155,9 @@ static void tasks_json(struct daemon *daemon, struct json_writer *json)
             struct link_view view;
 
             links_view(daemon->links, edge, &view);
+            if (!view.name[0]) {
+                continue;
+            }
             json_object_open(json, NULL);
             json_text(json, "name", view.name);
             json_bool(json, "ok", unusable == NULL);
@@ -171,14 +177,19 @@ static void edges_json(struct daemon *daemon, struct json_writer *json)
         struct link_view view;
 
         links_view(daemon->links, i, &view);
+        if (!view.name[0]) {
+            continue;
+        }
         json_object_open(json, NULL);
         json_text(json, "name", view.name);
         json_text(json, "url", view.url);
         json_text(json, "state", view.state);
         json_text(json, "why", view.why[0] ? view.why : NULL);
-        json_double(json, "rtt_ms", estimate_samples_mean(&view.estimate->rtt_ms, NAN, clock_now_ns()));
+        json_double(json, "rtt_ms",
+                    estimate_samples_mean(&view.estimate->rtt_ms, NAN, clock_now_ns()));
         json_double(json, "bandwidth_mbit_s",
-                    estimate_samples_mean(&view.estimate->up_bytes_per_ms, NAN, clock_now_ns()) * 8 / 1000);
+                    estimate_samples_mean(&view.estimate->up_bytes_per_ms, NAN, clock_now_ns()) *
+                        8 / 1000);
         json_uint(json, "dials", view.reconnects);
         if (view.up) {
             json_object_open(json, "load");
@@ -201,6 +212,8 @@ static void status_json(struct daemon *daemon, struct json_writer *json)
     json_int(json, "uptime_s", (clock_now_ns() - daemon->started_ns) / NS_PER_S);
     json_text(json, "app_socket", daemon->config.app_socket);
     json_bool(json, "draining", daemon->draining);
+    json_uint(json, "reloads", daemon->reloads);
+    json_uint(json, "reload_failures", daemon->reload_failures);
     json_uint(json, "applications", app_peer_count(daemon->app));
     json_uint(json, "in_flight", daemon->requests.live);
     tasks_json(daemon, json);
@@ -221,7 +234,8 @@ static void status_json(struct daemon *daemon, struct json_writer *json)
 
 static const struct decision *ring_at(const struct requests *requests, size_t age)
 {
-    return &requests->ring[(requests->ring_next + LIMIT_DECISION_RING - 1 - age) % LIMIT_DECISION_RING];
+    return &requests
+                ->ring[(requests->ring_next + LIMIT_DECISION_RING - 1 - age) % LIMIT_DECISION_RING];
 }
 
 static void status_answer(struct daemon *daemon, struct buf *out)
@@ -263,7 +277,8 @@ static bool on_status_line(const char *line, struct buf *out, void *user)
         }
         (void)status_error_json("tandem-client", "no decision of this id is kept", out);
     } else {
-        (void)status_error_json("tandem-client", "unknown request: status, decisions N, explain ID, follow", out);
+        (void)status_error_json("tandem-client",
+                                "unknown request: status, decisions N, explain ID, follow", out);
     }
     return false;
 }
@@ -288,12 +303,80 @@ static void on_drain_timer(uv_timer_t *timer)
     uv_stop(&daemon->loop);
 }
 
+/* ---- reload ---- */
+
+/* What stays until a restart: said once, and the value in force stays in the configuration. */
+static void old_value_keep(char **now, char **then, const char *what)
+{
+    char *const changed = *now;
+
+    if (strcmp(*now, *then) != 0) {
+        log_warning("%s changed: this needs a restart, the old value stays", what);
+    }
+    *now = *then;
+    *then = changed;
+}
+
+/* All of the new configuration, or none of it. Requests under way keep the tasks they began with.
+ */
+static int daemon_reload(struct daemon *daemon, char error[CONFIG_ERROR_BYTES])
+{
+    struct client_config config = {0}, old = daemon->config;
+    struct tasks *tasks = NULL, *old_tasks = daemon->tasks;
+    int result = client_config_load(daemon->config_path, &config, error);
+
+    if (result == 0) {
+        result = tasks_load(&config, &tasks, error);
+    }
+    if (result == 0) {
+        tasks_inherit(tasks, old_tasks);
+        daemon->requests.tasks = tasks; /* requests that a removed edge ends may look at it */
+        result = links_reload(daemon->links, &config, tasks->contracts, tasks->count, error);
+    }
+    if (result != 0) {
+        daemon->requests.tasks = old_tasks;
+        tasks_unref(tasks);
+        config_free(&client_config_schema, &config);
+        return result;
+    }
+    old_value_keep(&config.app_socket, &old.app_socket, "[client] app_socket");
+    old_value_keep(&config.status_socket, &old.status_socket, "[client] status_socket");
+    old_value_keep(&config.state_dir, &old.state_dir, "[client] state_dir");
+    app_set_tasks(daemon->app, tasks->names, tasks->count);
+    daemon->tasks = tasks;
+    daemon->config = config;
+    tasks_unref(old_tasks);
+    config_free(&client_config_schema, &old);
+    return 0;
+}
+
+static void on_hup(struct daemon *daemon)
+{
+    char error[CONFIG_ERROR_BYTES] = "";
+    int result;
+
+    if (daemon->draining) {
+        return;
+    }
+    (void)notify_reloading();
+    result = daemon_reload(daemon, error);
+    if (result == 0) {
+        daemon->reloads++;
+        log_info("reload: %zu tasks, %zu edges", daemon->tasks->count, daemon->config.edge_count);
+    } else {
+        daemon->reload_failures++;
+        log_error("reload: the old configuration stays: %s",
+                  error[0] ? error : tandem_error_text(result));
+    }
+    (void)notify_ready();
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct daemon *daemon = handle->data;
 
     if (number == SIGHUP) {
-        log_warning("reload is not supported by this version: restart to change the configuration");
+        on_hup(daemon);
         return;
     }
     if (daemon->draining) {
@@ -301,10 +384,12 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     }
     daemon->draining = true;
-    log_info("stopping: %zu accepted requests have %lld ms", daemon->requests.live, (long long)daemon->config.drain_timeout_ms);
+    log_info("stopping: %zu accepted requests have %lld ms", daemon->requests.live,
+             (long long)daemon->config.drain_timeout_ms);
     (void)notify_stopping();
     app_drain(daemon->app);
-    (void)uv_timer_start(&daemon->drain_timer, on_drain_timer, (uint64_t)daemon->config.drain_timeout_ms, 0);
+    (void)uv_timer_start(&daemon->drain_timer, on_drain_timer,
+                         (uint64_t)daemon->config.drain_timeout_ms, 0);
     if (daemon->requests.live == 0) {
         uv_stop(&daemon->loop);
     }
@@ -314,8 +399,9 @@ static void status_say(struct daemon *daemon)
 {
     const struct counts *counts = &daemon->requests.counts;
 
-    (void)notify_status("%s%zu tasks, %zu edges, %zu requests running, %llu taken", daemon->draining ? "draining: " : "",
-                        daemon->tasks.count, daemon->config.edge_count, daemon->requests.live,
+    (void)notify_status("%s%zu tasks, %zu edges, %zu requests running, %llu taken",
+                        daemon->draining ? "draining: " : "", daemon->tasks->count,
+                        daemon->config.edge_count, daemon->requests.live,
                         (unsigned long long)counts->requests);
 }
 
@@ -363,7 +449,7 @@ static int daemon_load(struct daemon *daemon, const char *path)
     }
     daemon->requests.loop = &daemon->loop;
     daemon->requests.config = &daemon->config;
-    daemon->requests.tasks = &daemon->tasks;
+    daemon->requests.tasks = daemon->tasks;
     daemon->requests.on_decision = on_decision;
     daemon->requests.on_idle = on_idle;
     daemon->requests.user = daemon;
@@ -378,20 +464,24 @@ static int daemon_start(struct daemon *daemon)
     handles_start(daemon);
     decisions_open(daemon);
     if (result == 0) {
-        result = runner_new(&daemon->loop, &requests_runner_callbacks, &daemon->requests, &daemon->runner);
+        result = runner_new(&daemon->loop, &requests_runner_callbacks, &daemon->requests,
+                            &daemon->runner);
         daemon->requests.runner = daemon->runner;
     }
     if (result == 0) {
-        result = links_new(&daemon->loop, &daemon->config, daemon->tasks.contracts, daemon->tasks.count, &requests_link_callbacks,
-                           &daemon->requests, &daemon->links, error);
+        result = links_new(&daemon->loop, &daemon->config, daemon->tasks->contracts,
+                           daemon->tasks->count, &requests_link_callbacks, &daemon->requests,
+                           &daemon->links, error);
         daemon->requests.links = daemon->links;
     }
     if (result == 0) {
-        result = app_new(&daemon->loop, daemon->config.app_socket, daemon->tasks.names, daemon->tasks.count, &requests_app_callbacks,
-                         &daemon->requests, &daemon->app, error);
+        result = app_new(&daemon->loop, daemon->config.app_socket, daemon->tasks->names,
+                         daemon->tasks->count, &requests_app_callbacks, &daemon->requests,
+                         &daemon->app, error);
     }
     if (result == 0) {
-        result = status_listener_new(&daemon->loop, daemon->config.status_socket, "tandem-client", on_status_line, daemon, &daemon->status, error);
+        result = status_listener_new(&daemon->loop, daemon->config.status_socket, "tandem-client",
+                                     on_status_line, daemon, &daemon->status, error);
     }
     if (result != 0) {
         log_error("%s", error[0] ? error : tandem_error_text(result));
@@ -429,22 +519,22 @@ static void daemon_close(struct daemon *daemon)
 
 int daemon_run(const char *config_path)
 {
-    struct daemon daemon = {.started_ns = clock_now_ns()};
+    struct daemon daemon = {.config_path = config_path, .started_ns = clock_now_ns()};
     int result = daemon_load(&daemon, config_path);
 
     (void)signal(SIGPIPE, SIG_IGN);
     if (result == 0 && uv_loop_init(&daemon.loop) == 0) {
         result = daemon_start(&daemon);
         if (result == 0) {
-            log_info("tandem-client " TANDEM_VERSION ": ready, %zu tasks, applications at %s", daemon.tasks.count,
-                     daemon.config.app_socket);
+            log_info("tandem-client " TANDEM_VERSION ": ready, %zu tasks, applications at %s",
+                     daemon.tasks->count, daemon.config.app_socket);
             (void)notify_ready();
             status_say(&daemon);
             (void)uv_run(&daemon.loop, UV_RUN_DEFAULT);
         }
         daemon_close(&daemon);
     }
-    tasks_free(&daemon.tasks);
+    tasks_unref(daemon.tasks);
     config_free(&client_config_schema, &daemon.config);
     return result;
 }
@@ -462,10 +552,12 @@ int daemon_check(const char *config_path)
     if (result == 0) {
         result = config_print(&client_config_schema, &daemon.config, &out);
     }
-    for (size_t i = 0; result == 0 && i < daemon.tasks.count; i++) {
-        (void)requests_decide(&daemon.requests, &daemon.tasks.items[i], &submit, 0, clock_now_ns(), &choice);
-        snprintf(decision.task, sizeof(decision.task), "%s", daemon.tasks.names[i]);
-        snprintf(decision.route, sizeof(decision.route), "%s", choice.chosen < choice.count ? choice.candidates[choice.chosen].route : "");
+    for (size_t i = 0; result == 0 && i < daemon.tasks->count; i++) {
+        (void)requests_decide(&daemon.requests, &daemon.tasks->items[i], &submit, 0, clock_now_ns(),
+                              &choice);
+        snprintf(decision.task, sizeof(decision.task), "%s", daemon.tasks->names[i]);
+        snprintf(decision.route, sizeof(decision.route), "%s",
+                 choice.chosen < choice.count ? choice.candidates[choice.chosen].route : "");
         snprintf(decision.reason, sizeof(decision.reason), "%s", choice.reason);
         decision.candidate_count = choice.count;
         memcpy(decision.candidates, choice.candidates, sizeof(decision.candidates));
@@ -476,7 +568,7 @@ int daemon_check(const char *config_path)
         result = TANDEM_EIO;
     }
     buf_fini(&out);
-    tasks_free(&daemon.tasks);
+    tasks_unref(daemon.tasks);
     config_free(&client_config_schema, &daemon.config);
     return result;
 }

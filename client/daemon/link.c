@@ -10,8 +10,8 @@
 #include <string.h>
 
 #define BACKOFF_FIRST_MS 200
-#define BACKOFF_MAX_MS 10000
-#define TOKEN_BYTES_MAX 255
+#define BACKOFF_MAX_MS   10000
+#define TOKEN_BYTES_MAX  255
 
 struct link {
     struct links *links;
@@ -26,6 +26,8 @@ struct link {
     char said[CONN_ERROR_BYTES]; /* why it could not be reached, as the log has it already */
     struct edge_load load;
     struct estimate_link estimate;
+    struct edge_task *theirs; /* of the edge's hello */
+    size_t their_count;
     const char *unusable[LIMIT_TASKS]; /* by our task's number; NULL: agreed */
 };
 struct links {
@@ -55,16 +57,20 @@ static void link_wait(struct link *link)
     const double jitter = 0.5 + 0.5 * random_unit(&link->links->random);
 
     if (!link->links->closing) {
-        (void)uv_timer_start(&link->timer, on_retry, (uint64_t)((double)link->backoff_ms * jitter), 0);
-        link->backoff_ms = link->backoff_ms * 2 < BACKOFF_MAX_MS ? link->backoff_ms * 2 : BACKOFF_MAX_MS;
+        (void)uv_timer_start(&link->timer, on_retry, (uint64_t)((double)link->backoff_ms * jitter),
+                             0);
+        link->backoff_ms =
+            link->backoff_ms * 2 < BACKOFF_MAX_MS ? link->backoff_ms * 2 : BACKOFF_MAX_MS;
     }
 }
 
 static void on_open(struct conn *conn, void *user)
 {
     struct link *link = user;
-    struct edge_hello hello = {.version_low = WIRE_VERSION_LOW, .version_high = WIRE_VERSION_HIGH,
-                               .software = "tandem-client " TANDEM_VERSION, .task_count = link->links->task_count};
+    struct edge_hello hello = {.version_low = WIRE_VERSION_LOW,
+                               .version_high = WIRE_VERSION_HIGH,
+                               .software = "tandem-client " TANDEM_VERSION,
+                               .task_count = link->links->task_count};
     struct buf header;
 
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
@@ -81,20 +87,22 @@ static void on_open(struct conn *conn, void *user)
     buf_fini(&header);
 }
 
-/* A task works with this edge when both name the same kind and the same labels; each that does not is said once, in one line. */
-static void contract_check(struct link *link, const struct edge_hello *hello)
+/* A task works with this edge when both name the same kind and the same labels; each that does not
+ * is said once, in one line. */
+static void contract_check(struct link *link)
 {
     for (size_t i = 0; i < link->links->task_count; i++) {
         const struct edge_task *ours = &link->links->tasks[i], *theirs = NULL;
 
-        for (size_t j = 0; j < hello->task_count && !theirs; j++) {
-            theirs = strcmp(hello->tasks[j].name, ours->name) == 0 ? &hello->tasks[j] : NULL;
+        for (size_t j = 0; j < link->their_count && !theirs; j++) {
+            theirs = strcmp(link->theirs[j].name, ours->name) == 0 ? &link->theirs[j] : NULL;
         }
         link->unusable[i] = NULL;
         if (!theirs || !theirs->model_digest[0]) {
             link->unusable[i] = "edge does not serve this task";
         } else if (theirs->kind != ours->kind ||
-                   (ours->label_digest[0] && theirs->label_digest[0] && strcmp(theirs->label_digest, ours->label_digest) != 0)) {
+                   (ours->label_digest[0] && theirs->label_digest[0] &&
+                    strcmp(theirs->label_digest, ours->label_digest) != 0)) {
             link->unusable[i] = "edge contract mismatch";
         }
         if (link->unusable[i]) {
@@ -108,13 +116,19 @@ static void on_hello(struct link *link, const struct frame *frame)
     struct edge_hello hello = {0};
 
     if (link->up || edge_hello_unpack(frame->header, frame->header_bytes, &hello) != 0 ||
-        !wire_version_agree(WIRE_VERSION_LOW, WIRE_VERSION_HIGH, hello.version_low, hello.version_high)) {
+        !wire_version_agree(WIRE_VERSION_LOW, WIRE_VERSION_HIGH, hello.version_low,
+                            hello.version_high)) {
         snprintf(link->why, sizeof(link->why), "no common protocol version, or a broken hello");
         conn_close(link->conn, false);
         edge_hello_fini(&hello);
         return;
     }
-    contract_check(link, &hello);
+    free(link->theirs);
+    link->theirs = hello.tasks;
+    link->their_count = hello.task_count;
+    hello.tasks = NULL;
+    hello.task_count = 0;
+    contract_check(link);
     if (hello.has_load) {
         link->load = hello.load;
     }
@@ -132,7 +146,8 @@ static void on_result(struct link *link, const struct frame *frame)
 
     if (edge_result_unpack(frame->header, frame->header_bytes, &result) == 0) {
         link->load = result.load;
-        link->links->callbacks.on_result(link->index, frame->request_id, &result, link->links->user);
+        link->links->callbacks.on_result(link->index, frame->request_id, &result,
+                                         link->links->user);
     } else {
         conn_close(link->conn, false);
     }
@@ -173,7 +188,8 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *user)
         break;
     case FRAME_TOKENS:
         if (answer_piece_unpack(frame->header, frame->header_bytes, &piece) == 0) {
-            link->links->callbacks.on_tokens(link->index, frame->request_id, &piece, link->links->user);
+            link->links->callbacks.on_tokens(link->index, frame->request_id, &piece,
+                                             link->links->user);
         }
         answer_piece_fini(&piece);
         break;
@@ -224,7 +240,7 @@ static void on_close(struct conn *conn, int error, const char *why, void *user)
     (void)conn;
     link->conn = NULL;
     link->up = false;
-    if (link->links->closing) {
+    if (link->links->closing || !link->name) {
         return;
     }
     if (error != TANDEM_OK) {
@@ -243,8 +259,12 @@ static void on_close(struct conn *conn, int error, const char *why, void *user)
 
 static void link_dial(struct link *link)
 {
-    const struct conn_params params = {.tls = link->links->tls, .callbacks = {.on_open = on_open, .on_frame = on_frame,
-                                       .on_acked = on_acked, .on_pong = on_pong, .on_close = on_close}};
+    const struct conn_params params = {.tls = link->links->tls,
+                                       .callbacks = {.on_open = on_open,
+                                                     .on_frame = on_frame,
+                                                     .on_acked = on_acked,
+                                                     .on_pong = on_pong,
+                                                     .on_close = on_close}};
 
     link->reconnects++;
     if (conn_dial(link->links->loop, link->url, &params, link, &link->conn, link->why) != 0) {
@@ -253,7 +273,27 @@ static void link_dial(struct link *link)
     }
 }
 
-static int token_read(const struct edge_config *edge, char token[TOKEN_BYTES_MAX + 1], char error[CONFIG_ERROR_BYTES])
+/* The requests on it are lost; the rest goes on in on_close. */
+static void link_hang_up(struct link *link, const char *why)
+{
+    const bool was_up = link->up;
+
+    link->up = false;
+    link->backoff_ms = BACKOFF_FIRST_MS;
+    snprintf(link->why, sizeof(link->why), "%s", why);
+    (void)uv_timer_stop(&link->timer);
+    if (was_up) {
+        link->links->callbacks.on_gone(link->index, link->links->user);
+    }
+    if (link->conn) {
+        conn_close(link->conn, false);
+    } else if (link->name) {
+        link_dial(link);
+    }
+}
+
+static int token_read(const struct edge_config *edge, char token[TOKEN_BYTES_MAX + 1],
+                      char error[CONFIG_ERROR_BYTES])
 {
     FILE *file;
     size_t bytes;
@@ -263,7 +303,8 @@ static int token_read(const struct edge_config *edge, char token[TOKEN_BYTES_MAX
     }
     file = fopen(edge->token_file, "re");
     if (!file) {
-        snprintf(error, CONFIG_ERROR_BYTES, "[edge %.63s] token_file: %.300s cannot be read", edge->name, edge->token_file);
+        snprintf(error, CONFIG_ERROR_BYTES, "[edge %.63s] token_file: %.300s cannot be read",
+                 edge->name, edge->token_file);
         return TANDEM_ECONFIG;
     }
     bytes = fread(token, 1, TOKEN_BYTES_MAX, file);
@@ -273,29 +314,182 @@ static int token_read(const struct edge_config *edge, char token[TOKEN_BYTES_MAX
     return 0;
 }
 
-static int link_start(struct links *links, const struct edge_config *edge, char error[CONFIG_ERROR_BYTES])
-{
-    struct link *link = &links->items[links->count];
-    int result;
+/* What a configured edge is made of; all that can fail is in here. */
+struct edge_parts {
+    char *name, *url;
+    char token[TOKEN_BYTES_MAX + 1];
+};
 
-    link->links = links;
-    link->index = links->count;
-    link->name = strdup(edge->name);
-    link->url = strdup(edge->url);
+static int edge_parts_make(const struct edge_config *edge, struct edge_parts *parts,
+                           char error[CONFIG_ERROR_BYTES])
+{
+    parts->name = strdup(edge->name);
+    parts->url = strdup(edge->url);
+    return parts->name && parts->url ? token_read(edge, parts->token, error) : TANDEM_ENOMEM;
+}
+
+static void edge_parts_free(struct edge_parts *parts)
+{
+    free(parts->name);
+    free(parts->url);
+    explicit_bzero(parts, sizeof(*parts));
+}
+
+/* Takes `parts`; the slot is a fresh one or a removed edge's. */
+static void link_start(struct link *link, struct edge_parts *parts)
+{
+    link->name = parts->name;
+    link->url = parts->url;
+    memcpy(link->token, parts->token, sizeof(link->token));
+    explicit_bzero(parts, sizeof(*parts));
     link->backoff_ms = BACKOFF_FIRST_MS;
+    link->reconnects = 0;
+    link->draining = false;
+    link->why[0] = '\0';
+    memset(&link->load, 0, sizeof(link->load));
     estimate_link_init(&link->estimate);
-    result = link->name && link->url ? token_read(edge, link->token, error) : TANDEM_ENOMEM;
+    link->links->callbacks.on_fresh(link->index, link->links->user);
+    link_dial(link);
+}
+
+/* A slot that no edge has, or NULL. One whose last connection still closes is not free yet. */
+static struct link *link_slot(struct links *links)
+{
+    struct link *link;
+
+    for (size_t i = 0; i < links->count; i++) {
+        if (!links->items[i].name && !links->items[i].conn) {
+            return &links->items[i];
+        }
+    }
+    if (links->count == LIMIT_EDGES) {
+        return NULL;
+    }
+    link = &links->items[links->count];
+    link->links = links;
+    link->index = links->count++;
     (void)uv_timer_init(links->loop, &link->timer);
     link->timer.data = link;
-    links->count++;
-    if (result == 0) {
-        link_dial(link);
+    return link;
+}
+
+static struct link *link_find(struct links *links, const char *name)
+{
+    for (size_t i = 0; i < links->count; i++) {
+        if (links->items[i].name && strcmp(links->items[i].name, name) == 0) {
+            return &links->items[i];
+        }
     }
+    return NULL;
+}
+
+static void link_remove(struct link *link)
+{
+    log_info("edge %s: removed", link->name);
+    free(link->name);
+    free(link->url);
+    link->name = link->url = NULL;
+    explicit_bzero(link->token, sizeof(link->token));
+    link_hang_up(link, "");
+}
+
+/* Whether the edge must be greeted anew: the kind or the labels of a task it has heard of are not
+ * what it heard. */
+static bool contracts_differ(const struct edge_task *old, size_t old_count,
+                             const struct edge_task *tasks, size_t count)
+{
+    for (size_t i = 0; i < old_count; i++) {
+        for (size_t j = 0; j < count; j++) {
+            if (strcmp(old[i].name, tasks[j].name) == 0 &&
+                (old[i].kind != tasks[j].kind ||
+                 strcmp(old[i].label_digest, tasks[j].label_digest) != 0)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void edge_apply(struct links *links, struct edge_parts *parts, bool greet)
+{
+    struct link *link = link_find(links, parts->name);
+
+    if (!link) {
+        link = link_slot(links);
+        if (link) {
+            link_start(link, parts);
+        } else {
+            log_error("edge %s: the connections of removed edges still close: reload once more",
+                      parts->name);
+        }
+        return;
+    }
+    if (strcmp(link->url, parts->url) != 0 || strcmp(link->token, parts->token) != 0) {
+        free(link->url);
+        link->url = parts->url;
+        parts->url = NULL;
+        memcpy(link->token, parts->token, sizeof(link->token));
+        estimate_link_init(&link->estimate);
+        link_hang_up(link, "its configuration changed");
+        links->callbacks.on_fresh(link->index, links->user);
+    } else if (greet) {
+        link_hang_up(link, "the contract of a task changed");
+    } else if (link->up) {
+        contract_check(link);
+    }
+}
+
+static void links_apply(struct links *links, struct edge_parts *parts, size_t count, bool greet)
+{
+    for (size_t i = 0; i < links->count; i++) {
+        bool stays = !links->items[i].name;
+
+        for (size_t j = 0; j < count && !stays; j++) {
+            stays = strcmp(links->items[i].name, parts[j].name) == 0;
+        }
+        if (!stays) {
+            link_remove(&links->items[i]);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        edge_apply(links, &parts[i], greet);
+    }
+}
+
+int links_reload(struct links *links, const struct client_config *config,
+                 const struct edge_task *tasks, size_t task_count, char error[CONFIG_ERROR_BYTES])
+{
+    struct edge_parts *parts = calloc(config->edge_count ? config->edge_count : 1, sizeof(*parts));
+    struct conn_tls *tls = NULL;
+    int result = parts ? 0 : TANDEM_ENOMEM;
+
+    if (result == 0 && config->tls_cert[0]) {
+        result = conn_tls_load(config->tls_cert, config->tls_key, config->tls_ca, &tls, error);
+    }
+    for (size_t i = 0; result == 0 && i < config->edge_count; i++) {
+        result = edge_parts_make(&config->edges[i], &parts[i], error);
+    }
+    if (result == 0) {
+        const bool greet = contracts_differ(links->tasks, links->task_count, tasks, task_count);
+        struct conn_tls *old = links->tls;
+
+        links->tls = tls;
+        links->tasks = tasks;
+        links->task_count = task_count;
+        links_apply(links, parts, config->edge_count, greet);
+        tls = old;
+    }
+    conn_tls_unref(tls);
+    for (size_t i = 0; parts && i < config->edge_count; i++) {
+        edge_parts_free(&parts[i]);
+    }
+    free(parts);
     return result;
 }
 
-int links_new(uv_loop_t *loop, const struct client_config *config, const struct edge_task *tasks, size_t task_count,
-              const struct link_callbacks *callbacks, void *user, struct links **ret_links, char error[CONFIG_ERROR_BYTES])
+int links_new(uv_loop_t *loop, const struct client_config *config, const struct edge_task *tasks,
+              size_t task_count, const struct link_callbacks *callbacks, void *user,
+              struct links **ret_links, char error[CONFIG_ERROR_BYTES])
 {
     struct links *links = calloc(1, sizeof(*links));
     int result = links ? 0 : TANDEM_ENOMEM;
@@ -304,20 +498,12 @@ int links_new(uv_loop_t *loop, const struct client_config *config, const struct 
         return result;
     }
     links->loop = loop;
-    links->tasks = tasks;
-    links->task_count = task_count;
     links->callbacks = *callbacks;
     links->user = user;
     *ret_links = links;
     result = random_bytes(links->boot_id, sizeof(links->boot_id));
     random_seed(&links->random, le64_load(links->boot_id));
-    if (result == 0 && config->tls_cert[0]) {
-        result = conn_tls_load(config->tls_cert, config->tls_key, config->tls_ca, &links->tls, error);
-    }
-    for (size_t i = 0; result == 0 && i < config->edge_count; i++) {
-        result = link_start(links, &config->edges[i], error);
-    }
-    return result;
+    return result == 0 ? links_reload(links, config, tasks, task_count, error) : result;
 }
 
 static bool link_is_silent(const struct link *link)
@@ -337,12 +523,18 @@ void links_view(const struct links *links, size_t edge, struct link_view *ret_vi
 {
     const struct link *link = &links->items[edge];
 
-    *ret_view = (struct link_view){.name = link->name, .url = link->url, .why = link->why, .up = link->up, .load = &link->load,
-                                   .silent = link_is_silent(link), .estimate = &link->estimate, .reconnects = link->reconnects};
-    ret_view->state = !link->up                                  ? (link->conn ? "connecting" : "waiting")
+    *ret_view = (struct link_view){.name = link->name ? link->name : "",
+                                   .url = link->url,
+                                   .why = link->why,
+                                   .up = link->up,
+                                   .load = &link->load,
+                                   .silent = link_is_silent(link),
+                                   .estimate = &link->estimate,
+                                   .reconnects = link->reconnects};
+    ret_view->state = !link->up ? (link->conn ? "connecting" : "waiting")
                       : link->draining || link->load.draining ? "draining"
-                      : ret_view->silent                       ? "silent"
-                                                               : "up";
+                      : ret_view->silent                      ? "silent"
+                                                              : "up";
 }
 
 const char *links_unusable(const struct links *links, size_t edge, size_t task)
@@ -355,7 +547,8 @@ const char *links_unusable(const struct links *links, size_t edge, size_t task)
     return link->draining || link->load.draining ? "edge is draining" : link->unusable[task];
 }
 
-int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request, uint8_t *payload, size_t bytes)
+int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request,
+               uint8_t *payload, size_t bytes)
 {
     struct link *link = &links->items[edge];
     struct buf header;
@@ -407,6 +600,7 @@ void links_free(struct links *links)
     for (size_t i = 0; i < links->count; i++) {
         free(links->items[i].name);
         free(links->items[i].url);
+        free(links->items[i].theirs);
         explicit_bzero(links->items[i].token, sizeof(links->items[i].token));
     }
     conn_tls_unref(links->tls);

@@ -1,5 +1,6 @@
-/* link.h: one connection to each configured edge: dialled again with growing, jittered pauses, the contract checked at each hello, round
- * trip and bandwidth measured as it runs. Loop thread. Requests are named by ids of the caller; a lost connection ends all of them. */
+/* link.h: one connection to each configured edge: dialled again with growing, jittered pauses, the
+ * contract checked at each hello, round trip and bandwidth measured as it runs. Loop thread.
+ * Requests are named by ids of the caller; a lost connection ends all of them. */
 #ifndef TANDEM_CLIENT_LINK_H
 #define TANDEM_CLIENT_LINK_H
 
@@ -11,30 +12,47 @@ struct links;
 struct link_callbacks {
     void (*on_accepted)(size_t edge, uint64_t id, void *user);
     void (*on_tokens)(size_t edge, uint64_t id, const struct answer_piece *piece, void *user);
-    void (*on_result)(size_t edge, uint64_t id, struct edge_result *result, void *user); /* may take result->answer */
+    void (*on_result)(size_t edge, uint64_t id, struct edge_result *result,
+                      void *user); /* may take result->answer */
     void (*on_error)(size_t edge, uint64_t id, const struct edge_error *error, void *user);
     void (*on_acked)(size_t edge, uint64_t id, int64_t elapsed_ns, void *user);
     void (*on_gone)(size_t edge, void *user); /* every request on it is lost */
+    /* This number names another edge now: what was known of the old one holds no more. */
+    void (*on_fresh)(size_t edge, void *user);
 };
 struct link_view {
-    const char *name, *url, *state, *why; /* state: "connecting", "up", "silent", "draining", "waiting"; why: the last failure or "" */
+    /* state: "connecting", "up", "silent", "draining", "waiting"; why: the last failure or "" */
+    const char *name, *url, *state, *why;
     bool up;
     bool silent; /* up, and owes us a reply for far longer than usual */
     const struct edge_load *load;
     const struct estimate_link *estimate;
     uint64_t reconnects;
 };
-/* `tasks` (borrowed for the life of the links) is what this side says in its hello. */
-int links_new(uv_loop_t *loop, const struct client_config *config, const struct edge_task *tasks, size_t task_count,
-              const struct link_callbacks *callbacks, void *user, struct links **ret_links, char error[CONFIG_ERROR_BYTES]);
+/* `tasks` (borrowed for the life of the links, or until links_reload) is what this side says in its
+ * hello. */
+int links_new(uv_loop_t *loop, const struct client_config *config, const struct edge_task *tasks,
+              size_t task_count, const struct link_callbacks *callbacks, void *user,
+              struct links **ret_links, char error[CONFIG_ERROR_BYTES]);
+/* Puts another configuration and other tasks in force, or nothing and one line in `error`. Edges
+ * that stay as they were keep their connection, their number and what is known of them; changed and
+ * removed ones end theirs (on_gone comes inside this call), and new ones get a free number.
+ * Certificates are read again, for connections made from now on. An edge is asked for a new
+ * connection where a contract of ours changed, since it compares contracts only at the hello. */
+int links_reload(struct links *links, const struct client_config *config,
+                 const struct edge_task *tasks, size_t task_count, char error[CONFIG_ERROR_BYTES]);
+/* Numbers in use lie below this; a removed edge leaves a gap, with an empty name and never usable.
+ */
 size_t links_count(const struct links *links);
 void links_view(const struct links *links, size_t edge, struct link_view *ret_view);
 /* NULL when task `task` can go to this edge now, else the reason. Static storage. */
 const char *links_unusable(const struct links *links, size_t edge, size_t task);
 /* Sends a request with its payload (takes the memory on success only). Errors as conn_send. */
-int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request, uint8_t *payload, size_t bytes);
+int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request,
+               uint8_t *payload, size_t bytes);
 void links_cancel(struct links *links, size_t edge, uint64_t id);
-/* Closes every connection; no callback comes any more. The memory goes when the loop has run out its handles. */
+/* Closes every connection; no callback comes any more. The memory goes when the loop has run out
+ * its handles. */
 void links_close(struct links *links);
 void links_free(struct links *links); /* after the loop has run to its end */
 

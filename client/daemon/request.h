@@ -22,7 +22,8 @@ struct request {
     struct app_peer *peer; /* NULL: gone */
     uint64_t app_id;
     uint64_t wire_id; /* towards the edge; a new one when it is sent again, the decision's stays */
-    struct client_task *task;
+    struct tasks *tasks;      /* the generation it began with; its own reference */
+    struct client_task *task; /* of it */
     struct local_submit submit;
     struct app_input input;
     struct session *session;

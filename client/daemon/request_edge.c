@@ -220,5 +220,18 @@ static void on_edge_gone(size_t edge, void *user)
     }
 }
 
+static void on_edge_fresh(size_t edge, void *user)
+{
+    struct requests *all = user;
+
+    for (size_t i = 0; i < all->tasks->count; i++) {
+        estimate_edge_init(&all->tasks->items[i].edges[edge]);
+    }
+    for (struct session *at = all->sessions; at; at = at->next) {
+        at->edge_bytes[edge] = 0;
+    }
+}
+
 const struct link_callbacks requests_link_callbacks = {
-    on_edge_accepted, on_edge_tokens, on_edge_result, on_edge_error, on_edge_acked, on_edge_gone};
+    on_edge_accepted, on_edge_tokens, on_edge_result, on_edge_error,
+    on_edge_acked,    on_edge_gone,   on_edge_fresh};

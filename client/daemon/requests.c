@@ -26,6 +26,7 @@ void request_free_if_done(struct request *request)
     answer_fini(&request->answers[JOB_SIDE_EDGE]);
     buf_fini(&request->said[JOB_SIDE_LOCAL]);
     buf_fini(&request->said[JOB_SIDE_EDGE]);
+    tasks_unref(request->tasks);
     free(request);
     if (all->live == 0) {
         all->on_idle(all->user);
@@ -199,6 +200,7 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
         app_input_release(&input);
         return;
     }
+    request->tasks = tasks_ref(all->tasks);
     request->task = &all->tasks->items[index >= 0 ? index : 0];
     if (result == 0) {
         result = room_check(request);

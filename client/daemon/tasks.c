@@ -25,16 +25,22 @@ static void labels_digest(const struct local_model *local, char ret_hex[33])
         (void)buf_append_text(&joined, local->labels[i]);
     }
     hash = XXH3_128bits(joined.data, joined.bytes);
-    snprintf(ret_hex, 33, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
+    snprintf(ret_hex, 33, "%016llx%016llx", (unsigned long long)hash.high64,
+             (unsigned long long)hash.low64);
     buf_fini(&joined);
 }
 
-/* A grey picture, or one word the tokenizer may or may not know: what counts is that the model ran. */
+/* A grey picture, or one word the tokenizer may or may not know: what counts is that the model ran.
+ */
 static int warm_up(struct client_task *task, char error[CONFIG_ERROR_BYTES])
 {
     static const uint8_t grey[32 * 32];
-    struct runner_job job = {.model = &task->local, .input = grey, .input_bytes = sizeof(grey),
-                             .picture = {ENGINE_PIXELS_GREY, 32, 32, 0}, .max_new_tokens = 4, .sampling = {.top_p = 1}};
+    struct runner_job job = {.model = &task->local,
+                             .input = grey,
+                             .input_bytes = sizeof(grey),
+                             .picture = {ENGINE_PIXELS_GREY, 32, 32, 0},
+                             .max_new_tokens = 4,
+                             .sampling = {.top_p = 1}};
     static const char text[] = "walk";
 
     if (task->local.kind == WIRE_GENERATE) {
@@ -49,14 +55,15 @@ static int warm_up(struct client_task *task, char error[CONFIG_ERROR_BYTES])
     }
     answer_fini(&job.answer);
     if (job.error != 0 && job.error != TANDEM_EINVAL) {
-        snprintf(error, CONFIG_ERROR_BYTES, "task %.63s: the local model does not answer: %.300s", task->config->name,
-                 job.why[0] ? job.why : tandem_error_text(job.error));
+        snprintf(error, CONFIG_ERROR_BYTES, "task %.63s: the local model does not answer: %.300s",
+                 task->config->name, job.why[0] ? job.why : tandem_error_text(job.error));
         return job.error;
     }
     return 0;
 }
 
-static int task_open(const struct client_config *config, struct tasks *tasks, size_t index, char error[CONFIG_ERROR_BYTES])
+static int task_open(const struct client_config *config, struct tasks *tasks, size_t index,
+                     char error[CONFIG_ERROR_BYTES])
 {
     struct client_task *task = &tasks->items[index];
     const struct task_config *file = &tasks->configs[index];
@@ -74,14 +81,15 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     snprintf(contract->name, sizeof(contract->name), "%s", file->name);
     contract->kind = (uint32_t)file->kind + 1;
     if (file->kind == TASK_DETECT) {
-        snprintf(error, CONFIG_ERROR_BYTES, "task %.63s: kind = detect is not supported yet", file->name);
+        snprintf(error, CONFIG_ERROR_BYTES, "task %.63s: kind = detect is not supported yet",
+                 file->name);
         return TANDEM_EUNSUPPORTED;
     }
     if (!task->has_local) {
         return 0;
     }
-    result = local_model_open(file->local.model, contract->kind, (uint32_t)config->threads, (uint64_t)config->kv_bytes, &task->local,
-                              error);
+    result = local_model_open(file->local.model, contract->kind, (uint32_t)config->threads,
+                              (uint64_t)config->kv_bytes, &task->local, error);
     if (result == 0 && file->labels) {
         task->local.labels = (const char *const *)file->labels;
         task->local.label_count = file->label_count;
@@ -89,36 +97,14 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     if (result == 0) {
         contract->label_count = (uint32_t)task->local.label_count;
         labels_digest(&task->local, contract->label_digest);
-        snprintf(contract->model_digest, sizeof(contract->model_digest), "%s", engine_model_info(task->local.model)->digest);
+        snprintf(contract->model_digest, sizeof(contract->model_digest), "%s",
+                 engine_model_info(task->local.model)->digest);
         result = warm_up(task, error);
     }
     return result;
 }
 
-int tasks_load(const struct client_config *config, struct tasks *ret_tasks, char error[CONFIG_ERROR_BYTES])
-{
-    struct tasks tasks = {0};
-    int result = task_config_load_dir(config->tasks_dir, config->models_dir, &tasks.configs, &tasks.count, error);
-
-    if (result != 0) {
-        return result;
-    }
-    tasks.items = calloc(tasks.count, sizeof(*tasks.items));
-    tasks.contracts = calloc(tasks.count, sizeof(*tasks.contracts));
-    tasks.names = calloc(tasks.count, sizeof(*tasks.names));
-    result = tasks.items && tasks.contracts && tasks.names ? 0 : TANDEM_ENOMEM;
-    for (size_t i = 0; result == 0 && i < tasks.count; i++) {
-        result = task_open(config, &tasks, i, error);
-    }
-    if (result != 0) {
-        tasks_free(&tasks);
-        return result;
-    }
-    *ret_tasks = tasks;
-    return 0;
-}
-
-void tasks_free(struct tasks *tasks)
+static void tasks_free(struct tasks *tasks)
 {
     for (size_t i = 0; tasks->items && i < tasks->count; i++) {
         local_model_close(&tasks->items[i].local);
@@ -127,7 +113,69 @@ void tasks_free(struct tasks *tasks)
     free(tasks->contracts);
     free(tasks->names);
     task_config_free(tasks->configs, tasks->count);
-    memset(tasks, 0, sizeof(*tasks));
+    free(tasks);
+}
+
+int tasks_load(const struct client_config *config, struct tasks **ret_tasks,
+               char error[CONFIG_ERROR_BYTES])
+{
+    struct tasks *tasks = calloc(1, sizeof(*tasks));
+    int result = tasks ? 0 : TANDEM_ENOMEM;
+
+    if (result == 0) {
+        result = task_config_load_dir(config->tasks_dir, config->models_dir, &tasks->configs,
+                                      &tasks->count, error);
+    }
+    if (result != 0) {
+        free(tasks);
+        return result;
+    }
+    tasks->references = 1;
+    tasks->items = calloc(tasks->count, sizeof(*tasks->items));
+    tasks->contracts = calloc(tasks->count, sizeof(*tasks->contracts));
+    tasks->names = calloc(tasks->count, sizeof(*tasks->names));
+    result = tasks->items && tasks->contracts && tasks->names ? 0 : TANDEM_ENOMEM;
+    for (size_t i = 0; result == 0 && i < tasks->count; i++) {
+        result = task_open(config, tasks, i, error);
+    }
+    if (result != 0) {
+        tasks_free(tasks);
+        return result;
+    }
+    *ret_tasks = tasks;
+    return 0;
+}
+
+void tasks_inherit(struct tasks *tasks, const struct tasks *old)
+{
+    for (size_t i = 0; i < tasks->count; i++) {
+        struct client_task *task = &tasks->items[i];
+        const int at = tasks_find(old, task->config->name);
+        const struct client_task *was = at >= 0 ? &old->items[at] : NULL;
+
+        if (!was || was->config->kind != task->config->kind) {
+            continue;
+        }
+        memcpy(task->edges, was->edges, sizeof(task->edges));
+        if (task->has_local && was->has_local &&
+            strcmp(tasks->contracts[i].model_digest, old->contracts[at].model_digest) == 0) {
+            task->estimate = was->estimate;
+            task->confidence = was->confidence;
+        }
+    }
+}
+
+struct tasks *tasks_ref(struct tasks *tasks)
+{
+    tasks->references++;
+    return tasks;
+}
+
+void tasks_unref(struct tasks *tasks)
+{
+    if (tasks && --tasks->references == 0) {
+        tasks_free(tasks);
+    }
 }
 
 int tasks_find(const struct tasks *tasks, const char *name)

@@ -1,4 +1,7 @@
-/* tasks.h: the tasks of this daemon with their local models and what is learned about them. Start-up, then loop thread. */
+/* tasks.h: the tasks of this daemon with their local models and what is learned about them. One
+ * generation is what one reading of the configuration made; every request holds the generation it
+ * began with, so after a reload the old models live until their last request has ended. Loop
+ * thread. */
 #ifndef TANDEM_CLIENT_TASKS_H
 #define TANDEM_CLIENT_TASKS_H
 
@@ -18,15 +21,24 @@ struct client_task {
     struct confidence confidence;
 };
 struct tasks {
+    unsigned references;
     struct task_config *configs;
     size_t count;
     struct client_task *items;
-    struct edge_task *contracts;                /* what the hello to an edge says */
-    char (*names)[LIMIT_NAME_BYTES + 1];        /* what the hello to an application says */
+    struct edge_task *contracts;         /* what the hello to an edge says */
+    char (*names)[LIMIT_NAME_BYTES + 1]; /* what the hello to an application says */
 };
-/* Opens every local model and runs it once, so that READY means it answers and the first estimate is measured. One line in `error`. */
-int tasks_load(const struct client_config *config, struct tasks *ret_tasks, char error[CONFIG_ERROR_BYTES]);
-void tasks_free(struct tasks *tasks);
+/* Opens every local model and runs it once, so that READY means it answers and the first estimate
+ * is measured. One line in `error`. */
+/* *returns owned*, with one reference. */
+int tasks_load(const struct client_config *config, struct tasks **ret_tasks,
+               char error[CONFIG_ERROR_BYTES]);
+/* Takes over what `old` has learned: of a local model that is the same file as before, and of the
+ * edges where the task is of the same kind. Edges are known by their numbers. */
+void tasks_inherit(struct tasks *tasks, const struct tasks *old);
+struct tasks *tasks_ref(struct tasks *tasks);
+/* Frees the generation with its last reference; NULL is fine. */
+void tasks_unref(struct tasks *tasks);
 /* The index, or -1. */
 int tasks_find(const struct tasks *tasks, const char *name);
 
