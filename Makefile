@@ -64,6 +64,7 @@ LIBS_engine = $(call pkg,openblas libjpeg spng) -lpthread
 LIBS_wire   = $(call pkg,libprotobuf-c)
 LIBS_stream = -lnng $(call pkg,libuv libssl libcrypto) -lpthread
 LIBS_ctl    = $(call pkg,libcjson)
+LIBS_model  = $(call pkg,libcjson)
 LIBS_test   = $(call pkg,cmocka libcjson libuv) -lpthread
 
 # What each room stands on, nearest first (also the link order).

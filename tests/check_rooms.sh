@@ -87,7 +87,7 @@ doors=$(
     door 'cblas' 'common/engine/kernels_blas\.c' 'common/engine/kernels_blas.c'
     door 'protobuf-c/|.*\.pb-c\.h' 'common/wire/[^:]*' 'common/wire, the one place that knows protobuf'
     door 'uv\.h' '(common/stream|server|client/daemon)/[^:]*' 'common/stream, server and client/daemon'
-    door 'cjson/|cJSON' 'client/ctl/[^:]*' 'client/ctl (and tests): the daemons only write JSON'
+    door 'cjson/|cJSON' '(client/ctl|common/model)/[^:]*' 'client/ctl and common/model (and tests): the daemons only write JSON'
     door 'ini\.h' 'common/base/config\.c' 'common/base/config.c'
     door 'jpeglib|spng' 'common/engine/picture[^:]*' 'common/engine/picture*.c'
     find server -name 'batcher*.[ch]' -o -name 'prefix_cache*.[ch]' -o -name 'session*.[ch]' | includes | grep '<uv\.h>' |

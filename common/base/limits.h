@@ -98,6 +98,15 @@
 #define LIMIT_LIB_CONNECT_MS 2000            /* connect and hello */
 #define LIMIT_LIB_GRACE_MS 2000              /* after a deadline or a cancel, for the daemon to say how it ended */
 
+/* tandem-model: files of other formats */
+#define LIMIT_CHECKPOINT_TENSORS 16384       /* of one checkpoint, all its files together */
+#define LIMIT_ZIP_ENTRIES 131072             /* a checkpoint with its optimizer has three a weight */
+#define LIMIT_ZIP_DIRECTORY_BYTES (64u << 20)
+#define LIMIT_PICKLE_BYTES (16u << 20)
+#define LIMIT_PICKLE_VALUES (1u << 20)       /* made while one is read */
+#define LIMIT_FOLDED_ELEMENTS (64u << 20)     /* numbers of a tensor that a conversion computes with */
+#define LIMIT_TOKENIZER_FILE_BYTES (64 << 20)
+
 /* tandemctl */
 #define LIMIT_CTL_LINE_BYTES (4u << 20)      /* of a status answer */
 #define LIMIT_CTL_ANSWER_MS 5000             /* for the daemon to begin an answer */

@@ -99,6 +99,33 @@ engine_model_info(const struct engine_model *model); /* lives as long as the mod
 uint64_t engine_kv_bytes_per_token(enum engine_projection projection, uint32_t n_layer,
                                    uint32_t n_head_kv, uint32_t head_dim);
 
+/* ---- stored types of weights: pure, any thread ---- */
+
+/* Numbers as in GGUF files. */
+enum engine_weight_type {
+    ENGINE_WEIGHT_F32 = 0,
+    ENGINE_WEIGHT_F16 = 1,
+    ENGINE_WEIGHT_Q4_0 = 2,
+    ENGINE_WEIGHT_Q8_0 = 8,
+    ENGINE_WEIGHT_BF16 = 30,
+};
+#define ENGINE_WEIGHT_BLOCK 32 /* numbers of a block of Q8_0 and Q4_0 */
+
+/* "F16"; NULL for a number that is none of them. */
+const char *engine_weight_text(enum engine_weight_type type);
+/* The other way; false for another word. */
+bool engine_weight_parse(const char *text, enum engine_weight_type *ret_type);
+/* How many numbers are stored together: 32 for the quantised types, else 1; 0 for an unknown type.
+ */
+uint32_t engine_weight_block(enum engine_weight_type type);
+/* Bytes of `count` numbers; `count` is a multiple of the block here and below. */
+uint64_t engine_weight_bytes(enum engine_weight_type type, uint64_t count);
+/* Floats to bytes, to the nearest value of the type; and back. */
+void engine_weight_pack(enum engine_weight_type type, const float *values, size_t count,
+                        void *ret_data);
+void engine_weight_unpack(enum engine_weight_type type, const void *data, size_t count,
+                          float *ret_values);
+
 /* ---- tokens
  * ------------------------------------------------------------------------------------------------------
  */
@@ -121,8 +148,7 @@ int engine_detokenize(const struct engine_model *model, uint32_t id, bool first,
 /* Whether generation ends at this id. */
 bool engine_is_end_token(const struct engine_model *model, uint32_t id);
 
-/* ---- sampling: pure, the state is the caller's
- * ------------------------------------------------------------------- */
+/* ---- sampling: pure, the state is the caller's ---- */
 
 struct engine_sampling {
     float temperature; /* 0: greedy (the smallest id wins a tie) */
@@ -143,8 +169,7 @@ uint32_t engine_sample(struct engine_sampler *sampler, const float *logits, size
 /* Softmax in place; returns the index of the largest. */
 size_t engine_softmax(float *logits, size_t n);
 
-/* ---- pages and sequences
- * ----------------------------------------------------------------------------------------- */
+/* ---- pages and sequences ---- */
 
 struct engine_pool;
 struct engine_pool_stats {

@@ -8,21 +8,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FOR_INFO = 1, FOR_RUN = 2, FOR_LOGITS = 4 };
+enum { FOR_INFO = 1, FOR_RUN = 2, FOR_LOGITS = 4, FOR_CONVERT = 8 };
 
 struct command {
     const char *name;
     unsigned bit;
     bool computes; /* the kernels are checked first */
+    bool writes;   /* takes a second file and opens no model */
     int (*run)(struct tool *tool);
     const char *help;
 };
 
 static const struct command commands[] = {
-    {"info", FOR_INFO, false, info_run, "what is in a model file, and what its KV cache costs"},
-    {"run", FOR_RUN, true, run_run,
+    {"info", FOR_INFO, false, false, info_run,
+     "what is in a model file, and what its KV cache costs"},
+    {"run", FOR_RUN, true, false, run_run,
      "answers: a decoder continues --prompt, a vision model names --image"},
-    {"logits", FOR_LOGITS, true, logits_run, "the raw outputs as JSON, for --tokens or --image"},
+    {"logits", FOR_LOGITS, true, false, logits_run,
+     "the raw outputs as JSON, for --tokens or --image"},
+    {"convert", FOR_CONVERT, false, true, convert_run,
+     "IN OUT: a PyTorch checkpoint (.pt) becomes a model file"},
 };
 
 enum kind { KIND_FLAG, KIND_TEXT, KIND_COUNT, KIND_REAL };
@@ -55,6 +60,19 @@ static const struct option options[] = {
      "of the random numbers; 0 is the default"},
     {"--max-tokens", "N", KIND_COUNT, FOR_RUN, AT(max_tokens), UINT32_MAX,
      "stop after N tokens; 128 is the default"},
+    {"--type", "TYPE", KIND_TEXT, FOR_CONVERT, AT(type), 0,
+     "of the matrices: F32 or F16 (the default)"},
+    {"--heads", "N", KIND_COUNT, FOR_CONVERT, AT(heads), 65536,
+     "query heads, when the checkpoint does not say"},
+    {"--tokenizer", "FILE", KIND_TEXT, FOR_CONVERT, AT(tokenizer), 0,
+     "tokenizer.json, or vocab.json with --merges"},
+    {"--merges", "FILE", KIND_TEXT, FOR_CONVERT, AT(merges), 0, "merges.txt"},
+    {"--labels", "FILE", KIND_TEXT, FOR_CONVERT, AT(labels), 0, "names of the classes, one a line"},
+    {"--mean", "A,B,C", KIND_TEXT, FOR_CONVERT, AT(mean), 0,
+     "of a picture's channels, when the checkpoint's task does not tell"},
+    {"--std", "A,B,C", KIND_TEXT, FOR_CONVERT, AT(std), 0, "the same for the deviations"},
+    {"--name", "TEXT", KIND_TEXT, FOR_CONVERT, AT(name), 0, "general.name"},
+    {"--license", "TEXT", KIND_TEXT, FOR_CONVERT, AT(license), 0, "general.license"},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -165,6 +183,10 @@ static int options_parse(struct tool *tool, const struct command *command, int a
             tool->options.file = argv[i];
             continue;
         }
+        if (argv[i][0] != '-' && command->writes && !tool->options.output) {
+            tool->options.output = argv[i];
+            continue;
+        }
         if (!option || !(option->commands & command->bit)) {
             return tool_say(tool, TOOL_WRONG_USE, "%s does not know \"%s\"; see tandem-model help",
                             command->name, argv[i]);
@@ -179,6 +201,9 @@ static int options_parse(struct tool *tool, const struct command *command, int a
     if (!tool->options.file) {
         return tool_say(tool, TOOL_WRONG_USE, "%s needs a model file", command->name);
     }
+    if (command->writes && !tool->options.output) {
+        return tool_say(tool, TOOL_WRONG_USE, "%s needs two files: IN OUT", command->name);
+    }
     return TOOL_DONE;
 }
 
@@ -189,6 +214,9 @@ static int command_run(struct tool *tool, const struct command *command)
 
     if (command->computes && engine_self_check(error) != 0) {
         return tool_say(tool, TOOL_FAILED, "%s", error);
+    }
+    if (command->writes) {
+        return command->run(tool);
     }
     if (engine_model_open(tool->options.file, &tool->model, error) != 0) {
         return tool_say(tool, TOOL_FAILED, "%s", error);

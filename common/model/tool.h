@@ -15,7 +15,10 @@ enum tool_exit { TOOL_DONE = 0, TOOL_FAILED = 1, TOOL_WRONG_USE = 2 };
 /* What the command line says; texts point into argv. */
 struct tool_options {
     const char *file;
+    const char *output;                  /* a second file, of commands that write one */
     const char *prompt, *image, *tokens; /* NULL: not given */
+    const char *type, *tokenizer, *merges, *labels, *mean, *std, *name, *license;
+    uint64_t heads;
     bool json, all;
     double temperature, top_p;
     uint64_t top_k, seed, max_tokens;
@@ -32,9 +35,10 @@ int tool_main(int argc, char **argv, FILE *out, FILE *notes);
 
 /* ---- commands: each returns an exit status; the model is open ---- */
 
-int info_run(struct tool *tool);   /* info.c */
-int run_run(struct tool *tool);    /* run.c */
-int logits_run(struct tool *tool); /* logits.c */
+int info_run(struct tool *tool);    /* info.c */
+int convert_run(struct tool *tool); /* convert.c; no model is open */
+int run_run(struct tool *tool);     /* run.c */
+int logits_run(struct tool *tool);  /* logits.c */
 
 /* ---- shared by them (tool.c, input.c) ---- */
 
