@@ -93,6 +93,7 @@ programs() { # programs FOLDER: the program of every test file there; one whose 
 group_rooms() { run_script check_rooms tests/check_rooms.sh; }
 group_systemd() { run_script check_systemd tests/check_systemd.sh; }
 group_boot() { run_script check_boot tests/check_boot.sh; } # of make check-long: root and systemd-nspawn
+group_aarch64() { run_script check_aarch64 tests/check_aarch64.sh; } # of make check-long: cross tools and qemu
 group_limits() { run_script check_limits tests/check_limits.sh; }
 group_golden() { programs golden; }
 

@@ -31,6 +31,6 @@ for sanitizer in $SANITIZERS; do
     BUILD=$folder SANITIZE=$sanitizer TESTS=${SANITIZE_TESTS:-$tests} TEST_SECONDS=$((600 + FUZZ_SECONDS)) tests/run.sh || result=1
 done
 make --no-print-directory -j"$(nproc)" BUILD=build all || result=1
-BUILD_STATUS=0 TESTS="boot" BUILD=build tests/run.sh || result=1
+BUILD_STATUS=0 TESTS="boot aarch64" BUILD=build TEST_SECONDS=3600 tests/run.sh || result=1
 echo "check-long took $(($(date +%s) - started)) s; $([ $result -eq 0 ] && echo nothing failed || echo something failed, see above)"
 exit $result

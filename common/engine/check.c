@@ -35,25 +35,47 @@ static bool same(const float *a, const float *b, size_t n)
     return true;
 }
 
-static int blas_check(float *a, float *b, float *c, float *wanted, char *error)
+static int blas_wrong(const char *form, size_t m, size_t n, size_t k, char *error)
+{
+    snprintf(error, ENGINE_ERROR_BYTES,
+             "BLAS (%.120s) gives a wrong %zux%zux%zu product (%s) on this processor: set "
+             "OPENBLAS_CORETYPE=Haswell (x86-64) or "
+             "ARMV8 (aarch64) in the environment",
+             kernels_blas_text(), m, n, k, form);
+    return TANDEM_EINTERNAL;
+}
+
+/* B's transpose, so that both forms have one answer. */
+static void turn(const float *b, size_t n, size_t k, float *ret_turned)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < k; j++) {
+            ret_turned[j * n + i] = b[i * k + j];
+        }
+    }
+}
+
+static int blas_check(gemm_fn gemm_nt, gemm_fn gemm_nn, float *a, float *b, float *c, float *wanted,
+                      char *error)
 {
     static const uint16_t shapes[][3] = {
         {5, 7, 3}, {16, 16, 16}, {33, 65, 40}, {64, 128, 96}, {CHECK_SIDE, CHECK_SIDE, CHECK_SIDE}};
+    float *turned = wanted + (size_t)CHECK_SIDE * CHECK_SIDE;
 
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         size_t m = shapes[i][0], n = shapes[i][1], k = shapes[i][2];
 
         fill(a, m * k, 1);
         fill(b, n * k, 2);
+        turn(b, n, k, turned);
         kernels_gemm_nt_ref(m, n, k, a, k, b, k, wanted, n);
-        kernels_gemm_nt(m, n, k, a, k, b, k, c, n);
+        gemm_nt(m, n, k, a, k, b, k, c, n);
         if (!same(c, wanted, m * n)) {
-            snprintf(error, ENGINE_ERROR_BYTES,
-                     "BLAS (%.120s) gives a wrong %zux%zux%zu product on this processor: set "
-                     "OPENBLAS_CORETYPE=Haswell (x86-64) or "
-                     "ARMV8 (aarch64) in the environment",
-                     kernels_blas_text(), m, n, k);
-            return TANDEM_EINTERNAL;
+            return blas_wrong("A B^T", m, n, k, error);
+        }
+        gemm_nn(m, n, k, a, k, turned, n, c, n);
+        if (!same(c, wanted, m * n)) {
+            return blas_wrong("A B", m, n, k, error);
         }
     }
     return 0;
@@ -159,23 +181,30 @@ static int simd_check(const struct kernels *k, const struct kernels *ref, float 
     return 0;
 }
 
-int engine_self_check(char error[ENGINE_ERROR_BYTES])
+int kernels_check(gemm_fn gemm_nt, gemm_fn gemm_nn, const struct kernels *fast, char *error)
 {
     size_t side = (size_t)CHECK_SIDE * CHECK_SIDE;
-    float *block = malloc(4 * side * sizeof(float));
+    float *block = malloc(5 * side * sizeof(float));
     int code;
 
     if (!block) {
         snprintf(error, ENGINE_ERROR_BYTES, "no memory for the check of the kernels");
         return TANDEM_ENOMEM;
     }
-    code = blas_check(block, block + side, block + 2 * side, block + 3 * side, error);
-    if (!code && kernels_simd()) {
-        code = simd_check(kernels_simd(), &kernels_ref, block, block + side, block + 2 * side,
+    code = blas_check(gemm_nt, gemm_nn, block, block + side, block + 2 * side, block + 3 * side,
+                      error);
+    if (!code && fast) {
+        code = simd_check(fast, &kernels_ref, block, block + side, block + 2 * side,
                           block + 3 * side, error);
     }
     free(block);
     return code;
+}
+
+int engine_self_check(char error[ENGINE_ERROR_BYTES])
+{
+    kernels_blas_alone();
+    return kernels_check(kernels_gemm_nt, kernels_gemm_nn, kernels_simd(), error);
 }
 
 const char *engine_kernels_text(void)

@@ -101,8 +101,14 @@ void linear_apply(struct engine_context *context, const struct linear *linear, c
     struct product product = {context, linear, in, tokens, out, ld_out};
     const size_t rows = linear->weight.rows;
     struct team *team = forward_team(context, rows * linear->weight.columns * tokens);
+    size_t piece = rows;
 
-    team_run(team, rows, team ? LINEAR_PANEL_ROWS : rows, product_run, &product);
+    if (team) { /* two pieces a thread, of whole groups of rows */
+        piece = rows / (2 * context->params.threads) / LINEAR_FEW_ROWS * LINEAR_FEW_ROWS +
+                LINEAR_FEW_ROWS;
+        piece = piece < LINEAR_PANEL_ROWS ? piece : LINEAR_PANEL_ROWS;
+    }
+    team_run(team, rows, piece, product_run, &product);
 }
 
 static void activate(enum activation activation, float *x, size_t n)

@@ -60,6 +60,11 @@ const char *kernels_blas_text(void);
 void kernels_add_bias(float *x, size_t ld, const float *bias, size_t rows, size_t n);
 void kernels_relu(float *x, size_t n);
 
+/* Compares products and `fast` (NULL: none) with plain C on small known matrices: what engine_self_check does with this machine's
+ * own, with anything that is passed in. 0, TANDEM_ENOMEM, or TANDEM_EINTERNAL with a line of at most ENGINE_ERROR_BYTES. */
+typedef void (*gemm_fn)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c, size_t ldc);
+int kernels_check(gemm_fn gemm_nt, gemm_fn gemm_nn, const struct kernels *fast, char *error);
+
 float half_to_float(uint16_t half);
 uint16_t float_to_half(float value);
 

@@ -49,33 +49,7 @@ INLINE __m256 load_halves(const uint16_t *at)
     FOR_AVX2 static void NAME(const TYPE *rows, size_t count, const float *x, size_t n,            \
                               float *ret_dots)                                                     \
     {                                                                                              \
-        size_t i = 0;                                                                              \
-                                                                                                   \
-        for (; i + 4 <= count; i += 4) { /* four rows share the loads of x */                      \
-            const TYPE *r0 = rows + i * n, *r1 = r0 + n, *r2 = r1 + n, *r3 = r2 + n;               \
-            __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;                            \
-            size_t j = 0;                                                                          \
-                                                                                                   \
-            for (; j + 8 <= n; j += 8) {                                                           \
-                const __m256 v = _mm256_loadu_ps(x + j);                                           \
-                                                                                                   \
-                s0 = _mm256_fmadd_ps(LOAD(r0 + j), v, s0);                                         \
-                s1 = _mm256_fmadd_ps(LOAD(r1 + j), v, s1);                                         \
-                s2 = _mm256_fmadd_ps(LOAD(r2 + j), v, s2);                                         \
-                s3 = _mm256_fmadd_ps(LOAD(r3 + j), v, s3);                                         \
-            }                                                                                      \
-            ret_dots[i] = sum8(s0);                                                                \
-            ret_dots[i + 1] = sum8(s1);                                                            \
-            ret_dots[i + 2] = sum8(s2);                                                            \
-            ret_dots[i + 3] = sum8(s3);                                                            \
-            for (; j < n; j++) {                                                                   \
-                ret_dots[i] += ONE(r0[j]) * x[j];                                                  \
-                ret_dots[i + 1] += ONE(r1[j]) * x[j];                                              \
-                ret_dots[i + 2] += ONE(r2[j]) * x[j];                                              \
-                ret_dots[i + 3] += ONE(r3[j]) * x[j];                                              \
-            }                                                                                      \
-        }                                                                                          \
-        for (; i < count; i++) {                                                                   \
+        for (size_t i = 0; i < count; i++) {                                                       \
             ret_dots[i] = NAME##_one(rows + i * n, x, n);                                          \
         }                                                                                          \
     }

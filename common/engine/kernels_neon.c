@@ -33,33 +33,7 @@ static inline float32x4_t load_halves(const uint16_t *at)
     }                                                                                              \
     static void NAME(const TYPE *rows, size_t count, const float *x, size_t n, float *ret_dots)    \
     {                                                                                              \
-        size_t i = 0;                                                                              \
-                                                                                                   \
-        for (; i + 4 <= count; i += 4) { /* four rows share the loads of x */                      \
-            const TYPE *r0 = rows + i * n, *r1 = r0 + n, *r2 = r1 + n, *r3 = r2 + n;               \
-            float32x4_t s0 = vdupq_n_f32(0), s1 = s0, s2 = s0, s3 = s0;                            \
-            size_t j = 0;                                                                          \
-                                                                                                   \
-            for (; j + 4 <= n; j += 4) {                                                           \
-                const float32x4_t v = vld1q_f32(x + j);                                            \
-                                                                                                   \
-                s0 = vfmaq_f32(s0, LOAD(r0 + j), v);                                               \
-                s1 = vfmaq_f32(s1, LOAD(r1 + j), v);                                               \
-                s2 = vfmaq_f32(s2, LOAD(r2 + j), v);                                               \
-                s3 = vfmaq_f32(s3, LOAD(r3 + j), v);                                               \
-            }                                                                                      \
-            ret_dots[i] = vaddvq_f32(s0);                                                          \
-            ret_dots[i + 1] = vaddvq_f32(s1);                                                      \
-            ret_dots[i + 2] = vaddvq_f32(s2);                                                      \
-            ret_dots[i + 3] = vaddvq_f32(s3);                                                      \
-            for (; j < n; j++) {                                                                   \
-                ret_dots[i] += ONE(r0[j]) * x[j];                                                  \
-                ret_dots[i + 1] += ONE(r1[j]) * x[j];                                              \
-                ret_dots[i + 2] += ONE(r2[j]) * x[j];                                              \
-                ret_dots[i + 3] += ONE(r3[j]) * x[j];                                              \
-            }                                                                                      \
-        }                                                                                          \
-        for (; i < count; i++) {                                                                   \
+        for (size_t i = 0; i < count; i++) {                                                       \
             ret_dots[i] = NAME##_one(rows + i * n, x, n);                                          \
         }                                                                                          \
     }

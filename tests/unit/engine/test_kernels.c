@@ -252,6 +252,82 @@ static void test_norm(void **state)
     norm_check(&kernels_ref);
 }
 
+/* ---- the check at the start finds what is wrong ---- */
+
+static void nt_wrong_when_large(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                                const float *b, size_t ldb, float *c, size_t ldc)
+{
+    kernels_gemm_nt(m, n, k, a, lda, b, ldb, c, ldc);
+    if (n > 64) { /* as a kernel that goes wrong past its block: one number of many */
+        c[(m - 1) * ldc + n - 1] += 0.25f;
+    }
+}
+
+static void nn_wrong(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
+                     size_t ldb, float *c, size_t ldc)
+{
+    kernels_gemm_nn(m, n, k, a, lda, b, ldb, c, ldc);
+    c[0] = NAN;
+}
+
+static void test_wrong_product_is_found(void **state)
+{
+    char error[ENGINE_ERROR_BYTES] = "";
+
+    (void)state;
+    assert_int_equal(kernels_check(kernels_gemm_nt, kernels_gemm_nn, &kernels_ref, error), 0);
+    assert_int_equal(kernels_check(nt_wrong_when_large, kernels_gemm_nn, NULL, error),
+                     TANDEM_EINTERNAL);
+    assert_non_null(strstr(error, "33x65x40"));
+    assert_non_null(strstr(error, "OPENBLAS_CORETYPE=Haswell"));
+    assert_null(strchr(error, '\n'));
+    assert_int_equal(kernels_check(kernels_gemm_nt, nn_wrong, NULL, error), TANDEM_EINTERNAL);
+    assert_non_null(strstr(error, "(A B)"));
+}
+
+static void dots_wrong(const float *rows, size_t count, const float *x, size_t n, float *ret_dots)
+{
+    kernels_ref.dots_f32(rows, count, x, n - n % 8,
+                         ret_dots); /* forgets the rest and strides wrongly */
+}
+
+static void add_wrong(float *x, const float *y, size_t n)
+{
+    kernels_ref.add(x, y, n / 4 * 4);
+}
+
+static float exp_wrong(float *x, float highest, size_t n)
+{
+    return kernels_ref.exp_sum(x, highest, n) * 1.5f;
+}
+
+static void expect_named(const struct kernels *broken, const char *name)
+{
+    char error[ENGINE_ERROR_BYTES] = "";
+
+    assert_int_equal(kernels_check(kernels_gemm_nt, kernels_gemm_nn, broken, error),
+                     TANDEM_EINTERNAL);
+    assert_non_null(strstr(error, name));
+}
+
+static void test_wrong_kernel_is_named(void **state)
+{
+    struct kernels broken = kernels_ref;
+
+    (void)state;
+    broken.dots_f32 = dots_wrong;
+    expect_named(&broken, "dots_f32");
+    broken = kernels_ref;
+    broken.add = add_wrong;
+    expect_named(&broken, " add ");
+    broken = kernels_ref;
+    broken.exp_sum = exp_wrong;
+    expect_named(&broken, "exp_sum");
+    broken = kernels_ref;
+    broken.max = kernels_ref.add;
+    expect_named(&broken, "max");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +337,8 @@ int main(void)
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_activations),
         cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_wrong_product_is_found),
+        cmocka_unit_test(test_wrong_kernel_is_named),
         cmocka_unit_test(test_norm),
     };
 

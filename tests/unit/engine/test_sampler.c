@@ -101,6 +101,50 @@ static void test_top_p(void **state)
     assert_true(share[0] > 0.9999);
 }
 
+/* How many of 8 equal ids come out. */
+static int equal_kept(uint32_t top_k, float top_p)
+{
+    const float logits[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+    struct engine_sampler sampler;
+    uint64_t scratch[8];
+    unsigned seen = 0;
+
+    engine_sampler_init(&sampler, &(struct engine_sampling){1, top_k, top_p, 3});
+    for (int i = 0; i < 1000; i++) {
+        seen |= 1u << engine_sample(&sampler, logits, 8, scratch, NULL);
+    }
+    assert_int_equal(seen & (seen + 1), 0); /* of equals the smaller ids */
+    return __builtin_popcount(seen);
+}
+
+/* The smallest set whose share is at least top-p: of eight equals (all sums are exact), and around
+ * 0.7 and 0.85. */
+static void test_top_p_threshold(void **state)
+{
+    double share[5];
+    float logits[5];
+
+    (void)state;
+    assert_int_equal(equal_kept(0, 0.5f), 4);
+    assert_int_equal(equal_kept(0, 0.500001f), 5);
+    assert_int_equal(equal_kept(0, 0.499999f), 4);
+    assert_int_equal(equal_kept(0, 0.125f), 1);
+    assert_int_equal(equal_kept(0, 0.875f), 7);
+    assert_int_equal(equal_kept(0, 0.999999f), 8);
+    assert_int_equal(equal_kept(4, 0.5f), 2); /* of what top-k left */
+    assert_int_equal(equal_kept(4, 0.75f), 3);
+    assert_int_equal(equal_kept(4, 0.76f), 4);
+    assert_int_equal(equal_kept(1, 0.9f), 1);
+    logits_make(logits);
+    frequencies(&(struct engine_sampling){1, 0, 0.69f, 1}, logits, share);
+    assert_true(share[2] > 0.4 && share[1] + share[3] + share[4] <= 0);
+    frequencies(&(struct engine_sampling){1, 0, 0.71f, 1}, logits, share);
+    assert_true(share[3] > 0.15 && share[1] + share[4] <= 0);
+    frequencies(&(struct engine_sampling){2, 0, 0.71f, 1}, logits,
+                share); /* flatter: 0.632, 0.548, 0.387, 0.316 of 2.107 */
+    assert_true(share[3] > 0.2 && share[1] + share[4] <= 0);
+}
+
 static void test_same_seed_same_ids(void **state)
 {
     /* Written down once: a change of the generator is a change for every caller with a seed. */
@@ -174,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_temperature),
         cmocka_unit_test(test_top_k),
         cmocka_unit_test(test_top_p),
+        cmocka_unit_test(test_top_p_threshold),
         cmocka_unit_test(test_same_seed_same_ids),
         cmocka_unit_test(test_logprob_is_of_the_whole),
         cmocka_unit_test(test_overflown_logits),

@@ -177,6 +177,81 @@ static void test_merges(void **state)
     tokenizer_free(tokenizer);
 }
 
+/* The ids of `text` by these merges over the letters a, b, c, d, as texts one after another with a
+ * bar between. */
+static void merged(const char *const *merges, size_t merge_count, const char *text,
+                   const char *wanted)
+{
+    static const char *const parts[] = {"a",  "b",   "c",   "d",   "ab",   "bc",
+                                        "cd", "aba", "abc", "bcd", "abcd", "aa"};
+    const size_t part_count = sizeof parts / sizeof parts[0];
+    struct gguf_keys keys = {0};
+    struct tokenizer *tokenizer = NULL;
+    char error[ENGINE_ERROR_BYTES] = "", found[128] = "";
+    uint32_t ids[32];
+    size_t count = 0;
+
+    keys_put_text(&keys, "tokenizer.ggml.model", "gpt2");
+    keys_put_texts(&keys, "tokenizer.ggml.tokens", parts, part_count);
+    keys_put_texts(&keys, "tokenizer.ggml.merges", merges, merge_count);
+    assert_int_equal(load(&keys, (uint32_t)part_count, &tokenizer, error), 0);
+    assert_int_equal(tokenizer_encode(tokenizer, text, strlen(text), ids, 32, &count, error), 0);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%s%s", i ? "|" : "",
+                 parts[ids[i]]);
+    }
+    assert_string_equal(found, wanted);
+    tokenizer_free(tokenizer);
+}
+
+/* Which pair is merged is a matter of rank, not of place, and ranks are what the file's order says.
+ */
+static void test_merge_order(void **state)
+{
+    static const char *const right_first[] = {"b c", "a b", "ab c"}, *const left_first[] = {
+                                                                         "a b", "b c", "ab c"};
+    static const char *const middle[] = {"b c", "a b", "c d", "a bc", "bc d", "abc d"};
+    static const char *const pairs[] = {"c d", "b c", "a b"};
+    static const char *const out_of_order[] = {"ab a", "a b"}, *const same[] = {"a a"};
+
+    (void)state;
+    merged(right_first, 3, "abc", "a|bc");
+    merged(left_first, 3, "abc", "abc");
+    merged(left_first, 2, "abc", "ab|c");
+    merged(middle, 6, "abcd", "abcd");
+    merged(middle, 3, "abcd", "a|bc|d");
+    merged(pairs, 3, "abcd", "ab|cd");
+    merged(pairs, 3, "abc", "a|bc");
+    merged(out_of_order, 2, "abab",
+           "ab|ab"); /* all of one rank before what the first of them made */
+    merged(out_of_order, 2, "aba", "aba");
+    merged(same, 1, "aaaaa", "aa|aa|a"); /* left to right */
+}
+
+static void test_end_tokens(void **state)
+{
+    struct gguf_keys keys = {0};
+    struct tokenizer *tokenizer = NULL;
+    char error[ENGINE_ERROR_BYTES];
+
+    (void)state;
+    keys_put_text(&keys, "tokenizer.ggml.model", "tandem-words");
+    keys_put_texts(&keys, "tokenizer.ggml.tokens", words, 5);
+    keys_put_u32(&keys, "tokenizer.ggml.eos_token_id", 1);
+    keys_put_u32(&keys, "tokenizer.ggml.eot_token_id", 3);
+    keys_put_u32(&keys, "tokenizer.ggml.eom_token_id", 4);
+    assert_int_equal(load(&keys, 5, &tokenizer, error), 0);
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(tokenizer_is_end(tokenizer, i), i == 1 || i >= 3);
+    }
+    tokenizer_free(tokenizer);
+    keys_put_text(&keys, "tokenizer.ggml.model", "tandem-words");
+    keys_put_texts(&keys, "tokenizer.ggml.tokens", words, 5);
+    assert_int_equal(load(&keys, 5, &tokenizer, error), 0);
+    assert_false(tokenizer_is_end(tokenizer, 0) || tokenizer_is_end(tokenizer, UINT32_MAX));
+    tokenizer_free(tokenizer);
+}
+
 static void test_hostile_bpe(void **state)
 {
     static const char *const twice[] = {"a", "b", "a"}, *const empty[] = {"a", ""};
@@ -297,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_words),       cmocka_unit_test(test_prompt_and_capacity),
         cmocka_unit_test(test_decode),      cmocka_unit_test(test_text_limit),
         cmocka_unit_test(test_merges),      cmocka_unit_test(test_hostile_bpe),
+        cmocka_unit_test(test_merge_order), cmocka_unit_test(test_end_tokens),
         cmocka_unit_test(test_hostile_ids), cmocka_unit_test(test_more_tokens_than_vocabulary),
         cmocka_unit_test(test_long_word),   cmocka_unit_test(test_classes),
     };
