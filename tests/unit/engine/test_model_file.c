@@ -230,12 +230,15 @@ static void test_kinds(void **state)
 
     (void)state;
     keys_put_u32(&keys, "number", 7);
+    keys_key(&keys, "negative", GGUF_I32);
+    (void)buf_append_le32(&keys.body, UINT32_MAX); /* -1 */
     keys_put_text(&keys, "text", "word");
     keys_put_bool(&keys, "flag", true);
     keys_put_u32s(&keys, "list", GGUF_U32, numbers, 3);
     keys_end(&keys, &file);
     assert_int_equal(gguf_load(file.data, file.bytes, &gguf, error), 0);
     assert_int_equal(gguf_get_u32(gguf, "text", &value, error), TANDEM_EFORMAT);
+    assert_int_equal(gguf_get_u32(gguf, "negative", &value, error), TANDEM_EFORMAT);
     assert_int_equal(gguf_get_u32(gguf, "none", &value, error), TANDEM_ENOTFOUND);
     assert_int_equal(value, 9);
     assert_int_equal(gguf_get_u32(gguf, "number", &value, error), 0);
