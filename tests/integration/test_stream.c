@@ -52,7 +52,8 @@ static void on_end(struct tandem *tandem, uint64_t id, int error, struct tandem_
 }
 
 /* Asks and waits; checks what holds for every streamed request that was answered. */
-static void stream(struct site *site, const char *text, const char *route, struct shown *ret_shown)
+static void stream(struct site *site, const char *text, const char *route, uint32_t max_new_tokens,
+                   struct shown *ret_shown)
 {
     struct tandem_request request;
     struct tandem *tandem;
@@ -64,6 +65,7 @@ static void stream(struct site *site, const char *text, const char *route, struc
     tandem_request_init(&request, "commands");
     request.text = text;
     request.route = route;
+    request.max_new_tokens = max_new_tokens;
     request.deadline_ms = SITE_PATIENCE_MS;
     assert_int_equal(tandem_submit(tandem, &request, on_end, on_piece, ret_shown, NULL), 0);
     while (!ret_shown->ended) {
@@ -89,13 +91,18 @@ static void test_local(void **state)
     site_init(&site, &(struct site_config){0});
     site_client_start(&site);
     for (int i = 0; i < 500 && pieces < 2; i++) {
-        stream(&site, LONG_TEXT, "local", &shown);
+        stream(&site, LONG_TEXT, "local", 0, &shown);
         assert_string_equal(tandem_answer_outcome_route(shown.answer), "local");
         assert_int_equal(shown.begun, 1);
         pieces = shown.pieces;
         tandem_answer_free(shown.answer);
     }
     assert_true(pieces > 1);
+    /* The token that ends it by its length still brings text: that comes with the answer. */
+    stream(&site, LONG_TEXT, "local", 5, &shown);
+    assert_int_equal(tandem_answer_tokens(shown.answer), 5);
+    assert_int_equal(tandem_answer_finish(shown.answer), TANDEM_FINISH_LENGTH);
+    tandem_answer_free(shown.answer);
     site_fini(&site);
 }
 
@@ -109,19 +116,19 @@ static void test_edge_and_both(void **state)
     site_server_start(&site);
     site_client_start(&site);
     site_edge_wait(&site, "up");
-    stream(&site, LONG_TEXT, "edge", &shown);
+    stream(&site, LONG_TEXT, "edge", 0, &shown);
     assert_string_equal(tandem_answer_outcome_route(shown.answer), "edge:den");
     assert_true(shown.pieces > 1);
     assert_int_equal(shown.begun, 1);
     tandem_answer_free(shown.answer);
     /* The local text is shown, is not sure enough, and the edge's takes its place. */
-    stream(&site, HARD_TEXT, "cascade", &shown);
+    stream(&site, HARD_TEXT, "cascade", 0, &shown);
     assert_string_equal(tandem_answer_outcome_route(shown.answer), "edge:den");
     assert_int_equal(shown.begun, 2);
     tandem_answer_free(shown.answer);
     /* The edge is not there any more: the local text comes back, or is the only one. */
     (void)site_server_stop(&site, SIGKILL);
-    stream(&site, HARD_TEXT, NULL, &shown);
+    stream(&site, HARD_TEXT, NULL, 0, &shown);
     assert_string_equal(tandem_answer_outcome_route(shown.answer), "local");
     tandem_answer_free(shown.answer);
     site_fini(&site);
