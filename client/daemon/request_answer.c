@@ -34,7 +34,7 @@ void request_answer_send(struct request *request, const struct job_action *actio
     message.latency_us = (uint64_t)(request->decision.outcome.latency_ms * 1000);
     message.predicted_ms =
         isnan(request->decision.predicted_ms) ? -1 : request->decision.predicted_ms;
-    message.met_deadline = !(action->flags & JOB_FLAG_LATE);
+    message.met_deadline = request->decision.outcome.met_deadline;
     message.partial = (action->flags & JOB_FLAG_PARTIAL) != 0;
     message.hedged = (action->flags & JOB_FLAG_HEDGED) != 0;
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
@@ -47,7 +47,7 @@ void request_answer_send(struct request *request, const struct job_action *actio
 void request_error_send(struct request *request, int code)
 {
     struct local_error message = {
-        .code = code, .latency_us = (uint64_t)((clock_now_ns() - request->start_ns) / NS_PER_US)};
+        .code = code, .latency_us = (uint64_t)(request->decision.outcome.latency_ms * 1000)};
     struct buf header;
 
     snprintf(message.text, sizeof(message.text), "%s",

@@ -41,7 +41,9 @@ static void on_timer_closed(uv_handle_t *handle)
     request_free_if_done(request);
 }
 
-static void request_end(struct request *request, const struct job_action *action)
+/* `now_ns` is the reading of the clock that `action` came from: what is said of the latency and of
+ * the deadline can never disagree. */
+static void request_end(struct request *request, const struct job_action *action, int64_t now_ns)
 {
     struct decision_outcome *outcome = &request->decision.outcome;
     struct link_view view;
@@ -49,7 +51,7 @@ static void request_end(struct request *request, const struct job_action *action
     request->ended = true;
     request->decision.has_outcome = true;
     request->decision.hedged = request->job.hedged && request->job.plan.route == JOB_EDGE;
-    outcome->latency_ms = ms_between(request->start_ns, clock_now_ns());
+    outcome->latency_ms = ms_between(request->start_ns, now_ns);
     outcome->met_deadline = action->kind == JOB_DELIVER && !(action->flags & JOB_FLAG_LATE);
     outcome->error_code = action->kind == JOB_FAIL ? action->error : 0;
     if (action->kind == JOB_DELIVER && action->side == JOB_SIDE_EDGE) {
@@ -93,9 +95,10 @@ static void timer_arm(struct request *request, int64_t at_ns)
  * which then runs to its end first. */
 void request_event(struct request *request, const struct job_event_data *event)
 {
+    const int64_t now_ns = clock_now_ns();
     struct job_actions actions;
 
-    if (request->ended || job_event(&request->job, event, clock_now_ns(), &actions) != 0) {
+    if (request->ended || job_event(&request->job, event, now_ns, &actions) != 0) {
         return;
     }
     for (size_t i = 0; i < actions.count && !request->ended; i++) {
@@ -123,7 +126,7 @@ void request_event(struct request *request, const struct job_event_data *event)
             break;
         case JOB_DELIVER:
         case JOB_FAIL:
-            request_end(request, action);
+            request_end(request, action, now_ns);
             break;
         }
     }
@@ -221,7 +224,8 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
     request_decision_fill(request);
     job_init(&request->job, &request->choice.plan);
     if (result != 0) {
-        request_end(request, &(struct job_action){.kind = JOB_FAIL, .error = result});
+        request_end(request, &(struct job_action){.kind = JOB_FAIL, .error = result},
+                    clock_now_ns());
         return;
     }
     request_accepted_send(request);

@@ -301,6 +301,7 @@ static void plan_make(const struct decide_input *input, struct choice *choice)
     plan->route = chosen->kind;
     plan->local_allowed = input->has_local && input->forced != FORCED_EDGE;
     plan->deadline_ns = input->deadline_ns;
+    plan->handover_ns = LIMIT_HANDOVER_US * NS_PER_US;
     plan->deliver_late = input->deliver_late;
     plan->threshold = input->threshold;
     choice->edge = chosen->edge;

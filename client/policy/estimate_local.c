@@ -1,11 +1,13 @@
 #include "client/policy/estimate_local.h"
 
+#include "common/base/limits.h"
+
 #include <math.h>
 
-#define ALPHA          0.2
-#define WINDOW         64
-#define BOUND_FACTOR   1.5
-#define BOUND_SLACK_MS 5 /* timers count whole ms, and the loop may be busy */
+#define ALPHA        0.2
+#define WINDOW       64
+#define BOUND_FACTOR 1.5 /* a run may be slower than every one that was seen */
+#define US_PER_MS    1000.0
 
 void estimate_local_init(struct estimate_local *estimate)
 {
@@ -33,7 +35,9 @@ bool estimate_local_get(const struct estimate_local *estimate, double wait_ms,
 
 double estimate_local_bound_ms(const struct estimate_local *estimate)
 {
-    return estimate->run.count == 0
-               ? NAN
-               : BOUND_FACTOR * quantile_window_get(&estimate->window, 1.0) + BOUND_SLACK_MS;
+    if (estimate->run.count == 0) {
+        return NAN;
+    }
+    return BOUND_FACTOR * quantile_window_get(&estimate->window, 1.0) +
+           (LIMIT_TIMER_US + LIMIT_HANDOVER_US) / US_PER_MS;
 }

@@ -19,7 +19,9 @@ void estimate_local_add(struct estimate_local *estimate, double run_ms);
 /* Run time with `wait_ms` of queue before it. False, nothing written, before the first sample. */
 bool estimate_local_get(const struct estimate_local *estimate, double wait_ms,
                         struct latency *ret_latency);
-/* What an insured run is allowed to take: the worst of the window, half as much again and 5 ms; NAN
+/* What lies between the moment an insured run is due to start and its answer with the caller, at
+ * most: the timer that starts it is late by up to LIMIT_TIMER_US, the run takes up to half as much
+ * again as the worst of the window, and the answer is handed over within LIMIT_HANDOVER_US. NAN
  * before the first sample. */
 double estimate_local_bound_ms(const struct estimate_local *estimate);
 

@@ -59,10 +59,11 @@ static void job_fail(struct job *job, int error, struct job_actions *actions)
     act(actions, JOB_FAIL)->error = error;
 }
 
-static void job_deliver(struct job *job, enum job_side side, struct job_actions *actions)
+static void job_deliver(struct job *job, enum job_side side, int64_t now_ns,
+                        struct job_actions *actions)
 {
     struct job_action *action;
-    const bool late = is_late(job, job->done_ns[side]);
+    const bool late = is_late(job, now_ns);
 
     if (late && !job->plan.deliver_late) {
         job_fail(job, TANDEM_ELATE, actions);
@@ -75,27 +76,45 @@ static void job_deliver(struct job *job, enum job_side side, struct job_actions 
                     (job->hedged ? JOB_FLAG_HEDGED : 0);
 }
 
-/* How good a side's answer is to deliver: in time before whole before of the larger model; -1: it
- * has none. */
+/* How good a side's answer is to deliver: whole before of the larger model; -1: it has none. */
 static int side_rank(const struct job *job, enum job_side side)
 {
     if (job->side[side] != JOB_SIDE_DONE) {
         return -1;
     }
-    return (is_late(job, job->done_ns[side]) ? 0 : 4) + (job->partial[side] ? 0 : 2) +
-           (side == JOB_SIDE_EDGE ? 1 : 0);
+    return (job->partial[side] ? 0 : 2) + (side == JOB_SIDE_EDGE ? 1 : 0);
 }
 
 /* Delivers the best answer there is; false when no side has one. */
-static bool best_deliver(struct job *job, struct job_actions *actions)
+static bool best_deliver(struct job *job, int64_t now_ns, struct job_actions *actions)
 {
     const int local = side_rank(job, JOB_SIDE_LOCAL), edge = side_rank(job, JOB_SIDE_EDGE);
 
     if (local < 0 && edge < 0) {
         return false;
     }
-    job_deliver(job, edge > local ? JOB_SIDE_EDGE : JOB_SIDE_LOCAL, actions);
+    job_deliver(job, edge > local ? JOB_SIDE_EDGE : JOB_SIDE_LOCAL, now_ns, actions);
     return true;
+}
+
+static bool has_kept(const struct job *job)
+{
+    return job->side[JOB_SIDE_LOCAL] == JOB_SIDE_DONE || job->side[JOB_SIDE_EDGE] == JOB_SIDE_DONE;
+}
+
+/* Whether a kept answer has to go out now to arrive in time. */
+static bool kept_is_due(const struct job *job, int64_t now_ns)
+{
+    const struct job_plan *plan = &job->plan;
+
+    return plan->deadline_ns != 0 && has_kept(job) && !is_late(job, now_ns) &&
+           now_ns >= plan->deadline_ns - plan->handover_ns;
+}
+
+static bool local_may_join(const struct job *job)
+{
+    return job->plan.local_allowed && job->side[JOB_SIDE_LOCAL] == JOB_SIDE_IDLE &&
+           job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING;
 }
 
 /* The next moment at which something happens by itself. */
@@ -106,9 +125,10 @@ static void timer_arm(const struct job *job, int64_t now_ns, struct job_actions 
     if (job->ended) {
         return;
     }
-    if (job->plan.insure_at_ns != 0 && job->plan.local_allowed &&
-        job->side[JOB_SIDE_LOCAL] == JOB_SIDE_IDLE &&
-        job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING &&
+    if (at_ns != 0 && has_kept(job)) {
+        at_ns -= job->plan.handover_ns;
+    }
+    if (job->plan.insure_at_ns != 0 && local_may_join(job) &&
         (at_ns == 0 || job->plan.insure_at_ns < at_ns)) {
         at_ns = job->plan.insure_at_ns;
     }
@@ -135,20 +155,21 @@ static int on_start(struct job *job, const struct job_event_data *event, int64_t
     return 0;
 }
 
-static void side_keep(struct job *job, enum job_side side, bool partial, int64_t now_ns)
+static void side_keep(struct job *job, enum job_side side, bool partial)
 {
     job->side[side] = JOB_SIDE_DONE;
     job->partial[side] = partial;
-    job->done_ns[side] = now_ns;
 }
 
 /* The first whole answer wins. */
 static void side_done(struct job *job, enum job_side side, bool partial, int64_t now_ns,
                       struct job_actions *actions)
 {
-    side_keep(job, side, partial, now_ns);
-    if (!partial || job->side[side_other(side)] != JOB_SIDE_RUNNING) {
-        (void)best_deliver(job, actions);
+    side_keep(job, side, partial);
+    if (!partial || job->side[side_other(side)] != JOB_SIDE_RUNNING || kept_is_due(job, now_ns)) {
+        (void)best_deliver(job, now_ns, actions);
+    } else {
+        timer_arm(job, now_ns, actions);
     }
 }
 
@@ -161,8 +182,9 @@ static int on_local_done(struct job *job, const struct job_event_data *event, in
         return TANDEM_EINVAL;
     }
     if (plan->route == JOB_CASCADE && (event->partial || event->confidence < plan->threshold) &&
-        (plan->deadline_ns == 0 || now_ns + plan->edge_needs_ns <= plan->deadline_ns)) {
-        side_keep(job, JOB_SIDE_LOCAL, event->partial, now_ns);
+        (plan->deadline_ns == 0 ||
+         now_ns + plan->edge_needs_ns < plan->deadline_ns - plan->handover_ns)) {
+        side_keep(job, JOB_SIDE_LOCAL, event->partial);
         side_start(job, JOB_SIDE_EDGE, actions);
         timer_arm(job, now_ns, actions);
         return 0;
@@ -210,7 +232,7 @@ static int side_failed(struct job *job, enum job_side side, int error, int64_t n
     if (job->side[other] == JOB_SIDE_RUNNING) {
         return 0; /* it may still answer */
     }
-    if (best_deliver(job, actions)) {
+    if (best_deliver(job, now_ns, actions)) {
         return 0; /* it was kept for this */
     }
     if (side_may_start(job, other, error, now_ns)) {
@@ -242,15 +264,18 @@ static int on_timer(struct job *job, const struct job_event_data *event, int64_t
     const struct job_plan *plan = &job->plan;
 
     (void)event;
-    if (plan->deadline_ns != 0 && now_ns >= plan->deadline_ns) {
-        if (!best_deliver(job, actions) && !plan->deliver_late) {
+    if (plan->deadline_ns != 0 && (now_ns >= plan->deadline_ns || kept_is_due(job, now_ns))) {
+        if (best_deliver(job, now_ns, actions)) {
+            return 0;
+        }
+        if (!plan->deliver_late) {
             job_fail(job, TANDEM_ELATE, actions);
+        } else if (local_may_join(job)) {
+            side_start(job, JOB_SIDE_LOCAL, actions); /* the edge may be dead */
         }
         return 0;
     }
-    if (plan->insure_at_ns != 0 && now_ns >= plan->insure_at_ns && plan->local_allowed &&
-        job->side[JOB_SIDE_LOCAL] == JOB_SIDE_IDLE &&
-        job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING) {
+    if (plan->insure_at_ns != 0 && now_ns >= plan->insure_at_ns && local_may_join(job)) {
         side_start(job, JOB_SIDE_LOCAL, actions);
     }
     timer_arm(job, now_ns, actions);

@@ -18,12 +18,13 @@
  *
  * An answer is whole or partial (cut short by the deadline). A partial one that comes while the
  * other side runs is kept: the other may still bring a whole one. Of two answers that are there,
- * the one in time is delivered before the late one, then the whole one before the partial one, then
- * the edge's. An answer is late when its side brought it after the deadline, not by the time it was
- * kept.
+ * the whole one is delivered before the partial one, then the edge's. Late is what is delivered
+ * after the deadline, whenever its side brought it.
  *
- * At the deadline the best kept answer is delivered; where there is none, `deliver_late` waits for
- * the side that runs and marks its answer late, else the job fails with ELATE. Nobody is asked for
+ * A kept answer is delivered `handover_ns` before the deadline, so that it arrives in time. At the
+ * deadline, where there is none, `deliver_late` waits for the side that runs, lets local start
+ * beside an edge that runs alone, and marks the answer late; else the job fails with ELATE. Nobody
+ * is asked for
  * what it has at that moment: each side knows the deadline and brings its partial answer a little
  * before it, unless `deliver_late` lets it go on.
  *
@@ -53,8 +54,9 @@ struct job_plan {
     bool race;             /* EDGE: local starts at once too (no reserve for a late start) */
     int64_t deadline_ns;   /* 0: none */
     int64_t insure_at_ns;  /* EDGE: local starts then; 0: only when the edge fails */
-    int64_t edge_needs_ns; /* CASCADE: the edge's predicted time; it is not asked when the deadline
-                              comes sooner */
+    int64_t handover_ns;   /* from a decision of the job until the caller has the answer */
+    int64_t edge_needs_ns; /* CASCADE: the edge's predicted time; it is not asked when a kept answer
+                              must go out sooner */
     double threshold;      /* CASCADE: 0..1 */
     bool deliver_late;
 };
@@ -112,7 +114,6 @@ struct job {
     enum job_side_state side[JOB_SIDES];
     int error[JOB_SIDES];       /* of a failed side */
     bool partial[JOB_SIDES];    /* of a side that is done */
-    int64_t done_ns[JOB_SIDES]; /* when it was */
     bool started, ended, hedged;
     enum job_side speaking; /* whose text the caller is being shown */
 };

@@ -89,7 +89,8 @@
 #define LIMIT_EDGES 16
 #define LIMIT_CANDIDATES (LIMIT_EDGES + 3)   /* local, cascade, cache, edges */
 #define LIMIT_DEADLINE_MS 3600000
-#define LIMIT_HANDOVER_US 2000               /* from the runner to the caller: what a partial answer leaves of its deadline */
+#define LIMIT_TIMER_US 1000                  /* how late a timer of an idle loop may be: it counts whole ms */
+#define LIMIT_HANDOVER_US 2000               /* from the runner to the caller: what an answer leaves of its deadline */
 
 /* libtandem, one handle */
 #define LIMIT_LIB_REQUESTS 64                /* under way */

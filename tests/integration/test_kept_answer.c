@@ -1,0 +1,112 @@
+/* test_kept_answer.c: a cascade whose edge is frozen keeps the local answer and hands it over in
+ * time; what is marked in time was in time, by the daemon's own record. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/support/site.h"
+
+#include "common/base/clock.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEADLINE_MS 200
+#define KEPT_MS     (DEADLINE_MS / 2) /* who waited this long had the answer for most of it */
+#define REQUESTS    12
+
+static struct site site;
+static struct tandem *tandem;
+
+static int setup(void **state)
+{
+    char path[512];
+
+    (void)state;
+    site_init(&site, &(struct site_config){0});
+    snprintf(path, sizeof(path), "%s/tasks/objects.conf", site.dir);
+    site_write(path,
+               "[task]\nkind = classify\nconfidence_threshold = 1\n[local]\nmodel = "
+               "%s/deploy/models/objects-local.gguf\n[edge]\nmodel = "
+               "%s/deploy/models/objects-edge.gguf\n",
+               site.top, site.top);
+    site_server_start(&site);
+    site_client_start(&site);
+    site_edge_wait(&site, "up");
+    return tandem_open(site.app_socket, &tandem);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    tandem_close(tandem);
+    assert_int_equal(site_client_stop(&site, SIGTERM), 0);
+    assert_int_equal(site_server_stop(&site, SIGTERM), 0);
+    site_fini(&site);
+    return 0;
+}
+
+static double number(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItem(object, name);
+
+    assert_true(cJSON_IsNumber(item));
+    return item->valuedouble;
+}
+
+/* One line of `decisions`: what it says of itself agrees. True: an answer that was kept. */
+static bool decision_agrees(const char *line)
+{
+    cJSON *decision = cJSON_Parse(line);
+    const cJSON *outcome = cJSON_GetObjectItem(decision, "outcome");
+    const double latency_ms = number(outcome, "latency_ms");
+    const bool met = cJSON_IsTrue(cJSON_GetObjectItem(outcome, "met_deadline"));
+    const bool answered = number(outcome, "error_code") == 0;
+
+    assert_int_equal(met, answered && latency_ms <= number(decision, "deadline_ms"));
+    cJSON_Delete(decision);
+    return met && latency_ms > KEPT_MS;
+}
+
+static void test_kept_answers_are_in_time(void **state)
+{
+    unsigned lines = 0, kept = 0;
+    char *text, *at = NULL;
+
+    (void)state;
+    assert_int_equal(kill(site.server, SIGSTOP), 0);
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        struct tandem_answer *answer = NULL;
+        const int result = site_classify(tandem, SITE_PICTURE, "cascade", DEADLINE_MS, &answer);
+
+        if (result == 0) {
+            assert_true(!tandem_answer_met_deadline(answer) ||
+                        tandem_answer_latency_ms(answer) <= DEADLINE_MS);
+        } else {
+            assert_int_equal(result, TANDEM_ELATE); /* a starved machine may be late, and says so */
+        }
+        tandem_answer_free(answer);
+    }
+    assert_int_equal(kill(site.server, SIGCONT), 0);
+    text = site_ask(site.status_socket, "decisions 100\n");
+    assert_non_null(text);
+    for (char *line = strtok_r(text, "\n", &at); line; line = strtok_r(NULL, "\n", &at)) {
+        kept += decision_agrees(line);
+        lines++;
+    }
+    free(text);
+    assert_int_equal(lines, REQUESTS);
+    assert_true(kept > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept_answers_are_in_time)};
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
