@@ -5,7 +5,9 @@
 #   BUILD=build PREFIX=/usr/local DESTDIR= SYSCONFDIR=/etc LIBDIR=$(PREFIX)/lib    where things go
 
 comma := ,
-CC ?= gcc
+ifeq ($(origin CC),default) # make itself says cc
+CC = gcc
+endif
 AR ?= ar
 OBJCOPY ?= objcopy
 PKG_CONFIG ?= pkg-config

@@ -154,7 +154,7 @@ cp "$work/classify.c" "$work/classify.cpp"
 # shellcheck disable=SC2016
 build=$(grep -oE '^cc classify\.c \$\(pkg-config [^)]*\) -o classify' README.md)
 [ -n "$build" ] || complain "README.md does not say how to build classify.c"
-if said=$(cd "$work" && cc() { "$CC" -Wall -Wextra -Werror "$@"; } && eval "$build" 2>&1); then
+if said=$(cd "$work" && cc() { command "$CC" -Wall -Wextra -Werror "$@"; } && eval "$build" 2>&1); then
     said=$(cd "$work" && LD_LIBRARY_PATH=$root$prefix/lib TANDEM_SOCKET=$work/nobody.sock ./classify cup.jpg 2>&1)
     [ $? -eq 1 ] || complain "README's program without a daemon: exit status is not 1"
     echo "classify: $said"
