@@ -229,6 +229,10 @@ int print_decision(const cJSON *decision, const struct table_style *style, struc
     table_cell(&table, "%s ms", print_number(get(decision, "deadline_ms"), 0, number));
     table_cell(&table, "confidence");
     table_cell(&table, "%s", print_number(get(decision, "confidence"), 3, number));
+    if (cJSON_IsNumber(get(decision, "threshold"))) {
+        table_cell(&table, "threshold");
+        table_cell(&table, "%s", print_number(get(decision, "threshold"), 3, number));
+    }
     table_cell(&table, "hedged");
     table_cell(&table, "%s", bool_of(decision, "hedged", "yes: both sides were started", "no"));
     result = table_print(&table, style, out);

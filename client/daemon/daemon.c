@@ -151,7 +151,8 @@ static void tasks_json(struct daemon *daemon, struct json_writer *json)
         }
         json_array_open(json, "edges");
         for (size_t edge = 0; edge < links_count(daemon->links); edge++) {
-            const char *unusable = links_unusable(daemon->links, edge, i);
+            enum edge_trouble trouble;
+            const char *unusable = links_unusable(daemon->links, edge, i, &trouble);
             struct link_view view;
 
             links_view(daemon->links, edge, &view);
@@ -166,6 +167,23 @@ static void tasks_json(struct daemon *daemon, struct json_writer *json)
         }
         json_array_close(json);
         json_object_close(json);
+    }
+    json_array_close(json);
+}
+
+/* What a connected edge and this device do not agree on, "TASK: why". */
+static void tasks_off_json(struct daemon *daemon, size_t edge, struct json_writer *json)
+{
+    json_array_open(json, "tasks_off");
+    for (size_t i = 0; i < daemon->tasks->count; i++) {
+        enum edge_trouble trouble;
+        const char *why = links_unusable(daemon->links, edge, i, &trouble);
+        char text[LIMIT_LINE_BYTES + 1];
+
+        if (trouble == EDGE_NO_TASK || trouble == EDGE_MISMATCH) {
+            snprintf(text, sizeof(text), "%s: %s", daemon->tasks->names[i], why);
+            json_text(json, NULL, text);
+        }
     }
     json_array_close(json);
 }
@@ -191,6 +209,12 @@ static void edges_json(struct daemon *daemon, struct json_writer *json)
                     estimate_samples_mean(&view.estimate->up_bytes_per_ms, NAN, clock_now_ns()) *
                         8 / 1000);
         json_uint(json, "dials", view.reconnects);
+        tasks_off_json(daemon, i, json);
+        if (view.next_attempt_ms >= 0) {
+            json_int(json, "next_attempt_ms", view.next_attempt_ms);
+        } else {
+            json_null(json, "next_attempt_ms");
+        }
         if (view.up) {
             json_object_open(json, "load");
             json_uint(json, "queued", view.load->queued);
@@ -226,6 +250,7 @@ static void status_json(struct daemon *daemon, struct json_writer *json)
     json_uint(json, "cascade_went", counts->cascade_went);
     json_uint(json, "late", counts->late);
     json_uint(json, "errors", counts->errors);
+    json_uint(json, "cancelled", counts->cancelled);
     json_uint(json, "hedges", counts->hedges);
     json_uint(json, "log_lines_lost", log_lost_lines());
     json_uint(json, "decision_lines_lost", counts->decision_lines_lost);
@@ -553,16 +578,22 @@ int daemon_check(const char *config_path)
         result = config_print(&client_config_schema, &daemon.config, &out);
     }
     for (size_t i = 0; result == 0 && i < daemon.tasks->count; i++) {
+        (void)buf_printf(&out, "\n# ---- task %s ----\n", daemon.tasks->names[i]);
+        result = config_print(&task_config_schema, &daemon.tasks->configs[i], &out);
         (void)requests_decide(&daemon.requests, &daemon.tasks->items[i], &submit, 0, clock_now_ns(),
                               &choice);
+        decision.deadline_ms = (double)daemon.tasks->configs[i].default_deadline_ms;
+        decision.threshold = choice.plan.route == JOB_CASCADE ? choice.plan.threshold : NAN;
         snprintf(decision.task, sizeof(decision.task), "%s", daemon.tasks->names[i]);
         snprintf(decision.route, sizeof(decision.route), "%s",
                  choice.chosen < choice.count ? choice.candidates[choice.chosen].route : "");
         snprintf(decision.reason, sizeof(decision.reason), "%s", choice.reason);
         decision.candidate_count = choice.count;
         memcpy(decision.candidates, choice.candidates, sizeof(decision.candidates));
-        (void)buf_append_text(&out, "# a request of this task now: ");
-        result = decision_line(&decision, &out);
+        (void)buf_append_text(
+            &out,
+            "# a request of this task with its default deadline, before any edge is connected: ");
+        result = result == 0 ? decision_line(&decision, &out) : result;
     }
     if (result == 0 && fwrite(out.data, 1, out.bytes, stdout) != out.bytes) {
         result = TANDEM_EIO;

@@ -3,57 +3,155 @@
 #include "common/base/error.h"
 #include "common/base/names.h"
 #include "common/stream/conn.h"
+#include "common/stream/url.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#define ACCURACY_FACTOR 4
+#define ACCURACY_FACTOR  4
 #define BANDWIDTH_FACTOR 20
 
 static const char *const prefers[] = {"balanced", "accuracy", "bandwidth", NULL};
 
 #define AT(member) offsetof(struct client_config, member)
 static const struct config_key keys[] = {
-    {.section = "client", .key = "app_socket", .type = CONFIG_TEXT, .offset = AT(app_socket),
-     .default_text = "/run/tandem-client/app.sock", .help = "The socket that applications connect to."},
-    {.section = "client", .key = "status_socket", .type = CONFIG_TEXT, .offset = AT(status_socket),
-     .default_text = "/run/tandem-client/status.sock", .help = "The socket that tandemctl asks."},
-    {.section = "client", .key = "tasks_dir", .type = CONFIG_TEXT, .offset = AT(tasks_dir), .default_text = "/etc/tandem/tasks.d",
+    {.section = "client",
+     .key = "app_socket",
+     .type = CONFIG_TEXT,
+     .offset = AT(app_socket),
+     .default_text = "/run/tandem-client/app.sock",
+     .help = "The socket that applications connect to."},
+    {.section = "client",
+     .key = "status_socket",
+     .type = CONFIG_TEXT,
+     .offset = AT(status_socket),
+     .default_text = "/run/tandem-client/status.sock",
+     .help = "The socket that tandemctl asks."},
+    {.section = "client",
+     .key = "tasks_dir",
+     .type = CONFIG_TEXT,
+     .offset = AT(tasks_dir),
+     .default_text = "/etc/tandem/tasks.d",
      .help = "The folder of the task files; what stands under [local] in them runs here."},
-    {.section = "client", .key = "models_dir", .type = CONFIG_TEXT, .offset = AT(models_dir), .default_text = "",
-     .help = "Where relative model paths of task files begin. Empty: the folder of the task files."},
-    {.section = "client", .key = "state_dir", .type = CONFIG_TEXT, .offset = AT(state_dir), .default_text = "/var/lib/tandem-client",
+    {.section = "client",
+     .key = "models_dir",
+     .type = CONFIG_TEXT,
+     .offset = AT(models_dir),
+     .default_text = "",
+     .help =
+         "Where relative model paths of task files begin. Empty: the folder of the task files."},
+    {.section = "client",
+     .key = "state_dir",
+     .type = CONFIG_TEXT,
+     .offset = AT(state_dir),
+     .default_text = "/var/lib/tandem-client",
      .help = "Where decisions.jsonl is written. Empty: nowhere."},
-    {.section = "client", .key = "threads", .type = CONFIG_INT, .offset = AT(threads), .default_text = "1", .min = 1, .max = 256,
+    {.section = "client",
+     .key = "threads",
+     .type = CONFIG_INT,
+     .offset = AT(threads),
+     .default_text = "1",
+     .min = 1,
+     .max = 256,
      .help = "Threads inside one step of a local model."},
-    {.section = "client", .key = "kv_bytes", .type = CONFIG_BYTES, .offset = AT(kv_bytes), .default_text = "64M", .min = 1u << 20,
-     .max = (double)(INT64_C(1) << 40), .unit = "bytes", .help = "Memory for KV pages of each local model that generates text."},
-    {.section = "client", .key = "drain_timeout_ms", .type = CONFIG_INT, .offset = AT(drain_timeout_ms), .default_text = "10000",
-     .min = 0, .max = LIMIT_DEADLINE_MS, .unit = "ms",
+    {.section = "client",
+     .key = "kv_bytes",
+     .type = CONFIG_BYTES,
+     .offset = AT(kv_bytes),
+     .default_text = "64M",
+     .min = 1u << 20,
+     .max = (double)(INT64_C(1) << 40),
+     .unit = "bytes",
+     .help = "Memory for KV pages of each local model that generates text."},
+    {.section = "client",
+     .key = "drain_timeout_ms",
+     .type = CONFIG_INT,
+     .offset = AT(drain_timeout_ms),
+     .default_text = "10000",
+     .min = 0,
+     .max = LIMIT_DEADLINE_MS,
+     .unit = "ms",
      .help = "After SIGTERM, how long accepted requests may go on before they end with an error."},
-    {.section = "edge", .key = "url", .type = CONFIG_TEXT, .offset = offsetof(struct edge_config, url), .default_text = NULL,
+    {.section = "edge",
+     .key = "url",
+     .type = CONFIG_TEXT,
+     .offset = offsetof(struct edge_config, url),
+     .default_text = NULL,
      .help = "Where the edge node listens: tcp://HOST:PORT or ipc:///PATH."},
-    {.section = "edge", .key = "token_file", .type = CONFIG_TEXT, .offset = offsetof(struct edge_config, token_file),
-     .default_text = "", .help = "A file with this device's secret, for plaintext connections on this machine."},
-    {.section = "tls", .key = "cert", .type = CONFIG_TEXT, .offset = AT(tls_cert), .default_text = "",
+    {.section = "edge",
+     .key = "token_file",
+     .type = CONFIG_TEXT,
+     .offset = offsetof(struct edge_config, token_file),
+     .default_text = "",
+     .help = "A file with this device's secret, for plaintext connections on this machine."},
+    {.section = "tls",
+     .key = "cert",
+     .type = CONFIG_TEXT,
+     .offset = AT(tls_cert),
+     .default_text = "",
      .help = "This device's certificate (PEM). With it every edge connection speaks TLS 1.3."},
-    {.section = "tls", .key = "key", .type = CONFIG_TEXT, .offset = AT(tls_key), .default_text = "",
+    {.section = "tls",
+     .key = "key",
+     .type = CONFIG_TEXT,
+     .offset = AT(tls_key),
+     .default_text = "",
      .help = "The certificate's private key (PEM)."},
-    {.section = "tls", .key = "ca", .type = CONFIG_TEXT, .offset = AT(tls_ca), .default_text = "",
+    {.section = "tls",
+     .key = "ca",
+     .type = CONFIG_TEXT,
+     .offset = AT(tls_ca),
+     .default_text = "",
      .help = "The authority that an edge's certificate must come from (PEM)."},
-    {.section = "policy", .key = "prefer", .type = CONFIG_CHOICE, .offset = AT(prefer), .default_text = "balanced",
-     .choices = prefers, .help = "accuracy makes an error four times as dear, bandwidth a megabyte twenty times."},
-    {.section = "policy", .key = "one_miss_ms", .type = CONFIG_DOUBLE, .offset = AT(one_miss_ms), .default_text = "1000", .min = 0,
-     .max = 1e9, .unit = "ms", .help = "How long one would wait to avoid a missed deadline."},
-    {.section = "policy", .key = "one_megabyte_ms", .type = CONFIG_DOUBLE, .offset = AT(one_megabyte_ms), .default_text = "20",
-     .min = 0, .max = 1e9, .unit = "ms", .help = "How long one would wait to avoid sending a megabyte."},
-    {.section = "policy", .key = "one_error_ms", .type = CONFIG_DOUBLE, .offset = AT(one_error_ms), .default_text = "200", .min = 0,
-     .max = 1e9, .unit = "ms", .help = "How long one would wait to avoid a wrong answer."},
-    {.section = "policy", .key = "edge_error", .type = CONFIG_DOUBLE, .offset = AT(edge_error), .default_text = "0.1", .min = 0,
-     .max = 1, .help = "How often the edge's answers are believed to be wrong."},
+    {.section = "policy",
+     .key = "prefer",
+     .type = CONFIG_CHOICE,
+     .offset = AT(prefer),
+     .default_text = "balanced",
+     .choices = prefers,
+     .help = "accuracy makes an error four times as dear, bandwidth a megabyte twenty times."},
+    {.section = "policy",
+     .key = "one_miss_ms",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(one_miss_ms),
+     .default_text = "1000",
+     .min = 0,
+     .max = 1e9,
+     .unit = "ms",
+     .help = "How long one would wait to avoid a missed deadline."},
+    {.section = "policy",
+     .key = "one_megabyte_ms",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(one_megabyte_ms),
+     .default_text = "20",
+     .min = 0,
+     .max = 1e9,
+     .unit = "ms",
+     .help = "How long one would wait to avoid sending a megabyte."},
+    {.section = "policy",
+     .key = "one_error_ms",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(one_error_ms),
+     .default_text = "200",
+     .min = 0,
+     .max = 1e9,
+     .unit = "ms",
+     .help = "How long one would wait to avoid a wrong answer."},
+    {.section = "policy",
+     .key = "edge_error",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(edge_error),
+     .default_text = "0.1",
+     .min = 0,
+     .max = 1,
+     .help = "How often the edge's answers are believed to be wrong."},
 };
 static const struct config_repeated repeated[] = {
-    {.section = "edge", .item_bytes = sizeof(struct edge_config), .offset_items = AT(edges), .offset_count = AT(edge_count),
+    {.section = "edge",
+     .item_bytes = sizeof(struct edge_config),
+     .offset_items = AT(edges),
+     .offset_count = AT(edge_count),
      .count_max = LIMIT_EDGES},
 };
 #undef AT
@@ -66,7 +164,61 @@ const struct config_schema client_config_schema = {
     .repeated_count = sizeof(repeated) / sizeof(repeated[0]),
 };
 
-int client_config_load(const char *path, struct client_config *config, char error[CONFIG_ERROR_BYTES])
+static int edge_wrong(const char *path, const struct edge_config *edge, const char *key,
+                      const char *value, const char *wrong, char error[CONFIG_ERROR_BYTES])
+{
+    snprintf(error, CONFIG_ERROR_BYTES, "%.150s: [edge %.63s] %s: '%.150s' %s", path, edge->name,
+             key, value, wrong);
+    return TANDEM_ECONFIG;
+}
+
+static int edge_check(const char *path, const struct edge_config *edge, bool tls,
+                      char error[CONFIG_ERROR_BYTES])
+{
+    struct url url;
+
+    if (!name_is_valid(edge->name)) {
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "%.150s: [edge %.63s]: a name is 1 to %d characters of A-Z a-z 0-9 . _ -", path,
+                 edge->name, LIMIT_NAME_BYTES);
+        return TANDEM_ECONFIG;
+    }
+    if (url_parse(edge->url, &url) != 0) {
+        return edge_wrong(path, edge, "url", edge->url, "is not tcp://HOST:PORT or ipc:///PATH",
+                          error);
+    }
+    if (!url.is_ipc && (url.port == 0 || url.host_kind == URL_HOST_ANY)) {
+        return edge_wrong(path, edge, "url", edge->url, "names no host or no port to connect to",
+                          error);
+    }
+    if (!tls && !conn_url_is_local(edge->url)) {
+        return edge_wrong(path, edge, "url", edge->url,
+                          "is not on this machine, so [tls] is needed", error);
+    }
+    if (edge->token_file[0] && access(edge->token_file, R_OK) != 0) {
+        return edge_wrong(path, edge, "token_file", edge->token_file, strerror(errno), error);
+    }
+    return 0;
+}
+
+/* Loads the files as a connection will, and lets them go again. */
+static int tls_check(const char *path, const struct client_config *config,
+                     char error[CONFIG_ERROR_BYTES])
+{
+    char why[CONN_ERROR_BYTES];
+    struct conn_tls *tls = NULL;
+    const int result = conn_tls_load(config->tls_cert, config->tls_key, config->tls_ca, &tls, why);
+
+    if (result != 0) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%.200s: [tls] %s", path, why);
+        return result;
+    }
+    conn_tls_unref(tls);
+    return 0;
+}
+
+int client_config_load(const char *path, struct client_config *config,
+                       char error[CONFIG_ERROR_BYTES])
 {
     int result = config_load(&client_config_schema, path, config, error);
     const bool tls = result == 0 && config->tls_cert[0];
@@ -78,26 +230,19 @@ int client_config_load(const char *path, struct client_config *config, char erro
         snprintf(error, CONFIG_ERROR_BYTES, "%s: [tls] cert, key and ca: all three or none", path);
         return TANDEM_ECONFIG;
     }
-    for (size_t i = 0; i < config->edge_count; i++) {
-        if (!name_is_valid(config->edges[i].name)) {
-            snprintf(error, CONFIG_ERROR_BYTES, "%s: [edge %.63s]: a name is 1 to %d characters of A-Z a-z 0-9 . _ -", path,
-                     config->edges[i].name, LIMIT_NAME_BYTES);
-            return TANDEM_ECONFIG;
-        }
-        if (!tls && !conn_url_is_local(config->edges[i].url)) {
-            snprintf(error, CONFIG_ERROR_BYTES, "%s: [edge %.63s] url: %.200s is not on this machine, so [tls] is needed", path,
-                     config->edges[i].name, config->edges[i].url);
-            return TANDEM_ECONFIG;
-        }
+    for (size_t i = 0; result == 0 && i < config->edge_count; i++) {
+        result = edge_check(path, &config->edges[i], tls, error);
     }
-    return 0;
+    return result == 0 && tls ? tls_check(path, config, error) : result;
 }
 
 struct decide_weights client_config_weights(const struct client_config *config)
 {
     return (struct decide_weights){
         .one_miss_ms = config->one_miss_ms,
-        .one_megabyte_ms = config->one_megabyte_ms * (config->prefer == PREFER_BANDWIDTH ? BANDWIDTH_FACTOR : 1),
-        .one_error_ms = config->one_error_ms * (config->prefer == PREFER_ACCURACY ? ACCURACY_FACTOR : 1),
+        .one_megabyte_ms =
+            config->one_megabyte_ms * (config->prefer == PREFER_BANDWIDTH ? BANDWIDTH_FACTOR : 1),
+        .one_error_ms =
+            config->one_error_ms * (config->prefer == PREFER_ACCURACY ? ACCURACY_FACTOR : 1),
     };
 }

@@ -4,13 +4,15 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
+#include "common/base/task_config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BACKOFF_FIRST_MS 200
-#define BACKOFF_MAX_MS   10000
+#define BACKOFF_MAX_MS   1500 /* an edge that was restarted is found within two seconds */
+#define TROUBLE_BYTES    96
 #define TOKEN_BYTES_MAX  255
 
 struct link {
@@ -22,13 +24,15 @@ struct link {
     uv_timer_t timer;
     bool up, draining;
     uint64_t backoff_ms, reconnects;
-    char why[CONN_ERROR_BYTES];
-    char said[CONN_ERROR_BYTES]; /* why it could not be reached, as the log has it already */
+    char why[CONN_ERROR_BYTES];  /* the last failure; "" while up */
+    char said[CONN_ERROR_BYTES]; /* the one that the log has */
+    bool told;                   /* `why` is the peer's own word of why it closes */
     struct edge_load load;
     struct estimate_link estimate;
     struct edge_task *theirs; /* of the edge's hello */
     size_t their_count;
-    const char *unusable[LIMIT_TASKS]; /* by our task's number; NULL: agreed */
+    enum edge_trouble trouble[LIMIT_TASKS]; /* by our task's number; EDGE_FINE: agreed */
+    char unusable[LIMIT_TASKS][TROUBLE_BYTES];
 };
 struct links {
     uv_loop_t *loop;
@@ -64,6 +68,16 @@ static void link_wait(struct link *link)
     }
 }
 
+/* Each reason once: a retry that fails as the last one did is no news. */
+static void link_complain(struct link *link)
+{
+    if (strcmp(link->why, link->said) != 0) {
+        log_warning("edge %s: %s: not connected: %s", link->name, link->url,
+                    link->why[0] ? link->why : "closed");
+        memcpy(link->said, link->why, sizeof(link->said));
+    }
+}
+
 static void on_open(struct conn *conn, void *user)
 {
     struct link *link = user;
@@ -87,6 +101,34 @@ static void on_open(struct conn *conn, void *user)
     buf_fini(&header);
 }
 
+/* What keeps a task from this edge, in words for a person. */
+static enum edge_trouble contract_compare(const struct edge_task *ours,
+                                          const struct edge_task *theirs, char text[TROUBLE_BYTES])
+{
+    if (!theirs || !theirs->model_digest[0]) {
+        snprintf(text, TROUBLE_BYTES, "edge does not serve this task");
+        return EDGE_NO_TASK;
+    }
+    if (theirs->kind != ours->kind) {
+        snprintf(text, TROUBLE_BYTES, "kinds differ: %s here, %s there",
+                 task_kind_text((int)ours->kind - 1), task_kind_text((int)theirs->kind - 1));
+        return EDGE_MISMATCH;
+    }
+    if (!ours->label_digest[0] || !theirs->label_digest[0] ||
+        strcmp(theirs->label_digest, ours->label_digest) == 0) {
+        return EDGE_FINE;
+    }
+    if (ours->label_count != theirs->label_count) {
+        snprintf(text, TROUBLE_BYTES, "labels differ: %u here, %u there", ours->label_count,
+                 theirs->label_count);
+    } else {
+        snprintf(text, TROUBLE_BYTES,
+                 "labels differ: %u on both sides, but not the same words in the same order",
+                 ours->label_count);
+    }
+    return EDGE_MISMATCH;
+}
+
 /* A task works with this edge when both name the same kind and the same labels; each that does not
  * is said once, in one line. */
 static void contract_check(struct link *link)
@@ -97,15 +139,8 @@ static void contract_check(struct link *link)
         for (size_t j = 0; j < link->their_count && !theirs; j++) {
             theirs = strcmp(link->theirs[j].name, ours->name) == 0 ? &link->theirs[j] : NULL;
         }
-        link->unusable[i] = NULL;
-        if (!theirs || !theirs->model_digest[0]) {
-            link->unusable[i] = "edge does not serve this task";
-        } else if (theirs->kind != ours->kind ||
-                   (ours->label_digest[0] && theirs->label_digest[0] &&
-                    strcmp(theirs->label_digest, ours->label_digest) != 0)) {
-            link->unusable[i] = "edge contract mismatch";
-        }
-        if (link->unusable[i]) {
+        link->trouble[i] = contract_compare(ours, theirs, link->unusable[i]);
+        if (link->trouble[i] != EDGE_FINE) {
             log_warning("edge %s: task %s: %s", link->name, ours->name, link->unusable[i]);
         }
     }
@@ -134,6 +169,7 @@ static void on_hello(struct link *link, const struct frame *frame)
     }
     link->up = true;
     link->draining = false;
+    link->why[0] = link->said[0] = '\0';
     link->backoff_ms = BACKOFF_FIRST_MS;
     log_info("edge %s: connected to %s (%s)", link->name, link->url, hello.software);
     edge_hello_fini(&hello);
@@ -166,8 +202,8 @@ static void on_error(struct link *link, const struct frame *frame)
         link->load = error.load;
     }
     if (frame->request_id == 0) {
-        snprintf(link->why, sizeof(link->why), "%.200s", error.text);
-        log_warning("edge %s: %s", link->name, link->why);
+        snprintf(link->why, sizeof(link->why), "it says: %.200s", error.text);
+        link->told = true;
     } else {
         link->links->callbacks.on_error(link->index, frame->request_id, &error, link->links->user);
     }
@@ -243,16 +279,15 @@ static void on_close(struct conn *conn, int error, const char *why, void *user)
     if (link->links->closing || !link->name) {
         return;
     }
-    if (error != TANDEM_OK) {
+    if (error != TANDEM_OK && !link->told) {
         snprintf(link->why, sizeof(link->why), "%s", why);
     }
     if (was_up) {
         log_warning("edge %s: connection lost: %s", link->name, link->why);
-        link->said[0] = '\0';
+        memcpy(link->said, link->why, sizeof(link->said));
         link->links->callbacks.on_gone(link->index, link->links->user);
-    } else if (strcmp(link->said, link->why) != 0) {
-        snprintf(link->said, sizeof(link->said), "%s", link->why);
-        log_warning("edge %s: %s: not connected: %s", link->name, link->url, link->why);
+    } else {
+        link_complain(link);
     }
     link_wait(link);
 }
@@ -267,8 +302,10 @@ static void link_dial(struct link *link)
                                                      .on_close = on_close}};
 
     link->reconnects++;
+    link->told = false;
     if (conn_dial(link->links->loop, link->url, &params, link, &link->conn, link->why) != 0) {
         link->conn = NULL;
+        link_complain(link);
         link_wait(link);
     }
 }
@@ -345,7 +382,7 @@ static void link_start(struct link *link, struct edge_parts *parts)
     link->backoff_ms = BACKOFF_FIRST_MS;
     link->reconnects = 0;
     link->draining = false;
-    link->why[0] = '\0';
+    link->why[0] = link->said[0] = '\0';
     memset(&link->load, 0, sizeof(link->load));
     estimate_link_init(&link->estimate);
     link->links->callbacks.on_fresh(link->index, link->links->user);
@@ -523,28 +560,45 @@ void links_view(const struct links *links, size_t edge, struct link_view *ret_vi
 {
     const struct link *link = &links->items[edge];
 
-    *ret_view = (struct link_view){.name = link->name ? link->name : "",
-                                   .url = link->url,
-                                   .why = link->why,
-                                   .up = link->up,
-                                   .load = &link->load,
-                                   .silent = link_is_silent(link),
-                                   .estimate = &link->estimate,
-                                   .reconnects = link->reconnects};
+    *ret_view =
+        (struct link_view){.name = link->name ? link->name : "",
+                           .url = link->url,
+                           .why = link->why,
+                           .up = link->up,
+                           .load = &link->load,
+                           .next_attempt_ms = uv_is_active((const uv_handle_t *)&link->timer)
+                                                  ? (int64_t)uv_timer_get_due_in(&link->timer)
+                                                  : -1,
+                           .silent = link_is_silent(link),
+                           .estimate = &link->estimate,
+                           .reconnects = link->reconnects};
     ret_view->state = !link->up ? (link->conn ? "connecting" : "waiting")
                       : link->draining || link->load.draining ? "draining"
                       : ret_view->silent                      ? "silent"
                                                               : "up";
 }
 
-const char *links_unusable(const struct links *links, size_t edge, size_t task)
+const char *links_unusable(const struct links *links, size_t edge, size_t task,
+                           enum edge_trouble *ret_trouble)
 {
     const struct link *link = &links->items[edge];
 
-    if (!link->up) {
+    *ret_trouble = !link->up                               ? EDGE_DOWN
+                   : link->trouble[task] != EDGE_FINE      ? link->trouble[task]
+                   : link->draining || link->load.draining ? EDGE_DRAINING
+                                                           : EDGE_FINE;
+    switch (*ret_trouble) {
+    case EDGE_FINE:
+        break;
+    case EDGE_DOWN:
         return "no edge connected";
+    case EDGE_DRAINING:
+        return "edge is draining";
+    case EDGE_NO_TASK:
+    case EDGE_MISMATCH:
+        return link->unusable[task];
     }
-    return link->draining || link->load.draining ? "edge is draining" : link->unusable[task];
+    return NULL;
 }
 
 int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request,

@@ -21,13 +21,15 @@ struct link_callbacks {
     void (*on_fresh)(size_t edge, void *user);
 };
 struct link_view {
-    /* state: "connecting", "up", "silent", "draining", "waiting"; why: the last failure or "" */
-    const char *name, *url, *state, *why;
+    const char *name, *url, *state,
+        *why; /* state: "connecting", "up", "silent", "draining", "waiting"; why: what the last
+                 attempt failed with, "" while up */
     bool up;
     bool silent; /* up, and owes us a reply for far longer than usual */
     const struct edge_load *load;
     const struct estimate_link *estimate;
     uint64_t reconnects;
+    int64_t next_attempt_ms; /* -1: none is waited for */
 };
 /* `tasks` (borrowed for the life of the links, or until links_reload) is what this side says in its
  * hello. */
@@ -45,8 +47,9 @@ int links_reload(struct links *links, const struct client_config *config,
  */
 size_t links_count(const struct links *links);
 void links_view(const struct links *links, size_t edge, struct link_view *ret_view);
-/* NULL when task `task` can go to this edge now, else the reason. Static storage. */
-const char *links_unusable(const struct links *links, size_t edge, size_t task);
+/* NULL when task `task` can go to this edge now, else the reason, good until the loop turns. */
+const char *links_unusable(const struct links *links, size_t edge, size_t task,
+                           enum edge_trouble *ret_trouble);
 /* Sends a request with its payload (takes the memory on success only). Errors as conn_send. */
 int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request,
                uint8_t *payload, size_t bytes);

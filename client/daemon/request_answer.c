@@ -36,7 +36,7 @@ void request_answer_send(struct request *request, const struct job_action *actio
         isnan(request->decision.predicted_ms) ? -1 : request->decision.predicted_ms;
     message.met_deadline = request->decision.outcome.met_deadline;
     message.partial = (action->flags & JOB_FLAG_PARTIAL) != 0;
-    message.hedged = (action->flags & JOB_FLAG_HEDGED) != 0;
+    message.hedged = request->decision.hedged;
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
     if (local_answer_pack(&message, &header) == 0) {
         app_send(request->peer, FRAME_RESULT, request->app_id, &header);
@@ -86,7 +86,10 @@ void request_count(struct request *request, const struct job_action *action)
     struct counts *counts = &request->all->counts;
 
     if (action->kind == JOB_FAIL) {
-        counts->errors++;
+        const bool left = action->error == TANDEM_ECANCELED || action->error == TANDEM_EGONE;
+
+        counts->cancelled += left; /* the caller's own will */
+        counts->errors += !left;
         counts->late += action->error == TANDEM_ELATE;
         return;
     }

@@ -19,7 +19,7 @@ static void edges_fill(struct requests *all, const struct client_task *task, uin
 
         links_view(all->links, i, &view);
         edges[i].name = view.name;
-        edges[i].unusable = links_unusable(all->links, i, task_index);
+        edges[i].unusable = links_unusable(all->links, i, task_index, &edges[i].trouble);
         hint_ms = (double)view.load->picture_us / 1000.0;
         if (task->config->kind == TASK_GENERATE) {
             hint_ms = view.load->decode_tokens_per_s > 0
@@ -118,6 +118,8 @@ void request_decision_fill(struct request *request)
     strcpy(decision->task, request->submit.task);
     strcpy(decision->session, request->submit.session);
     decision->confidence = NAN;
+    decision->threshold =
+        request->choice.plan.route == JOB_CASCADE ? request->choice.plan.threshold : NAN;
     decision->predicted_ms = NAN;
     decision_outcome_init(&decision->outcome);
     decision->candidate_count = request->choice.count;

@@ -62,6 +62,7 @@ static void request_end(struct request *request, const struct job_action *action
         snprintf(outcome->model_digest, sizeof(outcome->model_digest), "%s",
                  engine_model_info(request->task->local.model)->digest);
     }
+    decision_end(&request->decision, &request->job, action);
     request_compare(request);
     if (request->peer && action->kind == JOB_DELIVER) {
         request_stream_finish(request, action->side);

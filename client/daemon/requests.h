@@ -11,7 +11,7 @@
 struct request;
 struct session;
 struct counts {
-    uint64_t requests, local, edge, cascade_stayed, cascade_went, late, errors, hedges,
+    uint64_t requests, local, edge, cascade_stayed, cascade_went, late, errors, cancelled, hedges,
         decision_lines_lost;
 };
 struct requests {

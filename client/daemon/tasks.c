@@ -30,9 +30,53 @@ static void labels_digest(const struct local_model *local, char ret_hex[33])
     buf_fini(&joined);
 }
 
+/* One line that names the file, the key and what is wrong; returns `result`. */
+static int task_wrong(const struct client_config *config, const struct task_config *file,
+                      const char *key, int result, const char *wrong,
+                      char error[CONFIG_ERROR_BYTES])
+{
+    snprintf(error, CONFIG_ERROR_BYTES, "%.150s/%.63s.conf: %s: %.240s", config->tasks_dir,
+             file->name, key, wrong);
+    return result;
+}
+
+/* A name that no [edge] has would keep every input here, in silence. */
+static int leaves_device_check(const struct client_config *config, const struct task_config *file,
+                               char error[CONFIG_ERROR_BYTES])
+{
+    char wrong[160];
+
+    if (strcmp(file->leaves_device, "any_edge") == 0 || strcmp(file->leaves_device, "never") == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < config->edge_count; i++) {
+        if (strcmp(config->edges[i].name, file->leaves_device) == 0) {
+            return 0;
+        }
+    }
+    snprintf(wrong, sizeof(wrong), "no [edge %.63s] is configured", file->leaves_device);
+    return task_wrong(config, file, "[task] leaves_device", TANDEM_ECONFIG, wrong, error);
+}
+
+static int label_count_check(const struct client_config *config, const struct task_config *file,
+                             const struct local_model *local, char error[CONFIG_ERROR_BYTES])
+{
+    const uint32_t classes = engine_model_info(local->model)->n_class;
+    const size_t labels = file->labels ? file->label_count : local->label_count;
+    char wrong[240];
+
+    if (labels == classes) {
+        return 0;
+    }
+    snprintf(wrong, sizeof(wrong), "%zu, but %.120s has %u classes%s", labels, file->local.model,
+             classes, file->labels ? "" : " and does not name them");
+    return task_wrong(config, file, "[task] labels", TANDEM_ECONFIG, wrong, error);
+}
+
 /* A grey picture, or one word the tokenizer may or may not know: what counts is that the model ran.
  */
-static int warm_up(struct client_task *task, char error[CONFIG_ERROR_BYTES])
+static int warm_up(const struct client_config *config, struct client_task *task,
+                   char error[CONFIG_ERROR_BYTES])
 {
     static const uint8_t grey[32 * 32];
     struct runner_job job = {.model = &task->local,
@@ -55,9 +99,8 @@ static int warm_up(struct client_task *task, char error[CONFIG_ERROR_BYTES])
     }
     answer_fini(&job.answer);
     if (job.error != 0 && job.error != TANDEM_EINVAL) {
-        snprintf(error, CONFIG_ERROR_BYTES, "task %.63s: the local model does not answer: %.300s",
-                 task->config->name, job.why[0] ? job.why : tandem_error_text(job.error));
-        return job.error;
+        return task_wrong(config, task->config, "[local] model does not answer", job.error,
+                          job.why[0] ? job.why : tandem_error_text(job.error), error);
     }
     return 0;
 }
@@ -68,6 +111,7 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     struct client_task *task = &tasks->items[index];
     const struct task_config *file = &tasks->configs[index];
     struct edge_task *contract = &tasks->contracts[index];
+    char why[ENGINE_ERROR_BYTES];
     int result = 0;
 
     task->config = file;
@@ -81,15 +125,21 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     snprintf(contract->name, sizeof(contract->name), "%s", file->name);
     contract->kind = (uint32_t)file->kind + 1;
     if (file->kind == TASK_DETECT) {
-        snprintf(error, CONFIG_ERROR_BYTES, "task %.63s: kind = detect is not supported yet",
-                 file->name);
-        return TANDEM_EUNSUPPORTED;
+        return task_wrong(config, file, "[task] kind", TANDEM_EUNSUPPORTED,
+                          "detect is not supported yet", error);
     }
-    if (!task->has_local) {
-        return 0;
+    result = leaves_device_check(config, file, error);
+    if (result != 0 || !task->has_local) {
+        return result;
     }
     result = local_model_open(file->local.model, contract->kind, (uint32_t)config->threads,
-                              (uint64_t)config->kv_bytes, &task->local, error);
+                              (uint64_t)config->kv_bytes, &task->local, why);
+    if (result != 0) {
+        return task_wrong(config, file, "[local] model", result, why, error);
+    }
+    if (file->kind == TASK_CLASSIFY) {
+        result = label_count_check(config, file, &task->local, error);
+    }
     if (result == 0 && file->labels) {
         task->local.labels = (const char *const *)file->labels;
         task->local.label_count = file->label_count;
@@ -99,7 +149,7 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
         labels_digest(&task->local, contract->label_digest);
         snprintf(contract->model_digest, sizeof(contract->model_digest), "%s",
                  engine_model_info(task->local.model)->digest);
-        result = warm_up(task, error);
+        result = warm_up(config, task, error);
     }
     return result;
 }

@@ -27,11 +27,15 @@ struct decision {
     char route[ROUTE_BYTES];
     char reason[LIMIT_LINE_BYTES + 1];
     double confidence; /* of the local answer; NAN */
+    double threshold;    /* of a cascade: an answer at least this sure stays; NAN */
     double predicted_ms; /* NAN */
     bool hedged, has_outcome;
     struct decision_outcome outcome;
 };
 void decision_outcome_init(struct decision_outcome *outcome);
+/* Adds to the reason what became of it: who was asked besides, and why the delivered answer is that one. Once, after `confidence` was
+ * set; `end` is the job's DELIVER or FAIL. */
+void decision_end(struct decision *decision, const struct job *job, const struct job_action *end);
 /* The members of one decision object (the caller opens and closes it and may add `daemon`). */
 void decision_json(const struct decision *decision, struct json_writer *json);
 

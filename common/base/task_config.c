@@ -123,6 +123,12 @@ static int labels_split(struct task_config *task, const char *path, char error[C
             break;
         }
         task->label_count++;
+        for (size_t i = 0; i + 1 < task->label_count; i++) {
+            if (strcmp(task->labels[i], task->labels[task->label_count - 1]) == 0) {
+                snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] labels: '%.100s' is there twice", path, task->labels[i]);
+                return TANDEM_ECONFIG;
+            }
+        }
         at = next;
     }
     if (task->label_count < expected) {

@@ -35,9 +35,14 @@ static int context_load(SSL_CTX *context, const char *cert_path, const char *key
         goto fail;
     }
     path = key_path;
-    if (SSL_CTX_use_PrivateKey_file(context, key_path, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(context) != 1) {
+    if (SSL_CTX_use_PrivateKey_file(context, key_path, SSL_FILETYPE_PEM) != 1) {
+        if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH) {
+            goto stranger;
+        }
         goto fail;
+    }
+    if (SSL_CTX_check_private_key(context) != 1) {
+        goto stranger;
     }
     path = ca_path;
     if (SSL_CTX_load_verify_locations(context, ca_path, NULL) != 1) {
@@ -45,6 +50,10 @@ static int context_load(SSL_CTX *context, const char *cert_path, const char *key
     }
     return 0;
 
+stranger:
+    snprintf(error, CONN_ERROR_BYTES, "%.110s does not belong to %.110s", key_path, cert_path);
+    ERR_clear_error();
+    return TANDEM_ECONFIG;
 fail:
     snprintf(error, CONN_ERROR_BYTES, "%.180s: %s", path, first_reason());
     ERR_clear_error();

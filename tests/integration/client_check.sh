@@ -1,0 +1,68 @@
+#!/bin/sh
+# Configurations that cannot work are refused before anything starts: one line that names the file, the key and what is
+# wrong, from --check-config and from a real start alike. usage: client_check.sh BUILD
+set -u
+bin=$(cd "${1:-${BUILD:-build}}" && pwd)/bin
+top=$(cd "$(dirname "$0")/../.." && pwd)
+dir=$(mktemp -d)
+passed=0 failed=0
+trap 'rm -rf "$dir"' EXIT
+mkdir "$dir/tasks" "$dir/state"
+for who in ca "client one" "client two"; do
+    sh "$top/deploy/certs.sh" "$dir/certs" $who > "$dir/certs.log" 2>&1 || cat "$dir/certs.log" # two words on purpose
+done
+model=$top/deploy/models/objects-local.gguf
+ten=a,b,c,d,e,f,g,h,i,j
+# config EDGE_LINES TASK_LINES [MODEL]: both files anew
+config() {
+    printf '[client]\napp_socket = %s/app.sock\nstatus_socket = %s/status.sock\ntasks_dir = %s/tasks\nstate_dir = %s/state\n%b\n' \
+        "$dir" "$dir" "$dir" "$dir" "$1" > "$dir/client.conf"
+    printf '[task]\nkind = classify\ndefault_deadline_ms = 321\n%b\n[local]\nmodel = %s\n' "$2" "${3:-$model}" \
+        > "$dir/tasks/objects.conf"
+}
+says() { # says NAME STATUS PATTERN: of --check-config
+    timeout 60 "$bin/tandem-client" --config "$dir/client.conf" --check-config > "$dir/out" 2>&1
+    status=$?
+    if [ "$status" -eq "$2" ] && grep -q "$3" "$dir/out"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        printf 'FAILED %s: status %s, wanted %s and %s in:\n' "$1" "$status" "$2" "$3"
+        cat "$dir/out"
+    fi
+}
+edge='[edge den]\nurl ='
+tls() { # tls CERT KEY CA
+    printf '[edge den]\\nurl = tcp://127.0.0.1:17447\\n[tls]\\ncert = %s\\nkey = %s\\nca = %s' "$1" "$2" "$3"
+}
+config "$edge tcp://127.0.0.1:17447" "labels = $ten"
+says 'a good one' 0 '"deadline_ms":321'
+says 'its task' 0 '^default_deadline_ms = 321'
+config "$edge 127.0.0.1:17447" ''
+says 'no scheme' 1 "client.conf: \[edge den\] url: '127.0.0.1:17447' is not tcp"
+timeout 60 "$bin/tandem-client" --config "$dir/client.conf" > "$dir/out" 2>&1
+if grep -q 'client.conf: \[edge den\] url:' "$dir/out"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo 'FAILED at start'; fi
+config "$edge tcp://127.0.0.1" ''
+says 'no port' 1 "\[edge den\] url: 'tcp://127.0.0.1' is not tcp"
+config "$edge tcp://127.0.0.1:0" ''
+says 'port 0' 1 '\[edge den\] url: .* names no host or no port'
+config "$edge tcp://127.0.0.1:1\ntoken_file = $dir/nosuch" ''
+says 'no token' 1 "\[edge den\] token_file: '$dir/nosuch' No such file"
+config "$(tls "$dir/nosuch.pem" "$dir/certs/one.key" "$dir/certs/ca.pem")" ''
+says 'no certificate' 1 'client.conf: \[tls\] .*nosuch.pem: No such file'
+config "$(tls "$dir/certs/one.pem" "$dir/certs/two.key" "$dir/certs/ca.pem")" ''
+says 'a stranger'"'"'s key' 1 'client.conf: \[tls\] .*two.key does not belong to .*one.pem'
+config "$(tls "$dir/certs/one.pem" "$dir/certs/one.key" "$dir/certs/ca.pem")" ''
+says 'good files' 0 '^cert = '
+config "$edge tcp://127.0.0.1:17447" 'leaves_device = attic'
+says 'no such edge' 1 'tasks/objects.conf: \[task\] leaves_device: no \[edge attic\] is configured'
+config "$edge tcp://127.0.0.1:17447" 'leaves_device = den'
+says 'that edge' 0 '^leaves_device = den'
+config '' "labels = a,b,c,d,e,f,g,h,i,a"
+says 'a label twice' 1 "tasks/objects.conf.*\[task\] labels: 'a' is there twice"
+config '' 'labels = a,b,c,d,e,f,g,h,i'
+says 'nine labels' 1 'tasks/objects.conf: \[task\] labels: 9, but .*objects-local.gguf has 10 classes'
+config '' '' "$dir/nosuch.gguf"
+says 'no model' 1 'tasks/objects.conf: \[local\] model: .*nosuch.gguf'
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
