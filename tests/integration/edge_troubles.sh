@@ -72,4 +72,4 @@ server_start
 until_says '"name":"den"[^}]*"state":"up"'
 expect 'up again' '^2$' "$(lines 'edge den: connected')"
 echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+[ "$failed" -eq 0 ] || { cat "$dir/server.log" "$dir/client.log"; exit 1; }
