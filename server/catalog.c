@@ -46,7 +46,7 @@ static struct served_model *model_find(const struct catalog *catalog, const char
 /* Scratch memory for steps, and pages for a decoder. */
 static int model_furnish(struct served_model *model, const struct server_config *config, char error[ENGINE_ERROR_BYTES])
 {
-    const bool decoder = model->info->architecture == ENGINE_GPT2;
+    const bool decoder = engine_is_decoder(model->info->architecture);
     struct engine_context_params params = {.max_tokens = (uint32_t)config->step_tokens,
                                            .max_sequences = decoder ? (uint32_t)config->sequences : LIMIT_PICTURE_BATCH,
                                            .threads = (uint32_t)config->threads};
@@ -130,7 +130,7 @@ static void labels_digest(struct served_task *task)
 static int task_check(const struct task_config *config, struct served_task *task, char error[ENGINE_ERROR_BYTES])
 {
     const struct engine_model_info *info = task->model->info;
-    const bool is_picture = info->architecture == ENGINE_VIT, is_decoder = info->architecture == ENGINE_GPT2;
+    const bool is_picture = info->architecture == ENGINE_VIT, is_decoder = engine_is_decoder(info->architecture);
 
     if ((config->kind == TASK_CLASSIFY && !is_picture) || (config->kind == TASK_GENERATE && (!is_decoder || !info->has_tokenizer))) {
         snprintf(error, ENGINE_ERROR_BYTES, "task %s: kind = %s, but %s is of architecture %s%s", config->name,

@@ -4,7 +4,11 @@
  * The cached form is a streaming softmax: for each query a running maximum m, a running sum s of
  * exp(score - m) and the mix so far are carried from page to page, and rescaled when the maximum
  * grows. A page's rows of one head (32 x dk) fit the L1 cache, so with K=V a row comes from memory
- * once and serves the score and the mix. */
+ * once and serves the score and the mix.
+ *
+ * With rotary positions the cache holds turned keys, unless a key is also the value as it stands
+ * (K=V, values unrotated): then the one cached row is turned when it is read. Values that are
+ * relative to the query are the turned keys, and the mix is turned back at the end. */
 #include "common/engine/forward.h"
 #include "common/engine/kernels.h"
 #include "common/engine/pages.h"
@@ -62,6 +66,26 @@ static void store(enum engine_kv_type type, void *rows, uint32_t row, const floa
     }
 }
 
+/* Whether rows are cached as they are and keys turned when they are read. */
+static bool turned_at_read(const struct engine_model *model)
+{
+    return model->rotation.pairs && model->layout.v_is_k && !model->relative_values;
+}
+
+/* Turns the query of one token, and its key when the cache is to hold it turned. */
+static void line_turn(const struct engine_model *model, float *line, uint32_t position, bool keys)
+{
+    const struct projection_layout *layout = &model->layout;
+    const struct engine_model_info *info = &model->info;
+
+    rotation_turn(&model->rotation, line + layout->q_at, info->n_head, info->head_dim, position,
+                  false);
+    if (keys && !layout->q_is_k) {
+        rotation_turn(&model->rotation, line + layout->k_at, info->n_head_kv, info->head_dim,
+                      position, false);
+    }
+}
+
 /* Writes K (and V, unless it is K) of the chunk's tokens into their pages. */
 static void chunk_store(struct engine_context *context, uint32_t layer,
                         const struct engine_chunk *chunk, size_t first)
@@ -69,13 +93,17 @@ static void chunk_store(struct engine_context *context, uint32_t layer,
     const struct projection_layout *layout = &context->model->layout;
     const struct engine_model_info *info = &context->model->info;
     const struct engine_pool *pool = chunk->seq->pool;
+    const bool turns = context->model->rotation.pairs != 0, late = turned_at_read(context->model);
     size_t dk = info->head_dim;
 
     for (uint32_t i = 0; i < chunk->count; i++) {
         uint32_t position = chunk->seq->length + i, row = position % ENGINE_PAGE_TOKENS;
         uint32_t page = chunk->seq->pages[position / ENGINE_PAGE_TOKENS];
-        const float *line = context->projected + (first + i) * layout->width;
+        float *line = context->projected + (first + i) * layout->width;
 
+        if (turns && !late) {
+            line_turn(context->model, line, position, true);
+        }
         for (uint32_t head = 0; head < info->n_head_kv; head++) {
             store(pool->type, pages_rows(pool, page, layer, 0, head), row,
                   line + layout->k_at + head * dk, dk);
@@ -83,6 +111,9 @@ static void chunk_store(struct engine_context *context, uint32_t layer,
                 store(pool->type, pages_rows(pool, page, layer, 1, head), row,
                       line + layout->v_at + head * dk, dk);
             }
+        }
+        if (late) {
+            line_turn(context->model, line, position, false);
         }
     }
 }
@@ -97,7 +128,8 @@ struct query_group {
     size_t first; /* row of the chunk's first token */
 };
 
-/* Looks at one head of one page. Halves are widened once when several queries will read them. */
+/* Looks at one head of one page. Halves are widened once when several queries will read them, or
+ * when keys are still to be turned. */
 static struct page_view page_look(const struct query_group *group, uint32_t index, uint32_t end)
 {
     const struct engine_chunk *chunk = group->chunk;
@@ -110,7 +142,7 @@ static struct page_view page_look(const struct query_group *group, uint32_t inde
     view.count = end - first < ENGINE_PAGE_TOKENS ? end - first : ENGINE_PAGE_TOKENS;
     view.keys = pages_rows(pool, page, group->layer, 0, group->head);
     view.values = layout->v_is_k ? view.keys : pages_rows(pool, page, group->layer, 1, group->head);
-    if (view.halves && group->to - group->from > 1) {
+    if (view.halves && (group->to - group->from > 1 || turned_at_read(group->context->model))) {
         float *rows = group->lane->rows,
               *values = layout->v_is_k ? rows : rows + ENGINE_PAGE_TOKENS * dk;
 
@@ -119,6 +151,12 @@ static struct page_view page_look(const struct query_group *group, uint32_t inde
             kernels()->widen(view.values, values, view.count * dk);
         }
         view = (struct page_view){rows, values, false, view.count};
+    }
+    if (turned_at_read(group->context->model)) {
+        float *turned = group->lane->rows + ENGINE_PAGE_TOKENS * dk;
+
+        rotation_rows(&group->context->model->rotation, view.keys, view.count, dk, turned);
+        view.keys = turned;
     }
     return view;
 }
@@ -131,6 +169,7 @@ static void group_page(const struct query_group *group, const struct page_view *
     const struct engine_model_info *info = &context->model->info;
     size_t dk = info->head_dim, shared = info->n_head / info->n_head_kv;
     uint32_t start = index * ENGINE_PAGE_TOKENS;
+    const bool late = turned_at_read(context->model);
     float scale = 1.0f / sqrtf((float)dk);
 
     for (uint32_t i = group->from; i < group->to; i++) {
@@ -141,9 +180,14 @@ static void group_page(const struct query_group *group, const struct page_view *
             continue;
         }
         for (size_t head = group->head * shared; head < (group->head + 1) * shared; head++) {
-            query_page(view, seen - start < view->count ? seen - start : view->count,
-                       context->projected + t * context->model->layout.width + head * dk, scale, dk,
-                       context->state + (t * info->n_head + head) * 2,
+            const float *query = context->projected + t * context->model->layout.width + head * dk;
+
+            if (late) {
+                rotation_query(&context->model->rotation, query, dk, index, group->lane->query);
+                query = group->lane->query;
+            }
+            query_page(view, seen - start < view->count ? seen - start : view->count, query, scale,
+                       dk, context->state + (t * info->n_head + head) * 2,
                        context->mixed + t * info->n_embd + head * dk);
         }
     }
@@ -168,6 +212,10 @@ static void group_state(const struct query_group *group, bool share)
             }
             for (size_t i = 0; i < dk; i++) {
                 mixed[i] = share ? mixed[i] / state[1] : 0;
+            }
+            if (share && context->model->relative_values) {
+                rotation_turn(&context->model->rotation, mixed, 1, dk,
+                              group->chunk->seq->length + (uint32_t)(t - group->first), true);
             }
         }
     }

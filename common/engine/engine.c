@@ -95,7 +95,7 @@ static int block_take(struct engine_context *context)
 {
     const struct engine_model_info *info = &context->model->info;
     size_t t = context->tokens_max, map = 0, window = 0;
-    bool decoder = info->architecture == ENGINE_GPT2;
+    bool decoder = engine_is_decoder(info->architecture);
 
     stem_sizes(context->model, &map, &window);
     {
@@ -105,6 +105,7 @@ static int block_take(struct engine_context *context)
             {&context->projected, t * context->model->layout.width},
             {&context->mixed, t * info->n_embd},
             {&context->ff, t * info->n_ff},
+            {&context->gate, context->model->gated ? t * info->n_ff : 0},
             {&context->state, decoder ? t * info->n_head * 2 : 0},
             {&context->maps[0], map},
             {&context->maps[1], map},
@@ -121,7 +122,7 @@ static int lanes_take(struct engine_context *context)
     const struct engine_model_info *info = &context->model->info;
     const uint32_t threads = context->params.threads;
     size_t map = 0, window = 0;
-    bool decoder = info->architecture == ENGINE_GPT2;
+    bool decoder = engine_is_decoder(info->architecture);
 
     stem_sizes(context->model, &map, &window);
     context->lanes = calloc(threads, sizeof(*context->lanes));
@@ -130,6 +131,7 @@ static int lanes_take(struct engine_context *context)
         const struct part parts[] = {
             {&lane->panel, LINEAR_PANEL_ROWS * widest_input(context->model)},
             {&lane->rows, decoder ? (size_t)2 * ENGINE_PAGE_TOKENS * info->head_dim : 0},
+            {&lane->query, decoder ? info->head_dim : 0},
             {&lane->scores, decoder ? 0 : (size_t)SCORE_ROWS * info->n_context},
             {&lane->columns, STEM_ROWS * window},
         };
@@ -228,7 +230,7 @@ static int chunks_check(const struct engine_context *context, const struct engin
 {
     size_t tokens = 0, rows = 0;
 
-    if (context->model->info.architecture != ENGINE_GPT2 || count == 0 ||
+    if (!engine_is_decoder(context->model->info.architecture) || count == 0 ||
         count > context->params.max_sequences) {
         return TANDEM_EINVAL;
     }
@@ -248,7 +250,7 @@ static int chunks_check(const struct engine_context *context, const struct engin
     return tokens > context->tokens_max || rows > context->rows_max ? TANDEM_EINVAL : 0;
 }
 
-/* x = token embedding + position embedding. */
+/* x = token embedding + position embedding, if the model has one. */
 static void embed(struct engine_context *context, const uint32_t *tokens, uint32_t count,
                   uint32_t position, float *x)
 {
@@ -257,8 +259,10 @@ static void embed(struct engine_context *context, const uint32_t *tokens, uint32
 
     for (uint32_t i = 0; i < count; i++, x += d) {
         matrix_row(&model->token_embd, tokens[i], x);
-        matrix_row(&model->position_embd, position + i, context->lanes[0].panel);
-        kernels()->add(x, context->lanes[0].panel, d);
+        if (model->position_embd.data) {
+            matrix_row(&model->position_embd, position + i, context->lanes[0].panel);
+            kernels()->add(x, context->lanes[0].panel, d);
+        }
     }
 }
 

@@ -50,7 +50,7 @@ const char *engine_kernels_text(void);
  * ------------------------------------------------------------------------------------------------------
  */
 
-enum engine_architecture { ENGINE_GPT2, ENGINE_VIT, ENGINE_ENCODER };
+enum engine_architecture { ENGINE_GPT2, ENGINE_VIT, ENGINE_ENCODER, ENGINE_LLAMA };
 enum engine_projection {
     ENGINE_QKV,
     ENGINE_QK_SHARED /* Q=K-V */,
@@ -94,6 +94,11 @@ void engine_model_ref(struct engine_model *model);
 void engine_model_unref(struct engine_model *model); /* NULL is fine; the last one unmaps */
 const struct engine_model_info *
 engine_model_info(const struct engine_model *model); /* lives as long as the model */
+/* Whether models of this architecture generate: they have pages, sequences and steps. Pure. */
+static inline bool engine_is_decoder(enum engine_architecture architecture)
+{
+    return architecture == ENGINE_GPT2 || architecture == ENGINE_LLAMA;
+}
 /* Bytes of one token in F16 pages: 2 for K=V, else 4, times layers, KV heads and head width (facts
  * of the paper, table 4). Pure. */
 uint64_t engine_kv_bytes_per_token(enum engine_projection projection, uint32_t n_layer,

@@ -122,7 +122,8 @@ static void activate(enum activation activation, float *x, size_t n)
 
 struct activation_job {
     enum activation activation;
-    float *x;
+    float *x;        /* [count] */
+    const float *up; /* [count], gated: x is the gate and gets the product */
 };
 
 static void activation_run(void *user, uint32_t member, size_t from, size_t to)
@@ -130,7 +131,11 @@ static void activation_run(void *user, uint32_t member, size_t from, size_t to)
     const struct activation_job *job = user;
 
     (void)member;
-    activate(job->activation, job->x + from, to - from);
+    if (job->activation == ACTIVATION_SILU) {
+        kernels_silu(job->x + from, job->up + from, to - from);
+    } else {
+        activate(job->activation, job->x + from, to - from);
+    }
 }
 
 /* `rows` rows of x, normalised. In place is fine. */
@@ -140,7 +145,12 @@ static void norm_apply(const struct engine_model *model, const struct norm *norm
     const size_t d = model->info.n_embd;
 
     for (size_t row = 0; row < rows; row++) {
-        kernels()->norm(in + row * d, norm->weight, norm->bias, model->epsilon, d, out + row * d);
+        if (model->rms_norm) {
+            kernels_rms_norm(in + row * d, norm->weight, model->epsilon, d, out + row * d);
+        } else {
+            kernels()->norm(in + row * d, norm->weight, norm->bias, model->epsilon, d,
+                            out + row * d);
+        }
     }
 }
 
@@ -151,7 +161,8 @@ static void block_run(struct engine_context *context, uint32_t layer, size_t tok
     const struct block *block = &model->blocks[layer];
     size_t d = model->info.n_embd, width = model->layout.width;
     size_t count = tokens * model->info.n_ff;
-    struct activation_job activation = {model->activation, context->ff};
+    float *active = model->gated ? context->gate : context->ff;
+    struct activation_job activation = {model->activation, active, context->ff};
     float *column = context->projected;
 
     norm_apply(model, &block->attn_norm, context->x, tokens, context->h);
@@ -165,9 +176,12 @@ static void block_run(struct engine_context *context, uint32_t layer, size_t tok
 
     norm_apply(model, &block->ffn_norm, context->x, tokens, context->h);
     linear_apply(context, &block->ffn_up, context->h, tokens, context->ff, model->info.n_ff);
+    if (model->gated) {
+        linear_apply(context, &block->ffn_gate, context->h, tokens, active, model->info.n_ff);
+    }
     team_run(forward_team(context, 8 * count), count, ACTIVATION_PIECE, activation_run,
              &activation);
-    linear_apply(context, &block->ffn_down, context->ff, tokens, context->h, d);
+    linear_apply(context, &block->ffn_down, active, tokens, context->h, d);
     kernels()->add(context->x, context->h, tokens * d);
 }
 

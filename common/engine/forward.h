@@ -24,7 +24,8 @@
 /* What one thread of a step needs for itself. */
 struct lane {
     float *block;   /* all of the following, one after the other */
-    float *rows;    /* decoder: [2, 32, dk] a page's rows of one head, widened */
+    float *rows;    /* decoder: [2, 32, dk] a page's rows of one head, widened or turned */
+    float *query;   /* decoder with rotary positions: [dk] */
     float *scores;  /* encoders: [SCORE_ROWS, n] */
     float *panel;   /* [LINEAR_PANEL_ROWS, widest input] */
     float *columns; /* stem: [STEM_ROWS, widest kernel input] */
@@ -41,6 +42,7 @@ struct engine_context {
     float *projected;    /* [T, layout.width] what attention stores and asks */
     float *mixed;        /* [T, d] heads side by side */
     float *ff;           /* [T, F] */
+    float *gate;         /* [T, F], gated models only */
     float *state;        /* [T, H, 2] running maximum and sum of the streaming softmax */
     float *maps[2];      /* stem: feature maps, [h, w, channels] each */
     float *logits;       /* [rows_max, C] */

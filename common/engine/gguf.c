@@ -310,6 +310,39 @@ static int alignment_read(const struct gguf *gguf, uint32_t *ret_alignment,
     return 0;
 }
 
+static int place_compare(const void *a, const void *b)
+{
+    const struct gguf_tensor *const *left = a, *const *right = b;
+
+    return (*left)->data < (*right)->data ? -1 : (*left)->data > (*right)->data;
+}
+
+/* No byte belongs to two tensors. */
+static int overlaps_check(const struct gguf *gguf, char error[ENGINE_ERROR_BYTES])
+{
+    const struct gguf_tensor **places = calloc(gguf->tensor_count + 1, sizeof(*places));
+    int rc = 0;
+
+    if (!places) {
+        return fail(error, TANDEM_ENOMEM, "no memory for the file's tables");
+    }
+    for (size_t i = 0; i < gguf->tensor_count; i++) {
+        places[i] = &gguf->tensors[i];
+    }
+    qsort(places, gguf->tensor_count, sizeof(*places), place_compare);
+    for (size_t i = 1; rc == 0 && i < gguf->tensor_count; i++) {
+        const struct gguf_tensor *low = places[i - 1], *high = places[i];
+
+        if ((uint64_t)((const uint8_t *)high->data - (const uint8_t *)low->data) < low->bytes) {
+            snprintf(error, ENGINE_ERROR_BYTES, "tensors %.*s and %.*s overlap",
+                     (int)low->name.bytes, low->name.data, (int)high->name.bytes, high->name.data);
+            rc = TANDEM_EFORMAT;
+        }
+    }
+    free(places);
+    return rc;
+}
+
 static int tensors_read(struct gguf *gguf, struct cursor *cursor, const uint8_t *file, size_t size,
                         size_t head_bytes)
 {
@@ -331,6 +364,9 @@ static int tensors_read(struct gguf *gguf, struct cursor *cursor, const uint8_t 
     if (rc == 0) {
         qsort(gguf->tensors, gguf->tensor_count, sizeof(*gguf->tensors), gguf_name_compare);
         rc = names_check(gguf->tensors, gguf->tensor_count, sizeof(*gguf->tensors), cursor->error);
+    }
+    if (rc == 0) {
+        rc = overlaps_check(gguf, cursor->error);
     }
     return rc;
 }

@@ -59,6 +59,10 @@ const char *kernels_blas_text(void);
 /* Each row += bias; NULL: nothing. */
 void kernels_add_bias(float *x, size_t ld, const float *bias, size_t rows, size_t n);
 void kernels_relu(float *x, size_t n);
+/* gate = gate * sigmoid(gate) * up */
+void kernels_silu(float *gate, const float *up, size_t n);
+/* out = in / sqrt(mean of squares + epsilon) * weight over one row of n. In place is fine. */
+void kernels_rms_norm(const float *in, const float *weight, float epsilon, size_t n, float *out);
 
 /* Compares products and `fast` (NULL: none) with plain C on small known matrices: what engine_self_check does with this machine's
  * own, with anything that is passed in. 0, TANDEM_ENOMEM, or TANDEM_EINTERNAL with a line of at most ENGINE_ERROR_BYTES. */

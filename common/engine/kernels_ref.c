@@ -221,3 +221,21 @@ void kernels_relu(float *x, size_t n)
         x[i] = x[i] > 0 ? x[i] : 0;
     }
 }
+
+void kernels_silu(float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+    }
+}
+
+void kernels_rms_norm(const float *in, const float *weight, float epsilon, size_t n, float *out)
+{
+    float squares, scale;
+
+    kernels()->dots_f32(in, 1, in, n, &squares);
+    scale = 1.0f / sqrtf(squares / (float)n + epsilon);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = in[i] * scale * weight[i];
+    }
+}

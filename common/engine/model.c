@@ -10,8 +10,29 @@
 #include <xxhash.h>
 
 static const char *const projection_words[] = {"QKV", "Q=K-V", "Q-K=V", "Q=K=V", NULL};
-static const char *const activation_words[] = {"none", "gelu_erf", "gelu_tanh",
+static const char *const activation_words[] = {"none", "gelu_erf", "gelu_tanh", "silu",
                                                NULL}; /* order of enum activation */
+
+/* A gated layer has SiLU, the others one of the two GELUs. */
+static int activation_read(struct opening *open)
+{
+    struct engine_model *model = open->model;
+    uint32_t word = model->gated                              ? ACTIVATION_SILU
+                    : model->info.architecture == ENGINE_GPT2 ? ACTIVATION_GELU_TANH
+                                                              : ACTIVATION_GELU_ERF;
+    const int code = opening_word(open, "activation", activation_words, &word);
+
+    if (code) {
+        return code;
+    }
+    if (word == ACTIVATION_NONE || (word == ACTIVATION_SILU) != model->gated) {
+        return opening_fail(open, TANDEM_EUNSUPPORTED,
+                            "key %s.activation is \"%s\", which is not supported", open->prefix,
+                            activation_words[word]);
+    }
+    model->activation = (enum activation)word;
+    return 0;
+}
 
 static int shape_read(struct opening *open)
 {
@@ -38,7 +59,10 @@ static int shape_read(struct opening *open)
                             info->n_embd, info->n_head, info->n_head_kv);
     }
     info->head_dim = info->n_embd / info->n_head;
-    opening_key(open, "attention.layer_norm_epsilon", name);
+    opening_key(open,
+                open->model->rms_norm ? "attention.layer_norm_rms_epsilon"
+                                      : "attention.layer_norm_epsilon",
+                name);
     if ((code = gguf_get_f32(open->gguf, name, &open->model->epsilon, open->error))) {
         return TANDEM_EFORMAT;
     }
@@ -51,12 +75,7 @@ static int shape_read(struct opening *open)
     }
     info->projection = (enum engine_projection)word;
     info->projection_text = projection_words[word];
-    word = info->architecture == ENGINE_GPT2 ? ACTIVATION_GELU_TANH : ACTIVATION_GELU_ERF;
-    if ((code = opening_word(open, "activation", activation_words, &word))) {
-        return code;
-    }
-    open->model->activation = (enum activation)word;
-    return 0;
+    return activation_read(open);
 }
 
 /* Column numbers of the product with the attention input; see the drawing in model.h. */
@@ -132,7 +151,10 @@ static int block_find(struct opening *open, uint32_t layer, bool position_2d)
         {"attn_output", &block->attn_output, info->n_embd, info->n_embd},
         {"ffn_up", &block->ffn_up, info->n_ff, info->n_embd},
         {"ffn_down", &block->ffn_down, info->n_embd, info->n_ff},
+        {"ffn_gate", &block->ffn_gate, info->n_ff, info->n_embd},
     };
+    const size_t linear_count =
+        sizeof(linears) / sizeof(linears[0]) - !open->model->gated; /* the gate is the last */
     char name[KEY_BYTES];
     const float *scale = NULL;
     int code;
@@ -146,7 +168,7 @@ static int block_find(struct opening *open, uint32_t layer, bool position_2d)
         (code = projections_find(open, layer, block))) {
         return code;
     }
-    for (size_t i = 0; i < sizeof(linears) / sizeof(linears[0]); i++) {
+    for (size_t i = 0; i < linear_count; i++) {
         snprintf(name, sizeof(name), "blk.%u.%s", layer, linears[i].part);
         if ((code = opening_linear(open, name, linears[i].out, linears[i].in, linears[i].linear))) {
             return code;
@@ -176,7 +198,7 @@ static int blocks_find(struct opening *open)
     if ((code = opening_optional(gguf_get_bool(open->gguf, name, &position_2d, open->error)))) {
         return code;
     }
-    if (position_2d && model->info.architecture == ENGINE_GPT2) {
+    if (position_2d && engine_is_decoder(model->info.architecture)) {
         return opening_fail(open, TANDEM_EUNSUPPORTED,
                             "the (X)+ term is for encoders, not for a causal decoder");
     }
@@ -194,7 +216,7 @@ static int blocks_find(struct opening *open)
 
 /* ---- architectures ---- */
 
-static int embeddings_find(struct opening *open)
+static int tokens_find(struct opening *open)
 {
     struct engine_model *model = open->model;
     struct engine_model_info *info = &model->info;
@@ -202,27 +224,47 @@ static int embeddings_find(struct opening *open)
 
     if ((code = opening_u32(open, "context_length", 1, LIMIT_MODEL_CONTEXT_TOKENS,
                             &info->n_context)) ||
-        (code = opening_rows(open, "token_embd.weight", LIMIT_MODEL_VOCABULARY, &info->n_vocab)) ||
-        (code = opening_table(open, "token_embd.weight", info->n_vocab, info->n_embd,
-                              &model->token_embd))) {
+        (code = opening_rows(open, "token_embd.weight", LIMIT_MODEL_VOCABULARY, &info->n_vocab))) {
         return code;
     }
-    return opening_table(open, "position_embd.weight", info->n_context, info->n_embd,
-                         &model->position_embd);
+    return opening_table(open, "token_embd.weight", info->n_vocab, info->n_embd,
+                         &model->token_embd);
 }
 
-static int gpt2_find(struct opening *open)
+static int embeddings_find(struct opening *open)
 {
     struct engine_model *model = open->model;
-    int code = embeddings_find(open);
+    int code = tokens_find(open);
 
-    if (code) {
-        return code;
-    }
+    return code ? code
+                : opening_table(open, "position_embd.weight", model->info.n_context,
+                                model->info.n_embd, &model->position_embd);
+}
+
+/* A matrix of its own, or the token table once more. */
+static int output_find(struct opening *open)
+{
+    struct engine_model *model = open->model;
+
     model->info.n_class = model->info.n_vocab;
     model->head.weight = model->token_embd;
     return opening_optional(opening_table(open, "output.weight", model->info.n_vocab,
                                           model->info.n_embd, &model->head.weight));
+}
+
+static int gpt2_find(struct opening *open)
+{
+    int code = embeddings_find(open);
+
+    return code ? code : output_find(open);
+}
+
+static int llama_find(struct opening *open)
+{
+    int code = tokens_find(open);
+
+    code = code ? code : output_find(open);
+    return code ? code : rotation_find(open);
 }
 
 static int encoder_find(struct opening *open)
@@ -236,10 +278,12 @@ static const struct {
     const char *name;
     enum engine_architecture architecture;
     int (*find)(struct opening *open);
+    bool rms_norm, gated;
 } architectures[] = {
-    {"gpt2", ENGINE_GPT2, gpt2_find},
-    {"tandem-vit", ENGINE_VIT, vit_find},
-    {"tandem-encoder", ENGINE_ENCODER, encoder_find},
+    {"gpt2", ENGINE_GPT2, gpt2_find, false, false},
+    {"llama", ENGINE_LLAMA, llama_find, true, true},
+    {"tandem-vit", ENGINE_VIT, vit_find, false, false},
+    {"tandem-encoder", ENGINE_ENCODER, encoder_find, false, false},
 };
 
 /* ---- the rest of the info ---- */
@@ -275,7 +319,7 @@ static void info_sum(struct opening *open)
     }
     info->file_bytes = mapping_bytes(open->model->mapping);
     info->has_tokenizer = open->model->tokenizer != NULL;
-    if (info->architecture == ENGINE_GPT2) {
+    if (engine_is_decoder(info->architecture)) {
         info->kv_tensors_per_layer = open->model->layout.v_is_k ? 1 : 2;
         info->kv_bytes_per_token = engine_kv_bytes_per_token(info->projection, info->n_layer,
                                                              info->n_head_kv, info->head_dim);
@@ -311,6 +355,8 @@ static int model_read(struct opening *open)
         }
         open->prefix = model->info.architecture_text = architectures[i].name;
         model->info.architecture = architectures[i].architecture;
+        model->rms_norm = architectures[i].rms_norm;
+        model->gated = architectures[i].gated;
         if ((code = shape_read(open)) || (code = layout_make(open)) ||
             (code = architectures[i].find(open)) || (code = blocks_find(open))) {
             return code == TANDEM_ENOTFOUND ? TANDEM_EFORMAT : code;
@@ -386,6 +432,7 @@ void engine_model_unref(struct engine_model *model)
         free(model->stem[i].packed);
     }
     free(model->blocks);
+    rotation_fini(&model->rotation);
     tokenizer_free(model->tokenizer);
     gguf_free(model->gguf);
     mapping_close(model->mapping);

@@ -14,6 +14,7 @@
 #include "common/engine/engine.h"
 #include "common/engine/gguf.h"
 #include "common/engine/picture.h"
+#include "common/engine/rotation.h"
 #include "common/engine/tokenizer.h"
 
 /* A matrix of the file: `rows` outputs of `columns` inputs, rows contiguous. */
@@ -27,7 +28,7 @@ struct linear {
     const float *bias; /* [rows] or NULL */
 };
 struct norm {
-    const float *weight, *bias; /* [d] */
+    const float *weight, *bias; /* [d]; RMS norms have no bias */
 };
 
 /* What a block's attention multiplies its input with. One row of the product holds what is stored,
@@ -48,6 +49,7 @@ struct block {
     struct linear projections[3]; /* fused: one; else one per stored tensor, in column order */
     uint32_t projection_count;
     struct linear attn_output, ffn_up, ffn_down;
+    struct linear ffn_gate;     /* gated models only */
     float position_scale;       /* (X)+; 1 without */
     const float *position_bias; /* [n] or NULL */
 };
@@ -63,7 +65,7 @@ struct stem_layer {
     uint32_t out_height, out_width;                 /* after the pool */
 };
 
-enum activation { ACTIVATION_NONE, ACTIVATION_GELU_ERF, ACTIVATION_GELU_TANH };
+enum activation { ACTIVATION_NONE, ACTIVATION_GELU_ERF, ACTIVATION_GELU_TANH, ACTIVATION_SILU };
 enum pooling { POOLING_NONE /* one row per token */, POOLING_CLS, POOLING_SEQUENCE };
 
 struct mapping;
@@ -77,10 +79,14 @@ struct engine_model {
     struct picture_target picture; /* tandem-vit only, else zeroed */
     char **labels;                 /* [n_class], owned, or NULL */
 
-    float epsilon; /* of the layer norms */
+    float epsilon; /* of the norms */
     enum activation activation;
     struct projection_layout layout;
-    struct block *blocks; /* [L] */
+    bool rms_norm;            /* norms divide by the root mean square and have no bias */
+    bool gated;               /* the feed-forward layer is activation(gate) * up */
+    struct rotation rotation; /* of queries and keys; no pairs: none */
+    bool relative_values;     /* K=V with rotation: a value is its key turned to the query */
+    struct block *blocks;     /* [L] */
     struct norm output_norm;
     struct matrix token_embd;    /* [V, d]; absent for vit */
     struct matrix position_embd; /* [n, d]; absent: none (vit only) */

@@ -38,10 +38,11 @@ static int shape_check(struct opening *open)
 {
     const struct engine_model_info *info = &open->model->info;
     const struct expected shape[] = {
-        {"attention.causal", true, info->architecture == ENGINE_GPT2},
+        {"attention.causal", true, engine_is_decoder(info->architecture)},
         {"attention.key_length", false, info->head_dim},
         {"attention.value_length", false, info->head_dim},
         {"expert_count", false, 0},
+        {"expert_used_count", false, 0},
         {"use_parallel_residual", true, 0},
         {"vocab_size", false, info->n_vocab},
     };

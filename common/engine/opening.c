@@ -159,7 +159,8 @@ int opening_norm(struct opening *open, const char *base, struct norm *ret_norm)
     int code;
 
     snprintf(name, sizeof(name), "%s.weight", base);
-    if ((code = opening_vector(open, name, open->model->info.n_embd, &ret_norm->weight))) {
+    code = opening_vector(open, name, open->model->info.n_embd, &ret_norm->weight);
+    if (code || open->model->rms_norm) {
         return code;
     }
     snprintf(name, sizeof(name), "%s.bias", base);

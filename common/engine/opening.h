@@ -47,7 +47,7 @@ int opening_table(struct opening *open, const char *name, uint32_t rows, uint32_
 /* `base`.weight [in, out] and, if there is one, `base`.bias [out]. */
 int opening_linear(struct opening *open, const char *base, uint32_t out, uint32_t in,
                    struct linear *ret_linear);
-/* `base`.weight and `base`.bias [d]. */
+/* `base`.weight and, but for RMS norms, `base`.bias [d]. */
 int opening_norm(struct opening *open, const char *base, struct norm *ret_norm);
 /* Rows (the second dimension) of `name`, within `max`. */
 int opening_rows(struct opening *open, const char *name, uint32_t max, uint32_t *ret_rows);
@@ -61,5 +61,9 @@ int opening_rest_check(struct opening *open);
 /* ---- model_vit.c: what is tandem-vit's alone: picture, stem, pooling, labels ---- */
 
 int vit_find(struct opening *open);
+
+/* ---- model_llama.c: rotary positions, and what a value is when it is the key ---- */
+
+int rotation_find(struct opening *open);
 
 #endif

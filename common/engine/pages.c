@@ -31,7 +31,7 @@ int engine_pool_new(struct engine_model *model, enum engine_kv_type type, uint64
     uint64_t page_bytes = info->kv_bytes_per_page / 2 * element_bytes(type), needed, pages;
     struct engine_pool *pool;
 
-    if (info->architecture != ENGINE_GPT2) {
+    if (!engine_is_decoder(info->architecture)) {
         snprintf(error, ENGINE_ERROR_BYTES, "%s is an encoder and keeps no cache", info->path);
         return TANDEM_EINVAL;
     }

@@ -72,7 +72,7 @@ static void text_print(FILE *out, const struct engine_model_info *info)
         fprintf(out, "%-22s %u x %u, %u channels\n", "picture", info->image_width,
                 info->image_height, info->image_channels);
     }
-    if (info->architecture != ENGINE_GPT2) {
+    if (!engine_is_decoder(info->architecture)) {
         fprintf(out, "%-22s %u\n", "classes", info->n_class);
     }
     fprintf(out, "%-22s %" PRIu64 "\n", "parameters", info->parameters);

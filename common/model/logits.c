@@ -115,7 +115,7 @@ static int tokens_run(struct tool *tool, char error[ENGINE_ERROR_BYTES])
         return TANDEM_ENOMEM;
     }
     rc = input_tokens(tool->options.tokens, ids, capacity, &count, error);
-    if (rc == 0 && info->architecture == ENGINE_GPT2) {
+    if (rc == 0 && engine_is_decoder(info->architecture)) {
         rc = decoder_run(tool, ids, (uint32_t)count, error);
     } else if (rc == 0) {
         rc = encoder_run(tool, ids, (uint32_t)count, error);

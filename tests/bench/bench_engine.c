@@ -174,7 +174,7 @@ static void cases_of(struct bench_case *cases, size_t *count, const char *path)
         bench.count = PICTURES;
         strcpy(bench.test, "image");
         case_add(cases, count, bench);
-    } else if (info->architecture == ENGINE_GPT2) {
+    } else if (engine_is_decoder(info->architecture)) {
         room = info->n_context - 1;
         bench.count = room < 512 ? room / 8 * 8 : 512;
         bench.run = run_prefill;

@@ -83,12 +83,43 @@ static void vit_check(void **state)
 int main(void)
 {
     static char names[][32] = {
-        "decoder_qkv_f32",    "decoder_qk_f32",     "decoder_kv_f32",    "decoder_q_f32",
-        "decoder_qkv_g2_f32", "decoder_qkv_g1_f32", "decoder_kv_g2_f32", "decoder_kv_g1_f32",
-        "decoder_qkv_f16",    "decoder_qk_f16",     "decoder_kv_f16",    "decoder_q_f16",
-        "decoder_qkv_g2_f16", "decoder_qkv_g1_f16", "decoder_kv_g2_f16", "decoder_kv_g1_f16",
-        "encoder_qkv",        "encoder_kv",         "encoder_qk_x",      "encoder_q_x",
-        "vit_patch_cls",      "vit_patch_seq_x",    "vit_conv_cls_x",    "vit_conv_seq",
+        "decoder_qkv_f32",
+        "decoder_qk_f32",
+        "decoder_kv_f32",
+        "decoder_q_f32",
+        "decoder_qkv_g2_f32",
+        "decoder_qkv_g1_f32",
+        "decoder_kv_g2_f32",
+        "decoder_kv_g1_f32",
+        "decoder_qkv_f16",
+        "decoder_qk_f16",
+        "decoder_kv_f16",
+        "decoder_q_f16",
+        "decoder_qkv_g2_f16",
+        "decoder_qkv_g1_f16",
+        "decoder_kv_g2_f16",
+        "decoder_kv_g1_f16",
+        "llama_qkv",
+        "llama_qkv_halves",
+        "llama_qkv_g2",
+        "llama_qkv_g1_part",
+        "llama_fused",
+        "llama_kv",
+        "llama_kv_g2_halves",
+        "llama_kv_relative",
+        "llama_kv_g1_relative",
+        "llama_qk",
+        "llama_q",
+        "llama_q_relative",
+        "llama_kv_g2_f16",
+        "encoder_qkv",
+        "encoder_kv",
+        "encoder_qk_x",
+        "encoder_q_x",
+        "vit_patch_cls",
+        "vit_patch_seq_x",
+        "vit_conv_cls_x",
+        "vit_conv_seq",
         "vit_patch_grey",
     };
     struct CMUnitTest tests[sizeof names / sizeof names[0]];
@@ -96,9 +127,9 @@ int main(void)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         tests[i] = (struct CMUnitTest){
             .name = names[i],
-            .test_func = names[i][0] == 'd'   ? decoder_check
-                         : names[i][0] == 'e' ? encoder_check
-                                              : vit_check,
+            .test_func = names[i][0] == 'd' || names[i][0] == 'l' ? decoder_check
+                         : names[i][0] == 'e'                     ? encoder_check
+                                                                  : vit_check,
             .initial_state = names[i],
         };
     }

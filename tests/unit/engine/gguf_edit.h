@@ -12,9 +12,10 @@ struct gguf_edit {
     struct gguf_keys keys;
     struct buf tensors; /* descriptions */
     uint64_t tensor_count;
+    uint64_t data_bytes; /* of their data, which comes after the file's */
 };
 
-/* A tensor of two dimensions, of F32, whose data is the start of the file's. */
+/* A tensor of two dimensions, of F32, all zeros. */
 static inline void edit_put_tensor(struct gguf_edit *edit, const char *name, uint64_t columns,
                                    uint64_t rows)
 {
@@ -24,8 +25,39 @@ static inline void edit_put_tensor(struct gguf_edit *edit, const char *name, uin
     (void)buf_append_le64(&edit->tensors, columns);
     (void)buf_append_le64(&edit->tensors, rows);
     (void)buf_append_le32(&edit->tensors, 0);
-    (void)buf_append_le64(&edit->tensors, 0);
+    (void)buf_append_le64(&edit->tensors, edit->data_bytes); /* from the end of the file's data */
+    edit->data_bytes += (columns * rows * 4 + 31) / 32 * 32;
     edit->tensor_count++;
+}
+
+/* Bytes of the data section. */
+static inline size_t edit_data_bytes(const uint8_t *data, size_t bytes)
+{
+    const uint8_t *first = data + bytes;
+    struct gguf *gguf = NULL;
+    char error[ENGINE_ERROR_BYTES];
+
+    assert_int_equal(gguf_load(data, bytes, &gguf, error), 0);
+    for (size_t i = 0; i < gguf_tensor_count(gguf); i++) {
+        const uint8_t *at = gguf_tensor_at(gguf, i)->data;
+
+        first = at < first ? at : first;
+    }
+    gguf_free(gguf);
+    assert_int_equal((data + bytes - first) % 32, 0);
+    return (size_t)(data + bytes - first);
+}
+
+/* The descriptions with the places that their data gets. */
+static inline void edit_place(struct gguf_edit *edit, size_t after)
+{
+    uint8_t *at = edit->tensors.data;
+
+    for (uint64_t i = 0; i < edit->tensor_count; i++) {
+        at += 8 + le64_load(at) + 4 + 2 * 8 + 4;
+        le64_store(at, le64_load(at) + after);
+        at += 8;
+    }
 }
 
 /* Where the description of `tensor` begins. */
@@ -46,7 +78,7 @@ static inline int edit_open(struct gguf_edit *edit, const char *name,
     struct engine_model *model = NULL;
     struct buf file;
     size_t bytes, at, fill;
-    uint8_t *data;
+    uint8_t *data, *zeros;
     int fd = mkstemp(copy), code;
 
     model_path(path, name);
@@ -61,8 +93,13 @@ static inline int edit_open(struct gguf_edit *edit, const char *name,
     (void)buf_append_le64(&file, le64_load(data + 16) + edit->keys.count);
     (void)buf_append(&file, edit->keys.body.data, edit->keys.body.bytes);
     (void)buf_append(&file, data + 24, at - 24);
+    edit_place(edit, edit_data_bytes(data, bytes));
     (void)buf_append(&file, edit->tensors.data, edit->tensors.bytes);
     (void)buf_append(&file, data + at, bytes - at);
+    zeros = calloc(1, edit->data_bytes + 1);
+    assert_non_null(zeros);
+    (void)buf_append(&file, zeros, edit->data_bytes);
+    free(zeros);
     assert_int_equal(write(fd, file.data, file.bytes), file.bytes);
     code = engine_model_open(copy, &model, error);
     engine_model_unref(model);

@@ -172,6 +172,28 @@ static void test_hostile_tensors(void **state)
     assert_int_equal(file_end(&file), TANDEM_EFORMAT); /* the same name twice */
 }
 
+static void test_overlapping_tensors(void **state)
+{
+    static const struct {
+        uint64_t a, b;
+        int code;
+    } cases[] = {
+        {0, 64, 0}, {64, 0, 0}, {0, 32, TANDEM_EFORMAT}, {32, 0, TANDEM_EFORMAT},
+        {64, 64, TANDEM_EFORMAT},
+    };
+    const uint64_t shape[] = {4, 4}; /* 64 bytes */
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct buf file;
+
+        head_put(&file, 3, 2, 0);
+        put_tensor(&file, "a", 2, shape, 0, cases[i].a);
+        put_tensor(&file, "b", 2, shape, 0, cases[i].b);
+        assert_int_equal(file_end(&file), cases[i].code);
+    }
+}
+
 static void test_hostile_head(void **state)
 {
     struct gguf_keys keys = {0};
@@ -358,6 +380,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_cut),         cmocka_unit_test(test_every_byte),
         cmocka_unit_test(test_every_byte_opened), cmocka_unit_test(test_hostile_tensors),
+        cmocka_unit_test(test_overlapping_tensors),
         cmocka_unit_test(test_hostile_head),      cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_mapping_cut),       cmocka_unit_test(test_model_cut),
         cmocka_unit_test(test_open_wrong),        cmocka_unit_test(test_too_many_mappings),

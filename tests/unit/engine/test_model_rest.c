@@ -40,6 +40,11 @@ static void test_tensors(void **state)
         {"vit_patch_cls", "stem.1.weight"},
         {"encoder_qkv", "output.weight"},
         {"encoder_qkv", "two\nlines"},
+        {"llama_qkv", "position_embd.weight"},
+        {"llama_qkv", "rope_freqs.weight"}, /* scaled positions */
+        {"llama_qkv", "output_norm.bias"},  /* an RMS norm has none */
+        {"llama_kv", "blk.1.attn_v.weight"},
+        {"decoder_qkv_f32", "blk.0.ffn_gate.weight"},
     };
     struct gguf_edit edit = {0};
 
@@ -67,6 +72,7 @@ static void test_numbers(void **state)
         {"decoder_qkv_f32", "gpt2.expert_count", 0, 8},
         {"decoder_qkv_f32", "split.count", 1, 2},
         {"decoder_qkv_f32", "split.no", 0, 1},
+        {"llama_qkv", "llama.expert_used_count", 0, 2},
     };
     struct gguf_edit edit = {0};
 
@@ -113,6 +119,8 @@ static void test_words(void **state)
     } cases[] = {
         {"decoder_qkv_f32", "general.type", "model", "adapter"},
         {"bpe", "tokenizer.ggml.pre", "gpt-2", "llama-bpe"},
+        {"llama_qkv", "llama.rope.scaling.type", "none", "yarn"},
+        {"llama_qkv", "llama.activation", "silu", "gelu_erf"},
     };
     struct gguf_edit edit = {0};
 
@@ -125,6 +133,30 @@ static void test_words(void **state)
     }
 }
 
+/* Rotary positions and the feed-forward layer: what is not computed here is refused. */
+static void test_llama_keys(void **state)
+{
+    static const char *const reals[] = {"llama.rope.scaling.factor", "llama.rope.scale_linear",
+                                        "llama.rope.scaling.attn_factor"};
+    struct gguf_edit edit = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++) {
+        keys_put_f32(&edit.keys, reals[i], 1);
+        expect(&edit, "llama_qkv", 0, NULL);
+        keys_put_f32(&edit.keys, reals[i], 4);
+        expect(&edit, "llama_qkv", TANDEM_EUNSUPPORTED, reals[i]);
+    }
+    keys_put_text(&edit.keys, "llama.attention.shared_value", "unrotated");
+    expect(&edit, "llama_kv", 0, NULL);
+    keys_put_text(&edit.keys, "llama.attention.shared_value", "sometimes");
+    expect(&edit, "llama_kv", TANDEM_EUNSUPPORTED, "sometimes");
+    keys_put_text(&edit.keys, "llama.attention.shared_value", "unrotated");
+    expect(&edit, "llama_qkv", TANDEM_EFORMAT, "llama.attention.shared_value");
+    keys_put_text(&edit.keys, "llama.rope.pairing", "thirds");
+    expect(&edit, "llama_qkv", TANDEM_EUNSUPPORTED, "thirds");
+}
+
 static void test_unknown_keys(void **state)
 {
     static const struct {
@@ -133,6 +165,8 @@ static void test_unknown_keys(void **state)
         {"decoder_qkv_f32", "gpt2.attention.sliding_window"},
         {"decoder_qkv_f32", "gpt2.final_logit_softcapping"},
         {"decoder_qkv_f32", "gpt2.rope.freq_base"},
+        {"llama_qkv", "llama.rope.scaling.original_context_length"},
+        {"llama_qkv", "llama.attention.sliding_window"},
         {"decoder_qkv_f32", "tandem.prompt.before"},
         {"decoder_qkv_f32", "tokenizer.ggml.merges"}, /* no tokenizer.ggml.model */
         {"bpe", "tokenizer.ggml.precompiled_charsmap"},
@@ -168,7 +202,7 @@ int main(void)
         cmocka_unit_test(test_unchanged),     cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_numbers),       cmocka_unit_test(test_flags),
         cmocka_unit_test(test_words),         cmocka_unit_test(test_unknown_keys),
-        cmocka_unit_test(test_harmless_keys),
+        cmocka_unit_test(test_harmless_keys), cmocka_unit_test(test_llama_keys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
