@@ -1,4 +1,4 @@
-/* command_decisions.c: decisions and explain. */
+/* command_decisions.c: the last decisions, and those to come. */
 #include "client/ctl/ctl.h"
 #include "client/ctl/print.h"
 #include "client/ctl/screen.h"
@@ -15,7 +15,7 @@
 
 struct decisions {
     const struct ctl_options *options;
-    struct table table;
+    struct print_decisions rows;
     struct table_style style;
     struct buf text;
     struct buf known; /* ids (8 bytes each) that were printed with their outcome, so that --follow
@@ -44,8 +44,8 @@ static int decisions_take(struct decisions *decisions, const char *line, const c
     if (decisions->options->json) {
         return buf_printf(&decisions->text, "%s\n", line);
     }
-    print_decisions_add(&decisions->table, object);
-    return decisions->table.error;
+    print_decisions_add(&decisions->rows, object);
+    return decisions->rows.table.error;
 }
 
 /* Those of the ring, in one table. */
@@ -59,7 +59,7 @@ static int decisions_past(struct decisions *decisions)
     int result;
 
     snprintf(request, sizeof(request), "decisions %u", count);
-    result = status_socket_open(&status, ctl_socket(decisions->options), request);
+    result = status_socket_open(&status, ctl_status_socket(decisions->options), request);
     if (result != 0) {
         return result;
     }
@@ -85,8 +85,8 @@ static int decisions_put(struct decisions *decisions)
     int result = 0;
 
     if (!decisions->options->json) {
-        result = table_print(&decisions->table, &decisions->style, &decisions->text);
-        decisions->table.without_titles = true; /* once is enough */
+        result = table_print(&decisions->rows.table, &decisions->style, &decisions->text);
+        decisions->rows.table.without_titles = true; /* once is enough */
     }
     result = screen_put(result, &decisions->text) == CTL_DONE ? 0 : TANDEM_EIO;
     return result == 0 && fflush(stdout) != 0 ? TANDEM_EIO : result;
@@ -127,14 +127,14 @@ int command_decisions(const struct ctl_options *options)
 
     if (options->follow) {
         /* Listening begins before the past is read, so that nothing falls in between. */
-        result = status_socket_open(&follow, ctl_socket(options), "follow");
+        result = status_socket_open(&follow, ctl_status_socket(options), "follow");
         if (result != 0) {
             return result == TANDEM_EGONE ? CTL_NOT_RUNNING : CTL_FAILED;
         }
     }
     buf_init(&decisions.text, 0);
     buf_init(&decisions.known, 0);
-    print_decisions_begin(&decisions.table);
+    print_decisions_init(&decisions.rows, &decisions.style);
     result = decisions_past(&decisions);
     if (result == 0) {
         result = decisions_put(&decisions);
@@ -145,45 +145,8 @@ int command_decisions(const struct ctl_options *options)
     if (options->follow) {
         status_socket_close(&follow);
     }
-    table_fini(&decisions.table);
+    print_decisions_fini(&decisions.rows);
     buf_fini(&decisions.text);
     buf_fini(&decisions.known);
     return result == 0 ? CTL_DONE : result == TANDEM_EGONE ? CTL_NOT_RUNNING : CTL_FAILED;
-}
-
-/* A decimal number of at most 20 digits, as ids are. */
-static bool id_is_valid(const char *text)
-{
-    size_t bytes = strlen(text);
-
-    return bytes > 0 && bytes <= 20 && strspn(text, "0123456789") == bytes;
-}
-
-int command_explain(const struct ctl_options *options)
-{
-    struct table_style style = screen_style();
-    char request[64];
-    char *line;
-    cJSON *object;
-    struct buf text;
-    int result;
-
-    if (!id_is_valid(options->arguments[0])) {
-        (void)ctl_fail(TANDEM_EINVAL, "'%s' is not a decision id (a decimal number)",
-                       options->arguments[0]);
-        return CTL_WRONG_USE;
-    }
-    snprintf(request, sizeof(request), "explain %s", options->arguments[0]);
-    result = status_socket_ask(ctl_socket(options), request, &line, &object);
-    if (result != 0) {
-        return result == TANDEM_EGONE ? CTL_NOT_RUNNING : CTL_FAILED;
-    }
-    buf_init(&text, 0);
-    result =
-        options->json ? buf_printf(&text, "%s\n", line) : print_decision(object, &style, &text);
-    result = screen_put(result, &text);
-    buf_fini(&text);
-    free(line);
-    cJSON_Delete(object);
-    return result;
 }

@@ -1,17 +1,13 @@
-/* command_look.c: the commands that look and change nothing: status, edges, cache, top. */
+/* command_look.c: the commands that look and change nothing: status, edges, cache. */
 #include "client/ctl/ctl.h"
 #include "client/ctl/print.h"
 #include "client/ctl/screen.h"
 #include "client/ctl/status_socket.h"
 #include "common/base/error.h"
-#include "common/base/limits.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#define TOP_DECISIONS "decisions 15"
 
 static int exit_code(int result)
 {
@@ -41,11 +37,18 @@ static int show(const struct ctl_options *options, const char *line, const cJSON
     return code;
 }
 
+/* The daemon that the options ask for by name; NULL: whoever answers at --socket. */
+static const char *daemon_name(const struct ctl_options *options)
+{
+    return options->server ? "tandem-server" : options->socket ? NULL : "tandem-client";
+}
+
 int command_status(const struct ctl_options *options)
 {
     char *line;
     cJSON *object;
-    int result = status_socket_ask(ctl_socket(options), "status", &line, &object);
+    int result =
+        status_socket_status(ctl_status_socket(options), daemon_name(options), &line, &object);
 
     if (result != 0) {
         return exit_code(result);
@@ -56,9 +59,41 @@ int command_status(const struct ctl_options *options)
     return result;
 }
 
-static bool is_edges(const char *key)
+static int edges_show(const cJSON *status)
 {
-    return strcmp(key, "edges") == 0;
+    struct table_style style = screen_style();
+    struct buf text;
+    int code;
+
+    buf_init(&text, 0);
+    code = screen_put(print_edges(status, &style, &text), &text);
+    buf_fini(&text);
+    return code;
+}
+
+int command_edges(const struct ctl_options *options)
+{
+    static const char *const keys[] = {"schema", "daemon", "edges"};
+    cJSON *status, *next;
+    int result = status_socket_status(ctl_status_socket(options), "tandem-client", NULL, &status);
+
+    if (result != 0) {
+        return exit_code(result);
+    }
+    for (cJSON *item = status->child; item; item = next) {
+        bool keep = false;
+
+        next = item->next;
+        for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+            keep = keep || strcmp(item->string, keys[i]) == 0;
+        }
+        if (!keep) {
+            cJSON_Delete(cJSON_DetachItemViaPointer(status, item));
+        }
+    }
+    result = options->json ? show(options, NULL, status) : edges_show(status);
+    cJSON_Delete(status);
+    return result;
 }
 
 static bool is_cache(const char *key)
@@ -106,7 +141,8 @@ static bool keep_wanted(cJSON *container, bool (*wanted)(const char *key))
 static int show_part(const struct ctl_options *options, bool (*wanted)(const char *key))
 {
     cJSON *object;
-    int result = status_socket_ask(ctl_socket(options), "status", NULL, &object);
+    int result =
+        status_socket_status(ctl_status_socket(options), daemon_name(options), NULL, &object);
 
     if (result != 0) {
         return exit_code(result);
@@ -115,11 +151,6 @@ static int show_part(const struct ctl_options *options, bool (*wanted)(const cha
     result = show(options, NULL, object);
     cJSON_Delete(object);
     return result;
-}
-
-int command_edges(const struct ctl_options *options)
-{
-    return show_part(options, is_edges);
 }
 
 int command_cache(const struct ctl_options *options)
@@ -131,84 +162,4 @@ int command_cache(const struct ctl_options *options)
             "the KV pages of an edge node");
     }
     return show_part(options, is_cache);
-}
-
-/* The last decisions as a table, for one screen of top. */
-static int top_decisions(const char *path, const struct table_style *style, struct buf *out)
-{
-    struct status_socket status;
-    struct table table;
-    const char *line;
-    cJSON *object;
-    int result = status_socket_open(&status, path, TOP_DECISIONS);
-
-    if (result != 0) {
-        return result;
-    }
-    print_decisions_begin(&table);
-    while ((result = status_socket_next(&status, LIMIT_CTL_ANSWER_MS, &line, &object)) == 0) {
-        print_decisions_add(&table, object);
-        cJSON_Delete(object);
-    }
-    status_socket_close(&status);
-    if (result == 1) {
-        result = buf_append_u8(out, '\n');
-    }
-    if (result == 0) {
-        result = table_print(&table, style, out);
-    }
-    table_fini(&table);
-    return result;
-}
-
-static int top_screen(const struct ctl_options *options, struct buf *out)
-{
-    struct table_style style = screen_style();
-    const char *path = ctl_socket(options);
-    char *line;
-    cJSON *object;
-    int result = status_socket_ask(path, "status", &line, &object);
-
-    if (result != 0) {
-        return result;
-    }
-    if (options->json) {
-        result = buf_printf(out, "%s\n", line);
-    } else {
-        result = screen_is_terminal() ? buf_append_text(out, "\033[H\033[2J") : 0;
-        if (result == 0) {
-            result = print_object(object, &style, out);
-        }
-        if (result == 0 && !options->server) {
-            result = top_decisions(path, &style, out);
-        }
-    }
-    free(line);
-    cJSON_Delete(object);
-    return result;
-}
-
-int command_top(const struct ctl_options *options)
-{
-    const struct timespec second = {.tv_sec = 1};
-    struct buf text;
-    int result = 0;
-    int code = CTL_DONE;
-
-    buf_init(&text, 0);
-    for (uint32_t i = 0;
-         result == 0 && code == CTL_DONE && (options->count == 0 || i < options->count); i++) {
-        if (i > 0) {
-            (void)nanosleep(&second, NULL);
-        }
-        result = top_screen(options, &text);
-        if (result == 0) {
-            code = screen_put(0, &text);
-            if (fflush(stdout) != 0) {
-                break; /* ctl_main says it */
-            }
-        }
-    }
-    buf_fini(&text);
-    return result != 0 ? exit_code(result) : code;
 }

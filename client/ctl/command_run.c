@@ -1,9 +1,9 @@
-/* command_run.c: one request by hand, through libtandem like any application's. The status socket
- * says what kind the task is and where applications connect. */
+/* command_run.c: one request by hand, through libtandem like any application's. */
 #include "tandem.h"
 
 #include "client/ctl/ctl.h"
 #include "client/ctl/run_result.h"
+#include "client/ctl/run_text.h"
 #include "client/ctl/screen.h"
 #include "client/ctl/status_socket.h"
 #include "common/base/error.h"
@@ -19,58 +19,81 @@
     (LIMIT_PICTURE_BYTES +                                                                         \
      (64u << 10)) /* a little over, so that the library says what is too much */
 
-/* What the daemon's status says about the task. */
-struct run_task {
-    cJSON *status;          /* owned */
-    const char *app_socket; /* in `status`, as the next */
-    const char *kind;       /* "classify", "detect", "generate" */
-};
+/* Says it and returns `code`. */
+#define run_fail(code, ...) ((void)ctl_fail((code), __VA_ARGS__), (code))
 
-static const char *task_kind(const cJSON *status, const char *name)
+/* Where applications connect. --socket may be that socket, or the daemon's status socket, which
+ * says where the other one is; the path then lives in *ret_status (owned, else NULL). 0 or
+ * TANDEM_E*, said. */
+static int run_socket_find(const struct ctl_options *options, cJSON **ret_status,
+                           const char **ret_path)
 {
-    const cJSON *task;
+    const cJSON *app_socket;
+    cJSON *status = NULL;
+    int result;
 
-    cJSON_ArrayForEach(task, cJSON_GetObjectItemCaseSensitive(status, "tasks"))
-    {
-        const cJSON *task_name = cJSON_GetObjectItemCaseSensitive(task, "name");
-        const cJSON *kind = cJSON_GetObjectItemCaseSensitive(task, "kind");
-
-        if (cJSON_IsString(task_name) && cJSON_IsString(kind) &&
-            strcmp(task_name->valuestring, name) == 0) {
-            return kind->valuestring;
-        }
+    *ret_status = NULL;
+    *ret_path = options->socket;
+    if (!options->socket) {
+        return 0; /* libtandem's: $TANDEM_SOCKET or the default */
     }
-    return NULL;
+    result = status_socket_try(options->socket, "status", NULL, &status);
+    if (result == TANDEM_EUNSUPPORTED) {
+        return 0;
+    }
+    if (result != 0) {
+        return result;
+    }
+    app_socket = cJSON_GetObjectItemCaseSensitive(status, "app_socket");
+    if (!cJSON_IsString(app_socket)) {
+        cJSON_Delete(status);
+        return run_fail(TANDEM_EPROTO,
+                        "%s: this is not a tandem-client: it has no socket for applications",
+                        options->socket);
+    }
+    *ret_status = status;
+    *ret_path = app_socket->valuestring;
+    return 0;
 }
 
-/* 0 or TANDEM_E*, said on standard error. */
-static int run_task_find(const struct ctl_options *options, struct run_task *ret_task)
+/* Connects. 0 or TANDEM_E*, said; `ret_tandem` (owned) is set whatever happens. */
+static int run_open(const struct ctl_options *options, struct tandem **ret_tandem)
 {
-    struct run_task task = {.status = NULL};
-    const cJSON *app_socket;
-    int result = status_socket_ask(ctl_socket(options), "status", NULL, &task.status);
+    const char *path;
+    cJSON *status;
+    int result;
 
+    *ret_tandem = NULL;
+    result = run_socket_find(options, &status, &path);
     if (result != 0) {
         return result;
     }
-    app_socket = cJSON_GetObjectItemCaseSensitive(task.status, "app_socket");
-    task.kind = task_kind(task.status, options->arguments[0]);
-    if (!cJSON_IsString(app_socket)) {
-        result = TANDEM_EPROTO;
-        (void)ctl_fail(result, "%s: this is not a tandem-client: it has no socket for applications",
-                       ctl_socket(options));
-    } else if (!task.kind) {
-        result = TANDEM_ENOTASK;
-        (void)ctl_fail(result, "there is no task '%s'; `tandemctl status` lists them",
-                       options->arguments[0]);
-    }
+    result = tandem_open(path, ret_tandem);
     if (result != 0) {
-        cJSON_Delete(task.status);
-        return result;
+        (void)ctl_fail(result, "%s",
+                       *ret_tandem ? tandem_last_error(*ret_tandem) : tandem_strerror(result));
     }
-    task.app_socket = app_socket->valuestring;
-    *ret_task = task;
-    return 0;
+    cJSON_Delete(status);
+    return result;
+}
+
+/* The kind of the task of this name, by which INPUT is a file or a text. 0 or TANDEM_E*, said. */
+static int run_kind_find(const struct tandem *tandem, const char *name, enum tandem_kind *ret_kind)
+{
+    for (size_t i = 0; i < tandem_task_count(tandem); i++) {
+        const int kind = tandem_task_kind(tandem, i);
+
+        if (strcmp(tandem_task_name(tandem, i), name) != 0) {
+            continue;
+        }
+        if (kind == 0) {
+            return run_fail(TANDEM_EUNSUPPORTED, "the daemon does not say of what kind task %s is",
+                            name);
+        }
+        *ret_kind = (enum tandem_kind)kind;
+        return 0;
+    }
+    return run_fail(TANDEM_ENOTASK, "there is no task '%s'; `tandemctl status` lists them", name);
 }
 
 static int descriptor_read(int fd, struct buf *ret_data)
@@ -128,19 +151,15 @@ static int input_read(const char *input, bool picture, struct buf *ret_data)
     return result;
 }
 
-/* Sends it; 0 or TANDEM_E*. `ret_tandem` (owned) is set whatever happens. */
-static int run_call(const struct ctl_options *options, const struct run_task *task,
-                    const struct buf *data, struct tandem **ret_tandem,
+/* Waits for the answer; a text is shown piece by piece on a terminal. 0 or TANDEM_E*. */
+static int run_call(const struct ctl_options *options, struct tandem *tandem, enum tandem_kind kind,
+                    const struct buf *data, struct run_text *text,
                     struct tandem_answer **ret_answer)
 {
     struct tandem_request request;
-    int result = tandem_open(task->app_socket, ret_tandem);
 
-    if (result != 0) {
-        return result;
-    }
     tandem_request_init(&request, options->arguments[0]);
-    if (strcmp(task->kind, "generate") == 0) {
+    if (kind == TANDEM_GENERATE) {
         request.text = data->data ? (const char *)data->data : "";
         request.text_bytes = data->bytes;
     } else {
@@ -151,12 +170,15 @@ static int run_call(const struct ctl_options *options, const struct run_task *ta
     request.session = options->session;
     request.route = options->route;
     request.deliver_late = 1; /* a person would rather see it, marked */
-    return tandem_call(*ret_tandem, &request, ret_answer);
+    if (kind == TANDEM_GENERATE && !options->json && screen_is_terminal()) {
+        return run_text_call(text, tandem, &request, ret_answer);
+    }
+    return tandem_call(tandem, &request, ret_answer);
 }
 
 /* Answer on standard output, decision on standard error, so that the answer can be piped on. */
 static int run_show(const struct ctl_options *options, int error,
-                    const struct tandem_answer *answer)
+                    const struct tandem_answer *answer, bool is_shown)
 {
     struct table_style style = screen_style();
     struct buf text;
@@ -166,12 +188,12 @@ static int run_show(const struct ctl_options *options, int error,
     if (options->json) {
         result = screen_put(run_result_json(error, answer, &text), &text);
     } else {
-        if (error == 0) {
+        if (error == 0 && !is_shown) {
             result =
                 screen_put(run_result_answer(answer, &style, screen_is_terminal(), &text), &text);
         }
         (void)fflush(stdout);
-        if (answer && run_result_decision(answer, &text) == 0) {
+        if (answer && run_result_decision(error, answer, &text) == 0) {
             (void)fwrite(text.data, 1, text.bytes, stderr);
         }
     }
@@ -180,44 +202,45 @@ static int run_show(const struct ctl_options *options, int error,
 }
 
 /* 0 or TANDEM_E*, said; the answer or failure is shown. */
-static int run_request(const struct ctl_options *options, const struct run_task *task,
-                       const struct buf *data)
+static int run_request(const struct ctl_options *options, struct tandem *tandem,
+                       enum tandem_kind kind, const struct buf *data)
 {
-    struct tandem *tandem = NULL;
+    struct run_text text = {.shown = false};
     struct tandem_answer *answer = NULL;
-    int error = run_call(options, task, data, &tandem, &answer);
+    int error = run_call(options, tandem, kind, data, &text, &answer);
     int code;
 
     if (error != 0) {
-        (void)ctl_fail(error, "%s", tandem ? tandem_last_error(tandem) : tandem_strerror(error));
+        (void)ctl_fail(error, "%s", tandem_last_error(tandem));
     }
-    code = run_show(options, error,
-                    error == 0 ? answer
-                    : tandem   ? tandem_last_failure(tandem)
-                               : NULL);
+    code = run_show(options, error, error == 0 ? answer : tandem_last_failure(tandem), text.shown);
     tandem_answer_free(answer);
-    tandem_close(tandem);
     return error != 0 ? error : code == CTL_DONE ? 0 : TANDEM_EIO;
 }
 
 int command_run(const struct ctl_options *options)
 {
-    struct run_task task;
+    struct tandem *tandem;
+    enum tandem_kind kind;
     struct buf data;
-    int result = run_task_find(options, &task);
+    bool is_sent = false;
+    int result = run_open(options, &tandem);
 
+    buf_init(&data, INPUT_BYTES);
     if (result == 0) {
-        buf_init(&data, INPUT_BYTES);
-        result = input_read(options->arguments[1], strcmp(task.kind, "generate") != 0, &data);
-        if (result == 0) {
-            result = run_request(options, &task, &data);
-        } else if (options->json) {
-            (void)run_show(options, result, NULL);
-        }
-        buf_fini(&data);
-        cJSON_Delete(task.status);
-    } else if (options->json) {
-        (void)run_show(options, result, NULL);
+        result = run_kind_find(tandem, options->arguments[0], &kind);
     }
+    if (result == 0) {
+        result = input_read(options->arguments[1], kind != TANDEM_GENERATE, &data);
+    }
+    if (result == 0) {
+        is_sent = true;
+        result = run_request(options, tandem, kind, &data);
+    }
+    if (!is_sent && options->json) {
+        (void)run_show(options, result, NULL, false);
+    }
+    buf_fini(&data);
+    tandem_close(tandem);
     return result == 0 ? CTL_DONE : result == TANDEM_EGONE ? CTL_NOT_RUNNING : CTL_FAILED;
 }

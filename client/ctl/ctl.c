@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TANDEM_APP_SOCKET    "/run/tandem-client/app.sock" /* libtandem's own default */
 #define CLIENT_STATUS_SOCKET "/run/tandem-client/status.sock"
 #define SERVER_STATUS_SOCKET "/run/tandem-server/status.sock"
 
@@ -36,12 +37,11 @@ struct ctl_option {
 static const struct ctl_option options_table[] = {
     {"--json", NULL, OPTION_FLAG, AT(json), TAKES_ALWAYS,
      "JSON, one object a line, as the daemon says it"},
-    {"--socket", "PATH", OPTION_TEXT, AT(socket), TAKES_ALWAYS,
-     "status socket (" CLIENT_STATUS_SOCKET ")"},
+    {"--socket", "PATH", OPTION_TEXT, AT(socket), TAKES_ALWAYS, "the socket to ask; see below"},
     {"--server", NULL, OPTION_FLAG, AT(server), TAKES_SERVER,
-     "ask tandem-server (" SERVER_STATUS_SOCKET ")"},
+     "ask tandem-server, not tandem-client"},
     {"-n", "N", OPTION_NUMBER, AT(count), TAKES_COUNT,
-     "so many decisions (20), or screens of top (no end)"},
+     "so many decisions (20), or screens of top (until q)"},
     {"--follow", NULL, OPTION_FLAG, AT(follow), TAKES_FOLLOW,
      "go on printing decisions as they come"},
     {"--deadline-ms", "N", OPTION_NUMBER, AT(deadline_ms), TAKES_RUN,
@@ -69,7 +69,7 @@ static const struct ctl_command commands[] = {
     {"explain", "ID", 1, 0, command_explain,
      "one decision: what was possible, what was chosen, why, and what came of it"},
     {"top", "", 0, TAKES_SERVER | TAKES_COUNT, command_top,
-     "status and decisions, again every second"},
+     "rates, latencies, edges and the last decisions, again every second; q quits"},
     {"cache", "", 0, TAKES_SERVER, command_cache, "what is kept of work already done"},
     {"edges", "", 0, 0, command_edges, "the edge nodes this device knows"},
     {"run", "TASK INPUT", 2, TAKES_RUN, command_run,
@@ -78,12 +78,22 @@ static const struct ctl_command commands[] = {
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
-const char *ctl_socket(const struct ctl_options *options)
+/* NULL when it is not set, or set to nothing. */
+static const char *environment(const char *name)
 {
-    if (options->socket) {
-        return options->socket;
+    const char *value = getenv(name);
+
+    return value && value[0] ? value : NULL;
+}
+
+const char *ctl_status_socket(const struct ctl_options *options)
+{
+    const char *path = options->socket;
+
+    if (!path && !options->server) {
+        path = environment("TANDEM_STATUS_SOCKET");
     }
-    return options->server ? SERVER_STATUS_SOCKET : CLIENT_STATUS_SOCKET;
+    return path ? path : options->server ? SERVER_STATUS_SOCKET : CLIENT_STATUS_SOCKET;
 }
 
 int ctl_fail(int code, const char *format, ...)
@@ -139,9 +149,16 @@ static void ctl_help(FILE *out)
     for (size_t k = 0; k < OPTION_COUNT; k++) {
         help_option(out, &options_table[k]);
     }
-    fputs(
-        "  --help, --version\n\nexit status: 0 done, 1 failed, 2 wrong use, 3 daemon not running\n",
-        out);
+    fputs("  --help, --version\n"
+          "Options may stand before the command, too.\n"
+          "\nsockets:\n"
+          "  run asks the application socket: --socket PATH, else $TANDEM_SOCKET, else\n"
+          "  " TANDEM_APP_SOCKET "; PATH may also be the status socket of tandem-client.\n"
+          "  The others ask the status socket: --socket PATH, else $TANDEM_STATUS_SOCKET, else\n"
+          "  " CLIENT_STATUS_SOCKET "; with --server: --socket PATH, else\n"
+          "  " SERVER_STATUS_SOCKET ".\n"
+          "\nexit status: 0 done, 1 failed, 2 wrong use, 3 daemon not running\n",
+          out);
 }
 
 static const struct ctl_command *command_find(const char *name)
@@ -193,9 +210,8 @@ static int option_set(const struct ctl_option *option, const char *value,
     return CTL_WRONG_USE;
 }
 
-/* Takes the option at argv[*at] with its value ("--x V" or "--x=V"). */
-static int option_take(const struct ctl_command *command, int argc, char **argv, int *at,
-                       struct ctl_options *options)
+/* Takes the option at argv[*at] with its value ("--x V" or "--x=V"); *given gets its bit. */
+static int option_take(int argc, char **argv, int *at, struct ctl_options *options, unsigned *given)
 {
     const char *word = argv[*at];
     const char *equals = strncmp(word, "--", 2) == 0 ? strchr(word, '=') : NULL;
@@ -206,9 +222,6 @@ static int option_take(const struct ctl_command *command, int argc, char **argv,
     if (!option) {
         return ctl_wrong_use("there is no option %s", word);
     }
-    if (!(option->takes & (command->takes | TAKES_ALWAYS))) {
-        return ctl_wrong_use("%s does not take %s", command->name, option->name);
-    }
     if (option->type == OPTION_FLAG && value) {
         return ctl_wrong_use("%s takes no value", option->name);
     }
@@ -218,28 +231,35 @@ static int option_take(const struct ctl_command *command, int argc, char **argv,
         }
         value = argv[++*at];
     }
+    *given |= 1u << (option - options_table);
     return option_set(option, value, options);
 }
 
-/* "-" alone is an argument, and so is all that follows "--". */
-static int arguments_take(const struct ctl_command *command, int argc, char **argv,
-                          struct ctl_options *options)
+/* The command, or one more of its arguments. */
+static int word_take(const char *word, const struct ctl_command **command,
+                     struct ctl_options *options)
 {
-    bool only_arguments = false;
+    if (!*command) {
+        *command = command_find(word);
+        return *command ? 0 : ctl_wrong_use("there is no command '%s'", word);
+    }
+    if (options->argument_count == (*command)->argument_count) {
+        return ctl_wrong_use("%s takes no '%s'", (*command)->name, word);
+    }
+    options->arguments[options->argument_count++] = word;
+    return 0;
+}
 
-    for (int i = 2; i < argc; i++) {
-        if (!only_arguments && strcmp(argv[i], "--") == 0) {
-            only_arguments = true;
-        } else if (!only_arguments && argv[i][0] == '-' && argv[i][1] != '\0') {
-            int result = option_take(command, argc, argv, &i, options);
-
-            if (result != 0) {
-                return result;
-            }
-        } else if (options->argument_count < command->argument_count) {
-            options->arguments[options->argument_count++] = argv[i];
-        } else {
-            return ctl_wrong_use("%s takes no '%s'", command->name, argv[i]);
+/* What came together fits together. */
+static int words_check(const struct ctl_command *command, const struct ctl_options *options,
+                       unsigned given)
+{
+    if (!command) {
+        return ctl_wrong_use("a command is missing");
+    }
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        if ((given & 1u << i) && !(options_table[i].takes & (command->takes | TAKES_ALWAYS))) {
+            return ctl_wrong_use("%s does not take %s", command->name, options_table[i].name);
         }
     }
     if (options->argument_count < command->argument_count) {
@@ -248,19 +268,51 @@ static int arguments_take(const struct ctl_command *command, int argc, char **ar
     return 0;
 }
 
+/* Options stand anywhere, also before the command; "-" alone is an argument, and so is all that
+ * follows "--". */
+static int words_take(int argc, char **argv, const struct ctl_command **ret_command,
+                      struct ctl_options *options)
+{
+    const struct ctl_command *command = NULL;
+    bool only_arguments = false;
+    unsigned given = 0;
+    int result = 0;
+
+    for (int i = 1; i < argc && result == 0; i++) {
+        if (!only_arguments && strcmp(argv[i], "--") == 0) {
+            only_arguments = true;
+        } else if (!only_arguments && argv[i][0] == '-' && argv[i][1] != '\0') {
+            result = option_take(argc, argv, &i, options, &given);
+        } else {
+            result = word_take(argv[i], &command, options);
+        }
+    }
+    *ret_command = command;
+    return result == 0 ? words_check(command, options, given) : result;
+}
+
+/* Whether one of the words before "--" asks for this. */
+static bool word_is_there(int argc, char **argv, const char *word)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int ctl_main(int argc, char **argv)
 {
     struct ctl_options options = {.socket = NULL};
     const struct ctl_command *command;
     int result;
 
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            ctl_help(stdout);
-            return CTL_DONE;
-        }
+    if (word_is_there(argc, argv, "--help") || word_is_there(argc, argv, "-h")) {
+        ctl_help(stdout);
+        return CTL_DONE;
     }
-    if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+    if (word_is_there(argc, argv, "--version")) {
         printf("tandemctl %s\n", TANDEM_VERSION);
         return CTL_DONE;
     }
@@ -268,11 +320,7 @@ int ctl_main(int argc, char **argv)
         ctl_help(stderr);
         return CTL_WRONG_USE;
     }
-    command = command_find(argv[1]);
-    if (!command) {
-        return ctl_wrong_use("there is no command '%s'", argv[1]);
-    }
-    result = arguments_take(command, argc, argv, &options);
+    result = words_take(argc, argv, &command, &options);
     if (result != 0) {
         return result;
     }

@@ -12,7 +12,7 @@ enum ctl_exit { CTL_DONE = 0, CTL_FAILED = 1, CTL_WRONG_USE = 2, CTL_NOT_RUNNING
 #define CTL_ARGUMENTS_MAX 2
 
 struct ctl_options {
-    const char *socket; /* NULL: the default of the chosen daemon */
+    const char *socket; /* NULL: the environment's, or the default */
     bool server;
     bool json;
     bool follow;
@@ -36,8 +36,8 @@ int command_cache(const struct ctl_options *options);
 int command_edges(const struct ctl_options *options);
 int command_run(const struct ctl_options *options);
 
-/* The status socket that the options speak of. */
-const char *ctl_socket(const struct ctl_options *options);
+/* The status socket that the options and, without --server, $TANDEM_STATUS_SOCKET speak of. */
+const char *ctl_status_socket(const struct ctl_options *options);
 /* Prints "tandemctl: ..." on standard error; returns the exit code for the TANDEM_E* `code`. */
 int ctl_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

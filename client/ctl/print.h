@@ -14,9 +14,18 @@ int print_object(const cJSON *object, const struct table_style *style, struct bu
 /* A list of objects as a table with a column for each key. */
 int print_list(const cJSON *list, const struct table_style *style, struct buf *out);
 
-/* Decisions one by one, in columns that stay where they are. */
-void print_decisions_begin(struct table *table);
-void print_decisions_add(struct table *table, const cJSON *decision);
+/* Decisions one by one, in columns that stay where they are: all there is for a reader without a
+ * width or with a wide one, else what fits into 80 characters, the reason wrapped. */
+struct print_decisions {
+    struct table table;
+    bool wide;
+};
+void print_decisions_init(struct print_decisions *decisions, const struct table_style *style);
+void print_decisions_fini(struct print_decisions *decisions);
+void print_decisions_add(struct print_decisions *decisions, const cJSON *decision);
+/* The edges of a client's status: how each link is, and why it is not used. The URL only for a
+ * wide reader. */
+int print_edges(const cJSON *status, const struct table_style *style, struct buf *out);
 /* Everything about one decision. */
 int print_decision(const cJSON *decision, const struct table_style *style, struct buf *out);
 

@@ -27,8 +27,9 @@ static const char *bool_of(const cJSON *object, const char *key, const char *yes
     return cJSON_IsBool(value) ? (cJSON_IsTrue(value) ? yes : no) : "-";
 }
 
-/* Local time to the millisecond; with the day for `with_day`. */
-static const char *time_of(const cJSON *decision, bool with_day, char ret_text[64])
+/* Local time as `format` of strftime has it, and its milliseconds when asked for. */
+static const char *time_of(const cJSON *decision, const char *format, bool with_milliseconds,
+                           char ret_text[64])
 {
     const cJSON *value = get(decision, "time_unix_ns");
     double ns = cJSON_IsNumber(value)   ? value->valuedouble
@@ -42,8 +43,10 @@ static const char *time_of(const cJSON *decision, bool with_day, char ret_text[6
     if (!(ns > 0 && ns < 9e18) || !localtime_r(&seconds, &parts)) {
         return strcpy(ret_text, "-");
     }
-    bytes = strftime(ret_text, 40, with_day ? "%Y-%m-%d %H:%M:%S" : "%H:%M:%S", &parts);
-    snprintf(ret_text + bytes, 64 - bytes, ".%03d", milliseconds % 1000);
+    bytes = strftime(ret_text, 40, format, &parts);
+    if (with_milliseconds) {
+        snprintf(ret_text + bytes, 64 - bytes, ".%03d", milliseconds % 1000);
+    }
     return ret_text;
 }
 
@@ -58,9 +61,11 @@ static const char *error_of(const cJSON *outcome)
     return tandem_error_name(value->valueint) + strlen("TANDEM_");
 }
 
-void print_decisions_begin(struct table *table)
+#define WIDE_CHARACTERS 132
+
+void print_decisions_init(struct print_decisions *decisions, const struct table_style *style)
 {
-    static const struct table_column columns[] = {
+    static const struct table_column wide[] = {
         {.title = "ID", .min_width = 6, .right = true},
         {.title = "TIME", .min_width = 12},
         {.title = "TASK", .min_width = 8},
@@ -72,29 +77,78 @@ void print_decisions_begin(struct table *table)
         {.title = "CONF", .min_width = 4, .right = true},
         {.title = "REASON"},
     };
+    static const struct table_column narrow[] = {
+        {.title = "ID", .min_width = 6},
+        {.title = "TIME", .min_width = 8},
+        {.title = "TASK", .min_width = 8},
+        {.title = "ROUTE>BY", .min_width = 9},
+        {.title = "MS", .min_width = 6, .right = true},
+        {.title = "END", .min_width = 4},
+        {.title = "REASON"},
+    };
 
-    table_init(table, columns, sizeof(columns) / sizeof(columns[0]));
+    decisions->wide = style->width == 0 || style->width >= WIDE_CHARACTERS;
+    if (decisions->wide) {
+        table_init(&decisions->table, wide, sizeof(wide) / sizeof(wide[0]));
+    } else {
+        table_init(&decisions->table, narrow, sizeof(narrow) / sizeof(narrow[0]));
+    }
+    decisions->table.wrap = true;
 }
 
-void print_decisions_add(struct table *table, const cJSON *decision)
+void print_decisions_fini(struct print_decisions *decisions)
+{
+    table_fini(&decisions->table);
+}
+
+/* How it ended: "ok", "late", an error's name, or "..." while it runs. */
+static const char *end_of(const cJSON *outcome)
+{
+    const char *error = error_of(outcome);
+
+    return !cJSON_IsObject(outcome) ? "..."
+           : error[0]               ? error
+                                    : bool_of(outcome, "met_deadline", "ok", "late");
+}
+
+static void wide_add(struct table *table, const cJSON *decision)
 {
     const cJSON *outcome = get(decision, "outcome");
     char number[PRINT_NUMBER_BYTES], time_text[64];
-    const char *error = error_of(outcome);
 
     table_cell(table, "%s", text_of(decision, "id"));
-    table_cell(table, "%s", time_of(decision, false, time_text));
+    table_cell(table, "%s", time_of(decision, "%H:%M:%S", true, time_text));
     table_cell(table, "%s", text_of(decision, "task"));
     table_cell(table, "%s", text_of(decision, "route"));
     table_cell(table, "%s", text_of(outcome, "route"));
     table_cell(table, "%s", print_number(get(outcome, "latency_ms"), 2, number));
     table_cell(table, "%s", print_number(get(decision, "deadline_ms"), 0, number));
-    table_cell(table, "%s",
-               !cJSON_IsObject(outcome) ? "..."
-               : error[0]               ? error
-                                        : bool_of(outcome, "met_deadline", "ok", "late"));
+    table_cell(table, "%s", end_of(outcome));
     table_cell(table, "%s", print_number(get(decision, "confidence"), 2, number));
     table_cell(table, "%s", text_of(decision, "reason"));
+}
+
+static void narrow_add(struct table *table, const cJSON *decision)
+{
+    const cJSON *outcome = get(decision, "outcome"), *latency = get(outcome, "latency_ms");
+    const char *route = text_of(decision, "route"), *by = text_of(outcome, "route");
+    const bool same = strcmp(route, by) == 0 || strcmp(by, "-") == 0;
+    char number[PRINT_NUMBER_BYTES], time_text[64];
+
+    table_cell(table, "%s", text_of(decision, "id"));
+    table_cell(table, "%s", time_of(decision, "%H:%M:%S", false, time_text));
+    table_cell(table, "%s", text_of(decision, "task"));
+    table_cell(table, "%s%s%s", route, same ? "" : ">", same ? "" : by);
+    table_cell(table, "%s",
+               print_number(latency, cJSON_IsNumber(latency) && latency->valuedouble >= 100 ? 0 : 1,
+                            number));
+    table_cell(table, "%s", end_of(outcome));
+    table_cell(table, "%s", text_of(decision, "reason"));
+}
+
+void print_decisions_add(struct print_decisions *decisions, const cJSON *decision)
+{
+    (decisions->wide ? wide_add : narrow_add)(&decisions->table, decision);
 }
 
 /* ---- one decision ---- */
@@ -224,7 +278,7 @@ int print_decision(const cJSON *decision, const struct table_style *style, struc
         table_cell(&table, "%s", text_of(decision, texts[i][1]));
     }
     table_cell(&table, "time");
-    table_cell(&table, "%s", time_of(decision, true, time_text));
+    table_cell(&table, "%s", time_of(decision, "%Y-%m-%d %H:%M:%S", true, time_text));
     table_cell(&table, "deadline");
     table_cell(&table, "%s ms", print_number(get(decision, "deadline_ms"), 0, number));
     table_cell(&table, "confidence");

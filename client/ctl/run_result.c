@@ -173,18 +173,34 @@ int run_result_answer(const struct tandem_answer *answer, const struct table_sty
     return TANDEM_EUNSUPPORTED;
 }
 
-int run_result_decision(const struct tandem_answer *answer, struct buf *out)
+static int decision_end(int error, const struct tandem_answer *answer, struct buf *out)
 {
-    const char *by = tandem_answer_outcome_route(answer);
-    int result = buf_printf(out, "decision %s: %s, answered by %s in %.2f ms%s%s%s (",
-                            tandem_answer_id(answer), tandem_answer_route(answer),
-                            by[0] ? by : "nobody", tandem_answer_latency_ms(answer),
-                            tandem_answer_met_deadline(answer) ? "" : ", late",
-                            tandem_answer_partial(answer) ? ", partial" : "",
-                            tandem_answer_hedged(answer) ? ", both sides started" : "");
+    if (error != 0) {
+        return buf_printf(out, "failed after %.2f ms%s", tandem_answer_latency_ms(answer),
+                          error == TANDEM_ELATE ? ", late" : "");
+    }
+    return buf_printf(out, "answered by %s in %.2f ms%s%s", tandem_answer_outcome_route(answer),
+                      tandem_answer_latency_ms(answer),
+                      tandem_answer_met_deadline(answer) ? "" : ", late",
+                      tandem_answer_partial(answer) ? ", partial" : "");
+}
+
+int run_result_decision(int error, const struct tandem_answer *answer, struct buf *out)
+{
+    const char *route = tandem_answer_route(answer);
+    int result =
+        buf_printf(out, "decision %s: %s%s", tandem_answer_id(answer), route, route[0] ? ", " : "");
 
     if (result == 0) {
-        result = text_clean_append(out, tandem_answer_reason(answer), false);
+        result = decision_end(error, answer, out);
     }
-    return result == 0 ? buf_append_text(out, ")\n") : result;
+    if (result == 0) {
+        result = buf_append_text(out, tandem_answer_hedged(answer) ? ", both sides started" : "");
+    }
+    if (result == 0 && tandem_answer_reason(answer)[0]) {
+        result = buf_append_text(out, " (");
+        result = result == 0 ? text_clean_append(out, tandem_answer_reason(answer), false) : result;
+        result = result == 0 ? buf_append_text(out, ")") : result;
+    }
+    return result == 0 ? buf_append_u8(out, '\n') : result;
 }

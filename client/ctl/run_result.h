@@ -12,7 +12,7 @@ int run_result_json(int error, const struct tandem_answer *answer, struct buf *o
 /* Appends the answer alone, as text. `clean`: without control bytes, for a terminal. */
 int run_result_answer(const struct tandem_answer *answer, const struct table_style *style,
                       bool clean, struct buf *out);
-/* Appends one line: which decision, who answered, in what time, why. */
-int run_result_decision(const struct tandem_answer *answer, struct buf *out);
+/* Appends one line: which decision, who answered in what time or that it failed, why. */
+int run_result_decision(int error, const struct tandem_answer *answer, struct buf *out);
 
 #endif

@@ -23,6 +23,13 @@ struct table_style screen_style(void)
     return style;
 }
 
+size_t screen_rows(void)
+{
+    struct winsize size;
+
+    return screen_is_terminal() && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_row : 0;
+}
+
 int screen_put(int result, struct buf *text)
 {
     if (result != 0) {

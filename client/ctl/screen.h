@@ -9,6 +9,8 @@
 /* Bold titles and lines cut at its width for a terminal, plain text for everything else. */
 struct table_style screen_style(void);
 bool screen_is_terminal(void);
+/* Lines of the terminal; 0: none, or it does not say. */
+size_t screen_rows(void);
 /* Writes and clears `text` when `result` is 0. Returns an exit code: `result` itself is said when
  * it is an error. */
 int screen_put(int result, struct buf *text);

@@ -3,24 +3,41 @@
 #include "client/ctl/ctl.h"
 #include "common/base/error.h"
 #include "common/base/limits.h"
+#include "common/wire/frame.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define READ_BYTES (64u << 10)
 
+static bool is_other_file(const char *path)
+{
+    struct stat file;
+
+    return stat(path, &file) == 0 && !S_ISSOCK(file.st_mode);
+}
+
 static int connect_failed(const char *path, int number)
 {
     int code = TANDEM_EIO;
 
-    if (number == ENOENT || number == ECONNREFUSED) {
+    if (number == ENOENT || number == ENOTDIR) {
         code = TANDEM_EGONE;
-        (void)ctl_fail(code, "%s: the daemon is not running", path);
+        (void)ctl_fail(code,
+                       "%s: no such socket: the daemon is not running, or its socket is elsewhere",
+                       path);
+    } else if (number == ECONNREFUSED && is_other_file(path)) {
+        code = TANDEM_EINVAL;
+        (void)ctl_fail(code, "%s: not a socket", path);
+    } else if (number == ECONNREFUSED) {
+        code = TANDEM_EGONE;
+        (void)ctl_fail(code, "%s: the daemon is not running: nobody listens there", path);
     } else if (number == EACCES || number == EPERM) {
         code = TANDEM_EAUTH;
         (void)ctl_fail(code, "%s: this user may not ask (is it in group tandem?)", path);
@@ -81,6 +98,12 @@ void status_socket_close(struct status_socket *status)
     buf_fini(&status->inbox);
 }
 
+/* An application socket speaks in frames, or hangs up on a line. */
+static bool inbox_is_frames(const struct status_socket *status)
+{
+    return status->inbox.bytes >= 4 && le32_load(status->inbox.data) == FRAME_MAGIC;
+}
+
 /* Appends what comes. 0; 1 at the end; or an error, said. */
 static int status_socket_read(struct status_socket *status, int timeout_ms)
 {
@@ -123,6 +146,10 @@ static int object_parse(const struct status_socket *status, const char *line, cJ
         (void)ctl_fail(TANDEM_EPROTO, "%s: the daemon's answer is not JSON", status->path);
         return TANDEM_EPROTO;
     }
+    if (cJSON_IsString(error) && status->quiet) {
+        cJSON_Delete(object);
+        return TANDEM_ENOTFOUND;
+    }
     if (cJSON_IsString(error)) {
         (void)ctl_fail(TANDEM_EINVAL, "%s", error->valuestring);
         cJSON_Delete(object);
@@ -130,6 +157,15 @@ static int object_parse(const struct status_socket *status, const char *line, cJ
     }
     *ret_object = object;
     return 0;
+}
+
+static int application_socket(const struct status_socket *status)
+{
+    if (!status->quiet) {
+        (void)ctl_fail(TANDEM_EUNSUPPORTED,
+                       "%s: this is the application socket; give the status socket", status->path);
+    }
+    return TANDEM_EUNSUPPORTED;
 }
 
 int status_socket_next(struct status_socket *status, int timeout_ms, const char **ret_line,
@@ -142,6 +178,9 @@ int status_socket_next(struct status_socket *status, int timeout_ms, const char 
     buf_consume(&status->inbox, status->used);
     status->used = 0;
     for (;;) {
+        if (inbox_is_frames(status)) {
+            return application_socket(status);
+        }
         end = status->inbox.bytes ? memchr(status->inbox.data, '\n', status->inbox.bytes) : NULL;
         bytes = end ? (size_t)(end - (char *)status->inbox.data) : status->inbox.bytes;
         if (bytes > LIMIT_CTL_LINE_BYTES) {
@@ -166,34 +205,86 @@ int status_socket_next(struct status_socket *status, int timeout_ms, const char 
     return object_parse(status, *ret_line, ret_object);
 }
 
-int status_socket_ask(const char *path, const char *request, char **ret_line, cJSON **ret_object)
+/* 0, or TANDEM_EINVAL, said, when another daemon answers than the one that was asked for. */
+static int daemon_check(const char *path, const cJSON *object, const char *wanted)
 {
-    struct status_socket status;
-    const char *line;
-    cJSON *object = NULL;
-    char *copy = NULL;
-    int result = status_socket_open(&status, path, request);
+    const cJSON *daemon = cJSON_GetObjectItemCaseSensitive(object, "daemon");
 
-    if (result != 0) {
-        return result;
+    if (!wanted || (cJSON_IsString(daemon) && strcmp(daemon->valuestring, wanted) == 0)) {
+        return 0;
     }
-    result = status_socket_next(&status, LIMIT_CTL_ANSWER_MS, &line, &object);
+    (void)ctl_fail(TANDEM_EINVAL, "%s: %s answers here, not %s", path,
+                   cJSON_IsString(daemon) ? daemon->valuestring : "something else", wanted);
+    return TANDEM_EINVAL;
+}
+
+/* The only object, and its line when `ret_line` is not NULL (both owned). */
+static int status_socket_only(struct status_socket *status, char **ret_line, cJSON **ret_object)
+{
+    const char *line;
+    int result = status_socket_next(status, LIMIT_CTL_ANSWER_MS, &line, ret_object);
+
     if (result == 1) {
-        (void)ctl_fail(TANDEM_EPROTO, "%s: the daemon closed without an answer", path);
-        result = TANDEM_EPROTO;
+        (void)ctl_fail(TANDEM_EPROTO, "%s: the daemon closed without an answer", status->path);
+        return TANDEM_EPROTO;
     }
     if (result == 0 && ret_line) {
-        copy = strdup(line);
-        result = copy ? 0 : TANDEM_ENOMEM;
+        *ret_line = strdup(line);
+        if (!*ret_line) {
+            cJSON_Delete(*ret_object);
+            return TANDEM_ENOMEM;
+        }
     }
-    status_socket_close(&status);
+    return result;
+}
+
+static int status_socket_once(const char *path, const char *request, bool quiet, char **ret_line,
+                              cJSON **ret_object)
+{
+    struct status_socket status;
+    cJSON *object = NULL;
+    int result = status_socket_open(&status, path, request);
+
+    if (result == 0) {
+        status.quiet = quiet;
+        result = status_socket_only(&status, ret_line, &object);
+        status_socket_close(&status);
+    }
+    if (result == 0) {
+        *ret_object = object;
+    }
+    return result;
+}
+
+int status_socket_ask(const char *path, const char *request, char **ret_line, cJSON **ret_object)
+{
+    return status_socket_once(path, request, false, ret_line, ret_object);
+}
+
+int status_socket_try(const char *path, const char *request, char **ret_line, cJSON **ret_object)
+{
+    return status_socket_once(path, request, true, ret_line, ret_object);
+}
+
+int status_socket_status(const char *path, const char *daemon, char **ret_line, cJSON **ret_object)
+{
+    char *line = NULL;
+    cJSON *object = NULL;
+    int result = status_socket_ask(path, "status", &line, &object);
+
+    if (result == 0) {
+        result = daemon_check(path, object, daemon);
+    }
+    if (result != 0 || !ret_line) {
+        free(line);
+    }
     if (result != 0) {
         cJSON_Delete(object);
         return result;
     }
-    *ret_object = object;
     if (ret_line) {
-        *ret_line = copy;
+        *ret_line = line;
     }
+    *ret_object = object;
     return 0;
 }

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WRAP_WIDTH_MIN 24 /* characters; narrower text is hard to read */
+#define WRAP_INDENT    4
+
 void table_init(struct table *table, const struct table_column *columns, size_t count)
 {
     *table = (struct table){.column_count = count < TABLE_COLUMNS_MAX ? count : TABLE_COLUMNS_MAX};
@@ -105,8 +108,8 @@ static int pad(struct buf *out, size_t count)
     return result;
 }
 
-/* The first `width` characters. */
-static int append_cut(struct buf *out, const char *text, size_t width)
+/* Bytes of the first `width` characters. */
+static size_t cut_bytes(const char *text, size_t width)
 {
     const char *end = text;
 
@@ -114,10 +117,64 @@ static int append_cut(struct buf *out, const char *text, size_t width)
         width -= ((unsigned char)*end & 0xc0) != 0x80;
         end++;
     }
-    return buf_append(out, text, (size_t)(end - text));
+    return (size_t)(end - text);
 }
 
-/* One line; the last column has no padding and is cut where the terminal ends. */
+/* Bytes of what goes on a line of `width` characters: whole words, where there is a blank. */
+static size_t word_bytes(const char *text, size_t width)
+{
+    size_t bytes = cut_bytes(text, width);
+    size_t end = bytes;
+
+    if (text[bytes] == '\0') {
+        return bytes;
+    }
+    while (end > 0 && text[end] != ' ') {
+        end--;
+    }
+    return end > 0 ? end : bytes;
+}
+
+/* The last cell, which begins at column `at`: in the room that is left there, in that column, or
+ * when it is too narrow to read, on the lines below. */
+static int append_wrapped(struct buf *out, const char *text, size_t at, size_t line_width)
+{
+    size_t left = line_width > at ? line_width - at : 0;
+    size_t indent = left >= WRAP_WIDTH_MIN ? at : WRAP_INDENT;
+    size_t room = line_width > indent ? line_width - indent : 1;
+    int result = 0;
+
+    if (text_width(text) <= left) {
+        return buf_append_text(out, text);
+    }
+    for (bool first = indent == at; result == 0 && *text; first = false) {
+        size_t bytes = word_bytes(text, room);
+
+        if (!first) {
+            result = buf_append_u8(out, '\n');
+            result = result == 0 ? pad(out, indent) : result;
+        }
+        result = result == 0 ? buf_append(out, text, bytes) : result;
+        text += bytes;
+        text += *text == ' ';
+    }
+    return result;
+}
+
+/* How the last cell stands on its line: whole without a width, else wrapped or cut. */
+static int append_last(const struct table *table, const char *text, size_t at, size_t line_width,
+                       struct buf *out)
+{
+    if (line_width == 0) {
+        return buf_append_text(out, text);
+    }
+    if (table->wrap) {
+        return append_wrapped(out, text, at, line_width);
+    }
+    return line_width > at ? buf_append(out, text, cut_bytes(text, line_width - at))
+                           : buf_append_text(out, text);
+}
+
 static int table_line(const struct table *table, const size_t *widths, const char *const *cells,
                       size_t line_width, struct buf *out)
 {
@@ -132,8 +189,8 @@ static int table_line(const struct table *table, const size_t *widths, const cha
             result = pad(out, fill);
         }
         if (result == 0) {
-            result = last && line_width > at ? append_cut(out, cells[i], line_width - at)
-                                             : buf_append_text(out, cells[i]);
+            result = last ? append_last(table, cells[i], at, line_width, out)
+                          : buf_append_text(out, cells[i]);
         }
         if (result == 0 && !last) {
             result = pad(out, (table->columns[i].right ? 0 : fill) + 2);

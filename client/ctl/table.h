@@ -27,6 +27,7 @@ struct table {
     struct table_column columns[TABLE_COLUMNS_MAX];
     size_t column_count;
     bool without_titles;
+    bool wrap;        /* the last column goes on in lines of its own instead of being cut */
     struct buf cells; /* NUL after each */
     size_t cell_count;
     int error; /* the first, of table_cell */

@@ -78,7 +78,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 }
 
 int app_new(uv_loop_t *loop, const char *path, char (*task_names)[LIMIT_NAME_BYTES + 1],
-            size_t task_count, const struct app_callbacks *callbacks, void *user,
+            uint32_t *task_kinds, size_t task_count, const struct app_callbacks *callbacks, void *user,
             struct app **ret_app, char error[256])
 {
     struct app *app = calloc(1, sizeof(*app));
@@ -92,6 +92,7 @@ int app_new(uv_loop_t *loop, const char *path, char (*task_names)[LIMIT_NAME_BYT
     app->fd = fd;
     strcpy(app->path, path);
     app->task_names = task_names;
+    app->task_kinds = task_kinds;
     app->task_count = task_count;
     app->callbacks = *callbacks;
     app->user = user;
@@ -104,8 +105,10 @@ int app_new(uv_loop_t *loop, const char *path, char (*task_names)[LIMIT_NAME_BYT
     return 0;
 }
 
-void app_set_tasks(struct app *app, char (*names)[LIMIT_NAME_BYTES + 1], size_t count)
+void app_set_tasks(struct app *app, char (*names)[LIMIT_NAME_BYTES + 1], uint32_t *kinds,
+                   size_t count)
 {
+    app->task_kinds = kinds;
     app->task_names = names;
     app->task_count = count;
 }

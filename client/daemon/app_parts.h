@@ -37,6 +37,7 @@ struct app {
     gid_t group; /* of the socket file */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
     char (*task_names)[LIMIT_NAME_BYTES + 1];
+    uint32_t *task_kinds;
     size_t task_count;
     struct app_callbacks callbacks;
     void *user;

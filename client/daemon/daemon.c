@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define DECISIONS_PATH_BYTES (4096 + 32)
 #define DECISIONS_FILE_BYTES (16 << 20) /* then it is renamed to decisions.jsonl.1 */
 
 enum { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNAL_COUNT };
@@ -57,16 +58,21 @@ static int decision_line(const struct decision *decision, struct buf *out)
     return result == 0 ? buf_append_u8(out, '\n') : result;
 }
 
+static void decisions_path(const struct daemon *daemon, char ret_path[DECISIONS_PATH_BYTES])
+{
+    snprintf(ret_path, DECISIONS_PATH_BYTES, "%s/decisions.jsonl", daemon->config.state_dir);
+}
+
 static void decisions_open(struct daemon *daemon)
 {
-    char path[4096 + 32], old[4096 + 64];
+    char path[DECISIONS_PATH_BYTES], old[DECISIONS_PATH_BYTES + 32];
     struct stat file;
 
     daemon->decisions_fd = -1;
     if (!daemon->config.state_dir[0]) {
         return;
     }
-    snprintf(path, sizeof(path), "%s/decisions.jsonl", daemon->config.state_dir);
+    decisions_path(daemon, path);
     snprintf(old, sizeof(old), "%s.1", path);
     if (stat(path, &file) == 0 && file.st_size >= DECISIONS_FILE_BYTES) {
         (void)rename(path, old);
@@ -235,6 +241,14 @@ static void status_json(struct daemon *daemon, struct json_writer *json)
     json_int(json, "pid", getpid());
     json_int(json, "uptime_s", (clock_now_ns() - daemon->started_ns) / NS_PER_S);
     json_text(json, "app_socket", daemon->config.app_socket);
+    if (daemon->decisions_fd >= 0) {
+        char path[DECISIONS_PATH_BYTES];
+
+        decisions_path(daemon, path);
+        json_text(json, "decisions_file", path);
+    } else {
+        json_null(json, "decisions_file");
+    }
     json_bool(json, "draining", daemon->draining);
     json_uint(json, "reloads", daemon->reloads);
     json_uint(json, "reload_failures", daemon->reload_failures);
@@ -367,7 +381,7 @@ static int daemon_reload(struct daemon *daemon, char error[CONFIG_ERROR_BYTES])
     old_value_keep(&config.app_socket, &old.app_socket, "[client] app_socket");
     old_value_keep(&config.status_socket, &old.status_socket, "[client] status_socket");
     old_value_keep(&config.state_dir, &old.state_dir, "[client] state_dir");
-    app_set_tasks(daemon->app, tasks->names, tasks->count);
+    app_set_tasks(daemon->app, tasks->names, tasks->kinds, tasks->count);
     daemon->tasks = tasks;
     daemon->config = config;
     tasks_unref(old_tasks);
@@ -501,7 +515,7 @@ static int daemon_start(struct daemon *daemon)
     }
     if (result == 0) {
         result = app_new(&daemon->loop, daemon->config.app_socket, daemon->tasks->names,
-                         daemon->tasks->count, &requests_app_callbacks, &daemon->requests,
+                         daemon->tasks->kinds, daemon->tasks->count, &requests_app_callbacks, &daemon->requests,
                          &daemon->app, error);
     }
     if (result == 0) {

@@ -219,6 +219,9 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
         result = requests_decide(all, request->task, submit, input.bytes, request->start_ns,
                                  &request->choice);
     }
+    if (result == TANDEM_ENOTASK) {
+        snprintf(request->why, sizeof(request->why), "there is no task '%s'", submit->task);
+    }
     if (result == TANDEM_ENOROUTE) {
         snprintf(request->why, sizeof(request->why), "no route: %s", request->choice.reason);
     }

@@ -122,6 +122,7 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     }
     confidence_init(&task->confidence);
     snprintf(tasks->names[index], sizeof(tasks->names[index]), "%s", file->name);
+    tasks->kinds[index] = (uint32_t)file->kind + 1;
     snprintf(contract->name, sizeof(contract->name), "%s", file->name);
     contract->kind = (uint32_t)file->kind + 1;
     if (file->kind == TASK_DETECT) {
@@ -162,6 +163,7 @@ static void tasks_free(struct tasks *tasks)
     free(tasks->items);
     free(tasks->contracts);
     free(tasks->names);
+    free(tasks->kinds);
     task_config_free(tasks->configs, tasks->count);
     free(tasks);
 }
@@ -184,7 +186,8 @@ int tasks_load(const struct client_config *config, struct tasks **ret_tasks,
     tasks->items = calloc(tasks->count, sizeof(*tasks->items));
     tasks->contracts = calloc(tasks->count, sizeof(*tasks->contracts));
     tasks->names = calloc(tasks->count, sizeof(*tasks->names));
-    result = tasks->items && tasks->contracts && tasks->names ? 0 : TANDEM_ENOMEM;
+    tasks->kinds = calloc(tasks->count, sizeof(*tasks->kinds));
+    result = tasks->items && tasks->contracts && tasks->names && tasks->kinds ? 0 : TANDEM_ENOMEM;
     for (size_t i = 0; result == 0 && i < tasks->count; i++) {
         result = task_open(config, tasks, i, error);
     }

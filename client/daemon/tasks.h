@@ -27,6 +27,7 @@ struct tasks {
     struct client_task *items;
     struct edge_task *contracts;         /* what the hello to an edge says */
     char (*names)[LIMIT_NAME_BYTES + 1]; /* what the hello to an application says */
+    uint32_t *kinds;                     /* the same, enum task_kind_wire of each */
 };
 /* Opens every local model and runs it once, so that READY means it answers and the first estimate
  * is measured. One line in `error`. */

@@ -115,6 +115,8 @@ const struct tandem_answer *tandem_last_failure(const struct tandem *tandem);
  * live as long as that connection. */
 size_t tandem_task_count(const struct tandem *tandem);
 const char *tandem_task_name(const struct tandem *tandem, size_t index);
+/* enum tandem_kind: what it takes and answers. 0 past the end, or when the daemon does not say. */
+int tandem_task_kind(const struct tandem *tandem, size_t index);
 
 /* ---- request ---- */
 

@@ -93,3 +93,10 @@ const char *tandem_task_name(const struct tandem *tandem, size_t index)
 {
     return index < tandem->hello.task_count ? tandem->hello.tasks[index] : NULL;
 }
+
+int tandem_task_kind(const struct tandem *tandem, size_t index)
+{
+    const uint32_t kind = index < tandem->hello.task_count ? tandem->hello.kinds[index] : 0;
+
+    return kind <= TANDEM_GENERATE ? (int)kind : 0;
+}

@@ -52,7 +52,7 @@ int command_line_run(const struct command_line *line, int argc, char **argv)
         return wrong_use(line, "only options are taken, not ", argv[optind]);
     }
     if (!config) {
-        return wrong_use(line, "--config FILE is needed", "");
+        return wrong_use(line, "--config FILE is missing", "");
     }
     log_init(line->program, level, 2);
     return (check ? line->check(config) : line->run(config)) == 0 ? EXIT_DONE : EXIT_FAILED;

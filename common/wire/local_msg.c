@@ -49,6 +49,8 @@ int local_hello_pack(const struct local_hello *hello, struct buf *out)
     }
     message.n_tasks = hello->task_count;
     message.tasks = tasks;
+    message.n_kinds = hello->kinds ? hello->task_count : 0;
+    message.kinds = hello->kinds;
     return result == 0 ? pb_pack(&message.base, out) : result;
 }
 
@@ -67,9 +69,16 @@ static int hello_load(const void *from, void *to)
     if (message->n_tasks > LIMIT_TASKS) {
         return TANDEM_ETOOBIG;
     }
+    if (message->n_kinds != 0 && message->n_kinds != message->n_tasks) {
+        return TANDEM_EPROTO;
+    }
     hello->tasks = calloc(message->n_tasks ? message->n_tasks : 1, sizeof(*hello->tasks));
-    if (!hello->tasks) {
+    hello->kinds = calloc(message->n_tasks ? message->n_tasks : 1, sizeof(*hello->kinds));
+    if (!hello->tasks || !hello->kinds) {
         return TANDEM_ENOMEM;
+    }
+    for (size_t i = 0; i < message->n_kinds; i++) {
+        hello->kinds[i] = message->kinds[i];
     }
     for (; result == 0 && hello->task_count < message->n_tasks; hello->task_count++) {
         result = pb_fields_load(&name_field, 1, &message->tasks[hello->task_count],
@@ -94,6 +103,7 @@ int local_hello_unpack(const uint8_t *data, size_t bytes, struct local_hello *re
 void local_hello_fini(struct local_hello *hello)
 {
     free(hello->tasks);
+    free(hello->kinds);
     *hello = (struct local_hello){0};
 }
 

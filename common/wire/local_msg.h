@@ -12,6 +12,7 @@ struct local_hello {
     uint32_t version_low, version_high;
     char software[128];
     char (*tasks)[LIMIT_NAME_BYTES + 1]; /* owned array of task_count names */
+    uint32_t *kinds; /* owned, enum task_kind_wire of each task; 0 or NULL: not said */
     size_t task_count;
 };
 struct local_submit {

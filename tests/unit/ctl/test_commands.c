@@ -1,203 +1,6 @@
 /* tandemctl as a person runs it, against a status socket and an application socket played by this
  * test. */
-#include "tests/unit/lib/fake_daemon.h"
-
-#include "client/ctl/ctl.h"
-
-#include <cjson/cJSON.h>
-
-/* The canned daemon: what it says to which request line. */
-struct reply {
-    const char *request;
-    const char *answer;
-};
-
-struct stage {
-    char dir[64];
-    char status_path[96];
-    int listener;
-    pthread_t thread;
-    const struct reply *replies;
-    size_t reply_count;
-    struct fake app;
-    pthread_t app_thread;
-    struct local_submit submit; /* the last request */
-    struct buf payload;
-    char out[16384], err[4096]; /* of the last command */
-};
-
-static void stage_answer(struct stage *stage, int fd)
-{
-    char line[256];
-    char text[4096];
-    ssize_t got = read(fd, line, sizeof(line) - 1);
-
-    if (got <= 0 || line[got - 1] != '\n') {
-        return;
-    }
-    line[got - 1] = '\0';
-    for (size_t i = 0; i < stage->reply_count; i++) {
-        if (strcmp(line, stage->replies[i].request) == 0) {
-            /* %s in an answer is the application socket */
-            const char *at = strstr(stage->replies[i].answer, "%s");
-
-            if (at) {
-                snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - stage->replies[i].answer),
-                         stage->replies[i].answer, stage->app.path, at + 2);
-            } else {
-                snprintf(text, sizeof(text), "%s", stage->replies[i].answer);
-            }
-            (void)!write(fd, text, strlen(text));
-        }
-    }
-}
-
-static void *stage_serve(void *user)
-{
-    struct stage *stage = user;
-    int fd;
-
-    while ((fd = accept(stage->listener, NULL, NULL)) >= 0) {
-        stage_answer(stage, fd);
-        close(fd);
-    }
-    return NULL;
-}
-
-static void *app_serve(void *user)
-{
-    struct stage *stage = user;
-    uint64_t id;
-
-    for (;;) {
-        (void)fake_accept_thread(&stage->app);
-        if (stage->app.fd < 0) {
-            return NULL;
-        }
-        while (fake_request(&stage->app, &stage->submit, &stage->payload, &id) == 0) {
-            if (strcmp(stage->submit.route, "edge") == 0) {
-                fake_send_error(&stage->app, id, TANDEM_ENOROUTE, "no edge is connected", "41");
-            } else if (strcmp(stage->submit.task, "commands") == 0) {
-                struct local_answer answer = {.id = "42",
-                                              .answer = {.kind = WIRE_GENERATE,
-                                                         .text = (char *)"I_WALK",
-                                                         .text_bytes = 6,
-                                                         .tokens = 1,
-                                                         .finish = WIRE_FINISH_END},
-                                              .route = "cascade",
-                                              .outcome_route = "local",
-                                              .reason = "sure enough",
-                                              .latency_us = 2500,
-                                              .met_deadline = true};
-
-                fake_send_answer(&stage->app, id, &answer);
-            } else {
-                fake_send_label(&stage->app, id, "cup");
-            }
-        }
-        fake_hang_up(&stage->app);
-    }
-}
-
-static void stage_start(struct stage *stage, const struct reply *replies, size_t count)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-    memset(stage, 0, sizeof(*stage));
-    stage->replies = replies;
-    stage->reply_count = count;
-    fake_start(&stage->app);
-    buf_init(&stage->payload, 0);
-    snprintf(stage->status_path, sizeof(stage->status_path), "%s/status.sock", stage->app.dir);
-    strcpy(address.sun_path, stage->status_path);
-    stage->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(stage->listener, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(listen(stage->listener, 8), 0);
-    assert_int_equal(pthread_create(&stage->thread, NULL, stage_serve, stage), 0);
-    assert_int_equal(pthread_create(&stage->app_thread, NULL, app_serve, stage), 0);
-}
-
-static void stage_stop(struct stage *stage)
-{
-    shutdown(stage->listener, SHUT_RDWR);
-    shutdown(stage->app.listener, SHUT_RDWR);
-    assert_int_equal(pthread_join(stage->thread, NULL), 0);
-    assert_int_equal(pthread_join(stage->app_thread, NULL), 0);
-    close(stage->listener);
-    unlink(stage->status_path);
-    buf_fini(&stage->payload);
-    fake_stop(&stage->app);
-}
-
-static void capture_end(FILE *from, int saved, int file, char *ret_text, size_t bytes)
-{
-    ssize_t got;
-
-    fflush(from);
-    dup2(saved, fileno(from));
-    close(saved);
-    got = pread(file, ret_text, bytes - 1, 0);
-    ret_text[got > 0 ? got : 0] = '\0';
-    close(file);
-}
-
-/* Runs `tandemctl WORDS... --socket PATH` and keeps what it printed. */
-static int ctl(struct stage *stage, const char *first, ...)
-{
-    char *argv[16] = {(char *)"tandemctl"};
-    char out_name[] = "/tmp/tandem-test-out-XXXXXX", err_name[] = "/tmp/tandem-test-err-XXXXXX";
-    int out = mkstemp(out_name), err = mkstemp(err_name);
-    int saved_out = dup(1), saved_err = dup(2);
-    int argc = 1;
-    va_list words;
-    int code;
-
-    va_start(words, first);
-    for (const char *word = first; word; word = va_arg(words, const char *)) {
-        argv[argc++] = (char *)(uintptr_t)word;
-    }
-    va_end(words);
-    argv[argc++] = (char *)"--socket";
-    argv[argc++] = stage->status_path;
-    unlink(out_name);
-    unlink(err_name);
-    fflush(stdout);
-    fflush(stderr);
-    dup2(out, 1);
-    dup2(err, 2);
-    code = ctl_main(argc, argv);
-    capture_end(stdout, saved_out, out, stage->out, sizeof(stage->out));
-    capture_end(stderr, saved_err, err, stage->err, sizeof(stage->err));
-    return code;
-}
-
-#define STATUS                                                                                     \
-    "{\"schema\":1,\"daemon\":\"tandem-client\",\"app_socket\":\"%s\",\"tasks\":["                 \
-    "{\"name\":\"objects\",\"kind\":\"classify\"},"                                                \
-    "{\"name\":\"commands\",\"kind\":\"generate\",\"kv_pages_free\":7}],"                          \
-    "\"edges\":[{\"name\":\"hall\",\"state\":\"up\"}],"                                            \
-    "\"batches\":{\"steps\":3,\"cached_tokens\":5},\"sessions\":2}\n"
-#define FIRST                                                                                      \
-    "{\"schema\":1,\"id\":\"1\",\"task\":\"objects\",\"route\":\"local\",\"outcome\":{\"route\":"  \
-    "\"local\"}}\n"
-#define SECOND                                                                                     \
-    "{\"schema\":1,\"id\":\"2\",\"task\":\"objects\",\"route\":\"edge:hall\",\"outcome\":null}\n"
-#define SECOND_ENDED                                                                               \
-    "{\"schema\":1,\"id\":\"2\",\"task\":\"objects\",\"route\":\"edge:hall\",\"outcome\":{"        \
-    "\"route\":\"local\"}}\n"
-
-static const struct reply replies[] = {
-    {"status", STATUS},
-    {"decisions 20", FIRST SECOND},
-    {"decisions 15", FIRST},
-    {"decisions 1", SECOND},
-    {"explain 1", FIRST},
-    {"explain 3", "{\"schema\":1,\"daemon\":\"tandem-client\",\"error\":\"no decision 3\"}\n"},
-    {"explain 4", "not json\n"},
-    {"explain 5", "{\"cut\":"},
-    {"follow", FIRST SECOND_ENDED},
-};
-#define REPLY_COUNT (sizeof(replies) / sizeof(replies[0]))
+#include "tests/unit/ctl/stage.h"
 
 static void test_look(void **state)
 {
@@ -215,17 +18,45 @@ static void test_look(void **state)
                                    "\"name\":\"hall\",\"state\":\"up\"}]}\n");
     assert_int_equal(ctl(&stage, "cache", NULL), CTL_FAILED);
     assert_non_null(strstr(stage.err, "--server"));
+    assert_int_equal(ctl(&stage, "cache", "--server", NULL), CTL_FAILED);
+    assert_non_null(strstr(stage.err, "tandem-client answers here, not tandem-server"));
+    assert_int_equal(ctl(&stage, "status", "--server", NULL), CTL_FAILED);
+    assert_string_equal(stage.out, "");
+    assert_int_equal(ctl(&stage, "edges", NULL), CTL_DONE);
+    assert_true(strncmp(stage.out, "NAME ", 5) == 0); /* the table, and nothing before it */
+    assert_int_equal(ctl(&stage, "top", "-n", "1", NULL), CTL_DONE);
+    assert_non_null(strstr(stage.out, "P95 MS"));
+    assert_non_null(strstr(stage.out, "hall"));
+    assert_non_null(strstr(stage.out, "REASON"));
+    assert_null(strchr(stage.out, '\033')); /* no terminal */
+    stage_stop(&stage);
+}
+
+static void test_look_server(void **state)
+{
+    static const struct reply server[] = {
+        {"status",
+         "{\"schema\":1,\"daemon\":\"tandem-server\",\"uptime_s\":10,\"tasks\":[{\"name\":"
+         "\"commands\",\"kind\":\"generate\",\"kv_pages_total\":9,\"kv_pages_free\":7}],"
+         "\"requests\":{\"answered\":25},\"batches\":{\"steps\":3,\"cached_tokens\":5},"
+         "\"sessions\":2}\n"}};
+    struct stage stage;
+
+    (void)state;
+    stage_start(&stage, server, 1);
+    assert_int_equal(ctl(&stage, "edges", NULL), CTL_FAILED);
+    assert_non_null(strstr(stage.err, "tandem-server answers here, not tandem-client"));
+    assert_int_equal(ctl(&stage, "top", "-n", "1", "--server", NULL), CTL_DONE);
+    assert_non_null(strstr(stage.out, "ANSWERED/S"));
+    assert_non_null(strstr(stage.out, "       2.5"));
+    assert_non_null(strstr(stage.out, "2 of 9"));
     assert_int_equal(ctl(&stage, "cache", "--server", NULL), CTL_DONE);
-    assert_string_equal(stage.out, "daemon                 tandem-client\n"
+    assert_string_equal(stage.out, "daemon                 tandem-server\n"
                                    "batches.cached_tokens  5\n"
                                    "sessions               2\n"
                                    "\ntasks\n"
-                                   "name      kv_pages_free\n"
-                                   "commands              7\n");
-    assert_int_equal(ctl(&stage, "top", "-n", "1", NULL), CTL_DONE);
-    assert_non_null(strstr(stage.out, "kv_pages_free"));
-    assert_non_null(strstr(stage.out, "REASON"));
-    assert_null(strchr(stage.out, '\033')); /* no terminal */
+                                   "name      kv_pages_total  kv_pages_free\n"
+                                   "commands               9              7\n");
     stage_stop(&stage);
 }
 
@@ -253,7 +84,8 @@ static void test_decisions(void **state)
     assert_int_equal(ctl(&stage, "explain", "1", NULL), CTL_DONE);
     assert_non_null(strstr(stage.out, "possible routes"));
     assert_int_equal(ctl(&stage, "explain", "3", NULL), CTL_FAILED);
-    assert_string_equal(stage.err, "tandemctl: no decision 3\n");
+    assert_string_equal(
+        stage.err, "tandemctl: the daemon's memory has no decision 3, and it keeps none on disk\n");
     assert_int_equal(ctl(&stage, "explain", "4", NULL), CTL_FAILED);
     assert_int_equal(ctl(&stage, "explain", "5", NULL), CTL_FAILED);
     assert_int_equal(ctl(&stage, "explain", "6", NULL), CTL_FAILED); /* no answer at all */
@@ -376,9 +208,10 @@ static void test_run_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_look),      cmocka_unit_test(test_decisions),
-        cmocka_unit_test(test_wrong_use), cmocka_unit_test(test_run_text),
-        cmocka_unit_test(test_run_files), cmocka_unit_test(test_run_failures),
+        cmocka_unit_test(test_look),         cmocka_unit_test(test_look_server),
+        cmocka_unit_test(test_decisions),    cmocka_unit_test(test_wrong_use),
+        cmocka_unit_test(test_run_text),     cmocka_unit_test(test_run_files),
+        cmocka_unit_test(test_run_failures),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,6 +95,35 @@ static void test_decision_running_and_failed(void **state)
     cJSON_Delete(failed);
 }
 
+static char *rows_text(const char *const *lines, size_t count, const struct table_style *style,
+                       struct buf *out)
+{
+    struct print_decisions rows;
+
+    print_decisions_init(&rows, style);
+    for (size_t i = 0; i < count; i++) {
+        cJSON *decision = cJSON_Parse(lines[i]);
+
+        assert_non_null(decision);
+        print_decisions_add(&rows, decision);
+        cJSON_Delete(decision);
+    }
+    assert_int_equal(table_print(&rows.table, style, out), 0);
+    print_decisions_fini(&rows);
+    return text_take(out);
+}
+
+/* No line is wider. */
+static void expect_narrow(const char *text, size_t width)
+{
+    while (*text) {
+        size_t bytes = strcspn(text, "\n");
+
+        assert_true(bytes <= width);
+        text += bytes + (text[bytes] == '\n');
+    }
+}
+
 static void test_decision_rows(void **state)
 {
     static const char *const lines[] = {
@@ -104,23 +133,14 @@ static void test_decision_rows(void **state)
         "{\"id\":\"10\",\"outcome\":{\"error_code\":-12}}",
         "{}",
     };
-    struct table table;
+    static const struct table_style narrow = {.width = 80};
     struct buf out;
     char *text;
 
     (void)state;
     setenv("TZ", "UTC", 1);
-    print_decisions_begin(&table);
-    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-        cJSON *decision = cJSON_Parse(lines[i]);
-
-        assert_non_null(decision);
-        print_decisions_add(&table, decision);
-        cJSON_Delete(decision);
-    }
     buf_init(&out, 0);
-    assert_int_equal(table_print(&table, &plain, &out), 0);
-    text = text_take(&out);
+    text = rows_text(lines, sizeof(lines) / sizeof(lines[0]), &plain, &out);
     expect_has(text, "18446744073709551615  16:00:00.123  objects   edge:hall   local          "
                      "51.50       100  ok        0.62  "
                      "lowest cost\n");
@@ -128,7 +148,85 @@ static void test_decision_rows(void **state)
                      "       -  x?[2J\n");
     expect_has(text, "ENOROUTE");
     free(text);
-    table_fini(&table);
+    text = rows_text(lines, sizeof(lines) / sizeof(lines[0]), &narrow, &out);
+    expect_has(text, "18446744073709551615  16:00:00  objects   edge:hall>local    51.5  ok        "
+                     "\n    lowest cost\n");
+    expect_narrow(text, 80);
+    free(text);
+}
+
+/* On 80 columns the reason is always there: beside the rest, or below it, in whole words. */
+static void test_decision_rows_narrow(void **state)
+{
+    static const char *const lines[] = {
+        "{\"id\":\"4820111200000001\",\"time_unix_ns\":1764000000123000000,\"task\":\"objects\","
+        "\"route\":\"local\",\"reason\":\"lowest cost\",\"outcome\":{\"route\":\"local\","
+        "\"latency_ms\":3.456,\"met_deadline\":true}}",
+        "{\"id\":\"4820111200000002\",\"time_unix_ns\":1764000001123000000,\"task\":\"commands\","
+        "\"route\":\"cascade\",\"reason\":\"sure enough after all, but only when every one of the "
+        "twenty-two words has been looked at once more, twice even\",\"outcome\":{\"route\":"
+        "\"edge:den\",\"latency_ms\":1234.5,\"met_deadline\":false}}",
+    };
+    static const struct table_style narrow = {.width = 80}, middle = {.width = 100};
+    struct buf out;
+    char *text;
+
+    (void)state;
+    setenv("TZ", "UTC", 1);
+    buf_init(&out, 0);
+    text = rows_text(lines, 1, &narrow, &out);
+    assert_string_equal(
+        text, "ID                TIME      TASK      ROUTE>BY       MS  END   REASON\n"
+              "4820111200000001  16:00:00  objects   local         3.5  ok    lowest cost\n");
+    free(text);
+    text = rows_text(lines + 1, 1, &narrow, &out);
+    assert_string_equal(
+        text, "ID                TIME      TASK      ROUTE>BY              MS  END   REASON\n"
+              "4820111200000002  16:00:01  commands  cascade>edge:den    1234  late  \n"
+              "    sure enough after all, but only when every one of the twenty-two words has\n"
+              "    been looked at once more, twice even\n");
+    free(text);
+    text = rows_text(lines + 1, 1, &middle, &out);
+    expect_has(text, "late  sure enough after all, but\n");
+    expect_narrow(text, 100);
+    free(text);
+}
+
+static void test_edges(void **state)
+{
+    static const char line[] =
+        "{\"daemon\":\"tandem-client\",\"tasks\":[{\"name\":\"objects\"}],\"edges\":[{\"name\":"
+        "\"hall\",\"url\":\"tcp://192.0.2.10:7447\",\"state\":\"up\",\"why\":null,\"rtt_ms\":1.25,"
+        "\"tasks_off\":[\"parts: labels differ\"],\"next_attempt_ms\":null,\"load\":{\"queued\":2,"
+        "\"predicted_wait_ms\":7.5}},{\"name\":\"roof\",\"state\":\"waiting\",\"why\":\"connection "
+        "refused\",\"next_attempt_ms\":400}]}";
+    static const struct table_style narrow = {.width = 80};
+    cJSON *status = cJSON_Parse(line), *none = cJSON_Parse("{\"edges\":[]}");
+    struct buf out;
+    char *text;
+
+    (void)state;
+    assert_non_null(status);
+    buf_init(&out, 0);
+    assert_int_equal(print_edges(status, &narrow, &out), 0);
+    text = text_take(&out);
+    assert_string_equal(text,
+                        "NAME      STATE       RTT MS  MBIT/S  QUEUED  WAIT MS  NEXT TRY  WHY\n"
+                        "hall      up            1.25       -       2      7.5  -         \n"
+                        "    parts: labels differ\n"
+                        "roof      waiting          -       -       -        -  in 0.4 s  \n"
+                        "    connection refused\n");
+    free(text);
+    assert_int_equal(print_edges(status, &plain, &out), 0);
+    text = text_take(&out);
+    expect_has(text, "hall      tcp://192.0.2.10:7447  up");
+    free(text);
+    assert_int_equal(print_edges(none, &plain, &out), 0);
+    text = text_take(&out);
+    assert_string_equal(text, "no edges are configured\n");
+    free(text);
+    cJSON_Delete(status);
+    cJSON_Delete(none);
 }
 
 static void test_object(void **state)
@@ -190,8 +288,12 @@ static void test_run_failure_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decision),         cmocka_unit_test(test_decision_running_and_failed),
-        cmocka_unit_test(test_decision_rows),    cmocka_unit_test(test_object),
+        cmocka_unit_test(test_decision),
+        cmocka_unit_test(test_decision_running_and_failed),
+        cmocka_unit_test(test_decision_rows),
+        cmocka_unit_test(test_decision_rows_narrow),
+        cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_object),
         cmocka_unit_test(test_run_failure_json),
     };
 

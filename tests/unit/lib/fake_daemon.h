@@ -170,10 +170,12 @@ static inline void fake_send_header(struct fake *fake, unsigned kind, uint16_t f
 static inline void fake_send_hello(struct fake *fake)
 {
     char tasks[2][LIMIT_NAME_BYTES + 1] = {"objects", "commands"};
+    uint32_t kinds[2] = {WIRE_CLASSIFY, WIRE_GENERATE};
     struct local_hello hello = {.version_low = fake->version_low ? fake->version_low : 1,
                                 .version_high = fake->version_high ? fake->version_high : 1,
                                 .software = "fake 1",
                                 .tasks = tasks,
+                                .kinds = kinds,
                                 .task_count = 2};
     struct buf header;
 

@@ -3,10 +3,12 @@
 static void test_hello(void **state)
 {
     char names[LIMIT_TASKS + 1][LIMIT_NAME_BYTES + 1] = {"objects", "commands"};
+    uint32_t kinds[LIMIT_TASKS + 1] = {WIRE_CLASSIFY, WIRE_GENERATE};
     struct local_hello hello = {.version_low = 1,
                                 .version_high = 1,
                                 .software = "libtandem",
                                 .tasks = names,
+                                .kinds = kinds,
                                 .task_count = 2};
     struct local_hello back;
     struct buf out = {0};
@@ -17,7 +19,18 @@ static void test_hello(void **state)
     assert_int_equal(back.task_count, 2);
     assert_string_equal(back.tasks[1], "commands");
     assert_string_equal(back.software, "libtandem");
+    assert_int_equal(back.kinds[0], WIRE_CLASSIFY);
+    assert_int_equal(back.kinds[1], WIRE_GENERATE);
     local_hello_fini(&back);
+    hello.kinds = NULL; /* a daemon that does not say */
+    buf_clear(&out);
+    assert_int_equal(local_hello_pack(&hello, &out), 0);
+    assert_int_equal(local_hello_unpack(out.data, out.bytes, &back), 0);
+    assert_int_equal(back.task_count, 2);
+    assert_int_equal(back.kinds[1], 0);
+    local_hello_fini(&back);
+    put_number(&out, 5, 1); /* a kind for each task, or for none */
+    assert_int_equal(local_hello_unpack(out.data, out.bytes, &back), TANDEM_EPROTO);
     buf_clear(&out);
     put_number(&out, 1, 1);
     put_number(&out, 2, 1);

@@ -1,0 +1,116 @@
+/* print_edges.c: the links to the edge nodes, a line each. */
+#include "client/ctl/print.h"
+
+#include "common/base/error.h"
+
+#include <string.h>
+
+#define WIDE_CHARACTERS 120
+
+static const cJSON *get(const cJSON *object, const char *key)
+{
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static const char *text_of(const cJSON *object, const char *key)
+{
+    const cJSON *value = get(object, key);
+
+    return cJSON_IsString(value) && value->valuestring[0] ? value->valuestring : "-";
+}
+
+/* "in 0.4 s"; "-" when nobody waits to try again. */
+static void next_cell(struct table *table, const cJSON *edge)
+{
+    const cJSON *next_ms = get(edge, "next_attempt_ms");
+
+    if (cJSON_IsNumber(next_ms)) {
+        table_cell(table, "in %.1f s", next_ms->valuedouble / 1000);
+    } else {
+        table_cell(table, "-");
+    }
+}
+
+/* What keeps it from being used: the link's own reason, and the tasks that it does not serve. */
+static void why_cell(struct table *table, const cJSON *edge)
+{
+    const char *why = text_of(edge, "why");
+    const cJSON *task;
+    struct buf text;
+    int result;
+
+    buf_init(&text, 0);
+    result = strcmp(why, "-") == 0 ? 0 : buf_append_text(&text, why);
+    cJSON_ArrayForEach(task, get(edge, "tasks_off"))
+    {
+        if (result == 0 && cJSON_IsString(task)) {
+            result = buf_printf(&text, "%s%s", text.bytes > 0 ? "; " : "", task->valuestring);
+        }
+    }
+    if (result == 0 && text.bytes == 0) {
+        result = buf_append_text(&text, "-");
+    }
+    if (result == 0) {
+        result = buf_append_u8(&text, 0);
+    }
+    if (result == 0) {
+        table_cell(table, "%s", (const char *)text.data);
+    } else if (table->error == 0) {
+        table->error = result;
+    }
+    buf_fini(&text);
+}
+
+static void edge_add(struct table *table, const cJSON *edge, bool wide)
+{
+    const cJSON *load = get(edge, "load");
+    char number[PRINT_NUMBER_BYTES];
+
+    table_cell(table, "%s", text_of(edge, "name"));
+    if (wide) {
+        table_cell(table, "%s", text_of(edge, "url"));
+    }
+    table_cell(table, "%s", text_of(edge, "state"));
+    table_cell(table, "%s", print_number(get(edge, "rtt_ms"), 2, number));
+    table_cell(table, "%s", print_number(get(edge, "bandwidth_mbit_s"), 1, number));
+    table_cell(table, "%s", print_number(get(load, "queued"), 0, number));
+    table_cell(table, "%s", print_number(get(load, "predicted_wait_ms"), 1, number));
+    next_cell(table, edge);
+    why_cell(table, edge);
+}
+
+int print_edges(const cJSON *status, const struct table_style *style, struct buf *out)
+{
+    static const struct table_column columns[] = {
+        {.title = "NAME", .min_width = 8},
+        {.title = "URL"},
+        {.title = "STATE", .min_width = 10},
+        {.title = "RTT MS", .right = true},
+        {.title = "MBIT/S", .right = true},
+        {.title = "QUEUED", .right = true},
+        {.title = "WAIT MS", .right = true},
+        {.title = "NEXT TRY"},
+        {.title = "WHY"},
+    };
+    const size_t count = sizeof(columns) / sizeof(columns[0]);
+    const bool wide = style->width == 0 || style->width >= WIDE_CHARACTERS;
+    const cJSON *edges = get(status, "edges"), *edge;
+    struct table_column narrow[sizeof(columns) / sizeof(columns[0]) - 1];
+    struct table table;
+    int result;
+
+    if (cJSON_GetArraySize(edges) == 0) {
+        return buf_append_text(out, "no edges are configured\n");
+    }
+    narrow[0] = columns[0];
+    memcpy(narrow + 1, columns + 2, (count - 2) * sizeof(*columns)); /* without the URL */
+    table_init(&table, wide ? columns : narrow, wide ? count : count - 1);
+    table.wrap = true;
+    cJSON_ArrayForEach(edge, edges)
+    {
+        edge_add(&table, edge, wide);
+    }
+    result = table_print(&table, style, out);
+    table_fini(&table);
+    return result;
+}
