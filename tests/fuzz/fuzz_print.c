@@ -1,6 +1,6 @@
 /* JSON as tandemctl reads it from a status socket or a file of decisions: whatever a peer or a
  * model puts into it, what is shown to people has no control byte that could steer a terminal. */
-#include "client/ctl/print.h"
+#include "client/ctl/print_top.h"
 #include "common/base/error.h"
 
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static void shown_is_clean(int result, struct buf *out)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     const struct table_style style = {.width = bytes % 120};
-    struct table table;
+    struct print_decisions rows;
     struct buf out;
     cJSON *object = cJSON_ParseWithLength((const char *)data, bytes);
 
@@ -38,10 +38,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     shown_is_clean(print_object(object, &style, &out), &out);
     shown_is_clean(print_list(object, &style, &out), &out);
     shown_is_clean(print_decision(object, &style, &out), &out);
-    print_decisions_begin(&table);
-    print_decisions_add(&table, object);
-    shown_is_clean(table_print(&table, &style, &out), &out);
-    table_fini(&table);
+    print_decisions_init(&rows, &style);
+    print_decisions_add(&rows, object);
+    shown_is_clean(table_print(&rows.table, &style, &out), &out);
+    print_decisions_fini(&rows);
+    shown_is_clean(print_edges(object, &style, &out), &out);
+    shown_is_clean(print_top_client(object, object, 1e18, 3, &style, &out), &out);
+    shown_is_clean(print_top_server(object, NULL, 0, &style, &out), &out);
     buf_fini(&out);
     cJSON_Delete(object);
     return 0;
