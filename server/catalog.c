@@ -2,6 +2,7 @@
 
 #include "common/base/log.h"
 #include "common/wire/answer.h"
+#include "server/warm_up.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,9 @@ static int model_open(const char *path, const struct server_config *config, uint
     *model = (struct served_model){.references = 1, .model = opened, .info = engine_model_info(opened), .pool_budget_bytes = pool_bytes};
     batcher_init(&model->batcher);
     result = model_furnish(model, config, error);
+    if (result == 0) {
+        result = model_warm_up(model, error);
+    }
     if (result != 0) {
         served_model_unref(model);
         return result;

@@ -262,7 +262,7 @@ int engine_step(struct engine_context *context, struct engine_chunk *chunks, uin
     }
     for (int layer = 0; layer < (hangs ? FAKE_HANG_US / (FAKE_STEP_US / 4) : 4); layer++) {
         usleep(FAKE_STEP_US / 4);
-        if (atomic_load(abort_flag)) {
+        if (abort_flag && atomic_load(abort_flag)) {
             return TANDEM_ECANCELED;
         }
     }

@@ -9,6 +9,9 @@ static void test_classify(void **state)
 
     assert_int_equal(f->client->hello.task_count, 2);
     assert_true(f->client->hello.has_load);
+    /* Every model has run before the first hello: what it costs is known to who has asked nothing yet. */
+    assert_true(f->client->hello.load.picture_us > 0);
+    assert_true(f->client->hello.load.decode_tokens_per_s > 0);
     classify(f, 1, "7");
     got = client_result(f->client, 1);
     assert_true(got->accepted && got->has_result);
