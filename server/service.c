@@ -65,9 +65,9 @@ void request_free(struct service *service, struct request *request)
     }
 }
 
-static void request_log(const struct request *request, const char *how)
+static void request_log(struct service *service, const struct request *request, const char *how)
 {
-    log_info("request %s: task %s, tenant %s: %s after %lld us (%lld us of it computing), %u tokens",
+    request_lines_say(service->lines, "request %s: task %s, tenant %s: %s after %lld us (%lld us of it computing), %u tokens",
              request->decision_id[0] ? request->decision_id : "-", request->task->name, request->tenant, how,
              (long long)((clock_now_ns() - request->arrival_ns) / NS_PER_US), (long long)(request->run_ns / NS_PER_US),
              request->session.tokens);
@@ -102,7 +102,7 @@ void request_apply(struct service *service, struct request *request, enum sessio
         error = reply_result(service, request, actions.partial);
         if (error == 0) {
             service->counts.answered++;
-            request_log(request, actions.partial ? "cut short by its deadline" : "answered");
+            request_log(service, request, actions.partial ? "cut short by its deadline" : "answered");
         } else {
             actions.mask |= SESSION_SEND_ERROR;
             actions.error = error;
@@ -114,11 +114,11 @@ void request_apply(struct service *service, struct request *request, enum sessio
         service->counts.late += actions.error == TANDEM_ELATE;
         why = why && why[0] ? why : tandem_error_text(actions.error);
         reply_error(service, request->peer, request->id, request->model, actions.error, why, 0);
-        request_log(request, tandem_error_name(actions.error));
+        request_log(service, request, tandem_error_name(actions.error));
     }
     if ((event == SESSION_CANCEL || event == SESSION_GONE) && before != SESSION_LEAVING && before != SESSION_ENDED) {
         service->counts.cancelled++;
-        request_log(request, event == SESSION_CANCEL ? "cancelled" : "given up, the peer is gone");
+        request_log(service, request, event == SESSION_CANCEL ? "cancelled" : "given up, the peer is gone");
     }
     if (actions.mask & SESSION_RELEASE) {
         request_free(service, request);
@@ -172,8 +172,10 @@ int service_new(uv_loop_t *loop, struct catalog *catalog, struct service **ret_s
     }
     service->loop = loop;
     service->requests_tail = &service->requests;
-    result = worker_new(loop, service_on_job, service, &service->worker);
+    service->lines = request_lines_new(loop);
+    result = service->lines ? worker_new(loop, service_on_job, service, &service->worker) : TANDEM_ENOMEM;
     if (result != 0) {
+        request_lines_free(service->lines);
         free(service);
         return result;
     }
@@ -204,6 +206,7 @@ void service_free(struct service *service)
     }
     conversations_trim(&service->conversations, NULL);
     catalog_unref(service->catalog);
+    request_lines_free(service->lines);
     uv_close((uv_handle_t *)&service->deadline_timer, on_timer_closed);
 }
 

@@ -3,6 +3,7 @@
 #include "common/base/log.h"
 #include "common/base/names.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,15 @@ struct refusal {
     char text[256];
 };
 
-static int refuse(struct refusal *refusal, int code, const char *text)
+static int refuse(struct refusal *refusal, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int refuse(struct refusal *refusal, int code, const char *format, ...)
 {
+    va_list arguments;
+
     refusal->code = code;
-    snprintf(refusal->text, sizeof(refusal->text), "%s", text);
+    va_start(arguments, format);
+    (void)vsnprintf(refusal->text, sizeof(refusal->text), format, arguments);
+    va_end(arguments);
     return code;
 }
 
@@ -50,7 +56,7 @@ static int header_check(const struct service *service, const struct service_peer
 
     (void)service;
     if (!task) {
-        return refuse(refusal, TANDEM_ENOTASK, "this server has no such task");
+        return refuse(refusal, TANDEM_ENOTASK, "this server has no task '%s'", header->task);
     }
     for (size_t i = 0; i < peer->off_count; i++) {
         if (strcmp(peer->off[i], header->task) == 0) {
@@ -241,7 +247,7 @@ static int on_request(struct service *service, struct service_peer *peer, const 
         const struct served_task *task = catalog_find(service->catalog, header.task);
 
         service->counts.refused++;
-        log_info("request %s: task %s, tenant %s: refused: %s (%s)", header.decision_id[0] ? header.decision_id : "-", header.task,
+        request_lines_say(service->lines, "request %s: task %s, tenant %s: refused: %s (%s)", header.decision_id[0] ? header.decision_id : "-", header.task,
                  peer->tenant, tandem_error_name(refusal.code), refusal.text);
         reply_error(service, peer, frame->request_id, task ? task->model : NULL, refusal.code, refusal.text, refusal.retry_ms);
     }

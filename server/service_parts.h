@@ -7,6 +7,7 @@
 #include "server/worker.h"
 
 #include "common/base/clock.h"
+#include "common/stream/request_lines.h"
 
 struct request {
     struct request *next;
@@ -40,6 +41,7 @@ struct request {
 struct service {
     uv_loop_t *loop;
     uv_timer_t deadline_timer;
+    struct request_lines *lines;
     struct worker *worker;
     struct catalog *catalog;
     struct conversations conversations;

@@ -77,7 +77,9 @@ int command_explain(const struct ctl_options *options)
     }
     snprintf(request, sizeof(request), "explain %s", id);
     result = status_socket_try(path, request, &line, &object);
-    if (result == TANDEM_ENOTFOUND) {
+    if (result == TANDEM_EUNSUPPORTED) {
+        result = status_socket_is_application(path);
+    } else if (result == TANDEM_ENOTFOUND) {
         result = forgotten_ask(path, id, &line, &object);
     }
     if (result != 0) {

@@ -159,13 +159,16 @@ static int object_parse(const struct status_socket *status, const char *line, cJ
     return 0;
 }
 
+int status_socket_is_application(const char *path)
+{
+    (void)ctl_fail(TANDEM_EUNSUPPORTED,
+                   "%s: this is the application socket; give the status socket", path);
+    return TANDEM_EUNSUPPORTED;
+}
+
 static int application_socket(const struct status_socket *status)
 {
-    if (!status->quiet) {
-        (void)ctl_fail(TANDEM_EUNSUPPORTED,
-                       "%s: this is the application socket; give the status socket", status->path);
-    }
-    return TANDEM_EUNSUPPORTED;
+    return status->quiet ? TANDEM_EUNSUPPORTED : status_socket_is_application(status->path);
 }
 
 int status_socket_next(struct status_socket *status, int timeout_ms, const char **ret_line,

@@ -39,5 +39,7 @@ int status_socket_status(const char *path, const char *daemon, char **ret_line, 
 /* As status_socket_ask, but without a word TANDEM_EUNSUPPORTED when `path` is an application
  * socket, and TANDEM_ENOTFOUND when the daemon refuses. */
 int status_socket_try(const char *path, const char *request, char **ret_line, cJSON **ret_object);
+/* Says that; returns TANDEM_EUNSUPPORTED. */
+int status_socket_is_application(const char *path);
 
 #endif

@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/notify.h"
+#include "common/stream/request_lines.h"
 #include "common/stream/status_listener.h"
 
 #include <errno.h>
@@ -34,6 +35,7 @@ struct daemon {
     struct links *links;
     struct app *app;
     struct status_listener *status;
+    struct request_lines *lines;
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t watchdog_timer, drain_timer;
     int64_t started_ns;
@@ -105,12 +107,12 @@ static void decisions_write(struct daemon *daemon, const struct buf *line)
     }
 }
 
-/* One line a request, with the id that the edge's journal has too. */
-static void decision_log(const struct decision *decision)
+/* The line of a request, with the id that the edge's journal has too. */
+static void decision_log(struct request_lines *lines, const struct decision *decision)
 {
     const struct decision_outcome *outcome = &decision->outcome;
 
-    log_info("request %" PRIu64 ": task %s, route %s, by %s, %.1f ms%s: %s", decision->id,
+    request_lines_say(lines, "request %" PRIu64 ": task %s, route %s, by %s, %.1f ms%s: %s", decision->id,
              decision->task, decision->route, outcome->route[0] ? outcome->route : "nobody",
              outcome->latency_ms,
              outcome->error_code != 0 ? ", failed"
@@ -124,7 +126,7 @@ static void on_decision(const struct decision *decision, void *user)
     struct daemon *daemon = user;
     struct buf line;
 
-    decision_log(decision);
+    decision_log(daemon->lines, decision);
     buf_init(&line, LIMIT_STATUS_QUEUE_BYTES);
     if (decision_line(decision, &line) == 0) {
         decisions_write(daemon, &line);
@@ -502,6 +504,10 @@ static int daemon_start(struct daemon *daemon)
 
     handles_start(daemon);
     decisions_open(daemon);
+    daemon->lines = request_lines_new(&daemon->loop);
+    if (!daemon->lines) {
+        result = TANDEM_ENOMEM;
+    }
     if (result == 0) {
         result = runner_new(&daemon->loop, &requests_runner_callbacks, &daemon->requests,
                             &daemon->runner);
@@ -539,6 +545,7 @@ static void daemon_close(struct daemon *daemon)
         (void)uv_run(&daemon->loop, UV_RUN_ONCE); /* aborted local runs come back */
     }
     runner_free(daemon->runner);
+    request_lines_free(daemon->lines);
     for (int i = 0; i < SIGNAL_COUNT; i++) {
         uv_close((uv_handle_t *)&daemon->signals[i], NULL);
     }

@@ -275,6 +275,8 @@ static inline void *fake_accept_thread(void *user)
     fake->fd = accept(fake->listener, NULL, NULL);
     if (fake->fd >= 0 && fake_frame(fake, &frame) && frame.kind == FRAME_HELLO) {
         fake_send_hello(fake);
+    } else if (fake->fd >= 0 && fake->inbox.bytes > 0) {
+        fake_send_error(fake, 0, TANDEM_EPROTO, "a hello comes first", "");
     }
     return NULL;
 }
