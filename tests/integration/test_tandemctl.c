@@ -10,10 +10,14 @@
 #include "common/base/limits.h"
 #include "tests/support/site.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static struct site site;
 
@@ -208,6 +212,148 @@ static void test_decisions(void **state)
     free(out);
 }
 
+/* A tandemctl that goes on by itself: what it is told and what it says are pipes. */
+struct running {
+    pid_t pid;
+    int in, out;
+    char text[65536];
+    size_t bytes;
+};
+
+static void running_start(struct running *running, char *const *words)
+{
+    const char *build = getenv("BUILD");
+    char path[512];
+    int in[2], out[2];
+
+    *running = (struct running){0};
+    snprintf(path, sizeof(path), "%s/bin/tandemctl", build ? build : "build");
+    assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    running->pid = fork();
+    assert_true(running->pid >= 0);
+    if (running->pid == 0) {
+        (void)alarm(2 * SITE_PATIENCE_MS / 1000);
+        if (dup2(in[0], 0) < 0 || dup2(out[1], 1) < 0) {
+            _exit(126);
+        }
+        (void)execv(path, words);
+        _exit(127);
+    }
+    (void)close(in[0]);
+    (void)close(out[1]);
+    running->in = in[1];
+    running->out = out[0];
+}
+
+/* Reads until `word` was said. */
+static void running_read(struct running *running, const char *word)
+{
+    struct pollfd poll_fd = {.fd = running->out, .events = POLLIN};
+
+    while (!strstr(running->text, word)) {
+        ssize_t got;
+
+        assert_int_equal(poll(&poll_fd, 1, SITE_PATIENCE_MS), 1);
+        got = read(running->out, running->text + running->bytes,
+                   sizeof(running->text) - 1 - running->bytes);
+        if (got <= 0) {
+            fail_msg("it ended without %s: %s", word, running->text);
+        }
+        running->bytes += (size_t)got;
+    }
+}
+
+/* Its exit status. */
+static int running_end(struct running *running)
+{
+    int status;
+
+    (void)close(running->in);
+    assert_int_equal(waitpid(running->pid, &status, 0), running->pid);
+    (void)close(running->out);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void test_run_stdin(void **state)
+{
+    static const char words[] = "jump twice\n";
+    char *const command[] = {(char *)"tandemctl", (char *)"run",      (char *)"commands",
+                             (char *)"-",         (char *)"--socket", site.app_socket,
+                             (char *)"--route",   (char *)"edge",     NULL};
+    struct running running;
+
+    (void)state;
+    running_start(&running, command);
+    assert_int_equal(write(running.in, words, sizeof(words) - 1), sizeof(words) - 1);
+    (void)close(running.in);
+    running.in = -1;
+    running_read(&running, "I_JUMP I_JUMP\n");
+    assert_int_equal(running_end(&running), 0);
+}
+
+static void test_follow(void **state)
+{
+    char *const command[] = {(char *)"tandemctl",
+                             (char *)"decisions",
+                             (char *)"--follow",
+                             (char *)"--json",
+                             (char *)"--socket",
+                             site.status_socket,
+                             NULL};
+    cJSON *object = run_json("objects", SITE_PICTURE, "local", 0);
+    struct running running;
+    char word[64], *first;
+
+    (void)state;
+    snprintf(word, sizeof(word), "\"id\":\"%s\"", text_of(object, "id"));
+    cJSON_Delete(object);
+    running_start(&running, command);
+    running_read(&running, word); /* the past */
+    object = run_json("commands", "jump", "local", 0);
+    snprintf(word, sizeof(word), "\"id\":\"%s\"", text_of(object, "id"));
+    cJSON_Delete(object);
+    running_read(&running, word); /* what comes, as it comes */
+    first = strstr(running.text, word);
+    assert_null(strstr(first + 1, word)); /* once */
+    assert_int_equal(kill(running.pid, SIGTERM), 0);
+    assert_int_equal(running_end(&running), 128 + SIGTERM);
+}
+
+/* Each socket is told from the other, in both directions. */
+static void test_sockets(void **state)
+{
+    char *out, *error;
+
+    (void)state;
+    assert_int_equal(site_run(&out, NULL, "tandemctl", "--socket", site.app_socket, "--json", "run",
+                              "objects", SITE_PICTURE, NULL),
+                     0);
+    assert_true(out[0] == '{');
+    free(out);
+    assert_int_equal(
+        site_run(NULL, &error, "tandemctl", "status", "--socket", site.app_socket, NULL), 1);
+    assert_non_null(strstr(error, "this is the application socket; give the status socket"));
+    free(error);
+    assert_int_equal(site_run(NULL, &error, "tandemctl", "status", "--server", "--socket",
+                              site.status_socket, NULL),
+                     1);
+    assert_non_null(strstr(error, "tandem-client answers here, not tandem-server"));
+    free(error);
+    assert_int_equal(site_run(NULL, &error, "tandemctl", "run", "nosuch", "x", "--socket",
+                              site.app_socket, NULL),
+                     1);
+    assert_non_null(strstr(error, "'nosuch'"));
+    free(error);
+    assert_int_equal(site_run(NULL, &error, "tandemctl", "run", "objects", "Makefile", "--socket",
+                              site.app_socket, NULL),
+                     1);
+    assert_non_null(strstr(error, "failed after"));
+    assert_null(strstr(error, "late"));
+    assert_null(strstr(error, "nobody"));
+    free(error);
+}
+
 static void test_looks(void **state)
 {
     static const char *const commands[] = {"status", "edges", "decisions"};
@@ -226,6 +372,13 @@ static void test_looks(void **state)
         site_run(&out, NULL, "tandemctl", "top", "-n", "1", "--socket", site.status_socket, NULL),
         0);
     assert_non_null(strstr(out, "den"));
+    assert_non_null(strstr(out, "P95 MS"));
+    free(out);
+    assert_int_equal(site_run(&out, NULL, "tandemctl", "top", "-n", "2", "--server", "--socket",
+                              site.server_socket, NULL),
+                     0);
+    assert_non_null(strstr(out, "ANSWERED/S"));
+    assert_non_null(strstr(out, "commands"));
     free(out);
     assert_int_equal(site_run(&out, NULL, "tandemctl", "status", "--server", "--json", "--socket",
                               site.server_socket, NULL),
@@ -268,10 +421,12 @@ static void test_status_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run_picture), cmocka_unit_test(test_run_text),
-        cmocka_unit_test(test_run_errors),  cmocka_unit_test(test_exit_codes),
-        cmocka_unit_test(test_explain),     cmocka_unit_test(test_decisions),
-        cmocka_unit_test(test_looks),       cmocka_unit_test(test_status_lines),
+        cmocka_unit_test(test_run_picture),  cmocka_unit_test(test_run_text),
+        cmocka_unit_test(test_run_errors),   cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_explain),      cmocka_unit_test(test_decisions),
+        cmocka_unit_test(test_looks),        cmocka_unit_test(test_run_stdin),
+        cmocka_unit_test(test_follow),       cmocka_unit_test(test_sockets),
+        cmocka_unit_test(test_status_lines),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

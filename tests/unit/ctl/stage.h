@@ -68,6 +68,31 @@ static inline void *stage_serve(void *user)
     return NULL;
 }
 
+static inline void piece_send(struct stage *stage, uint64_t id, const char *text, bool restart)
+{
+    const struct answer_piece piece = {
+        .text = (uint8_t *)(uintptr_t)text, .text_bytes = strlen(text), .restart = restart};
+    struct buf header;
+
+    buf_init(&header, 0);
+    assert_int_equal(answer_piece_pack(&piece, &header), 0);
+    fake_send_header(&stage->app, FRAME_TOKENS, 0, id, &header);
+    buf_fini(&header);
+}
+
+/* A session of this name is answered by two routes, the second of which begins again. */
+#define SESSION_AGAIN "again"
+
+static inline void pieces_send(struct stage *stage, uint64_t id)
+{
+    if (strcmp(stage->submit.session, SESSION_AGAIN) == 0) {
+        piece_send(stage, id, "WRONG", false);
+        piece_send(stage, id, "", true);
+    }
+    piece_send(stage, id, "I_", false);
+    piece_send(stage, id, "WA", false);
+}
+
 static inline void *app_serve(void *user)
 {
     struct stage *stage = user;
@@ -94,6 +119,9 @@ static inline void *app_serve(void *user)
                                               .latency_us = 2500,
                                               .met_deadline = true};
 
+                if (stage->submit.stream) {
+                    pieces_send(stage, id);
+                }
                 fake_send_answer(&stage->app, id, &answer);
             } else {
                 fake_send_label(&stage->app, id, "cup");
@@ -196,7 +224,7 @@ static inline int ctl(struct stage *stage, const char *first, ...)
 static const struct reply replies[] = {
     {"status", STATUS},
     {"decisions 20", FIRST SECOND},
-    {"decisions 15", FIRST},
+    {"decisions 300", FIRST SECOND},
     {"decisions 1", SECOND},
     {"explain 1", FIRST},
     {"explain 3", "{\"schema\":1,\"daemon\":\"tandem-client\",\"error\":\"no decision 3\"}\n"},
