@@ -77,7 +77,6 @@ static int general_check(struct opening *open)
     static const struct expected keys[] = {
         {"tokenizer.ggml.add_eos_token", true, 0},
         {"tokenizer.ggml.add_sep_token", true, 0},
-        {"tokenizer.ggml.add_space_prefix", true, 0},
         {"tokenizer.ggml.remove_extra_whitespaces", true, 0},
         {"split.no", false, 0},
         {"split.count", false, 1},
@@ -89,8 +88,17 @@ static int general_check(struct opening *open)
             return code;
         }
     }
+    if (!tokenizer_is_scored(open->model->tokenizer)) { /* else it is the tokenizer's own key */
+        static const struct expected space = {"tokenizer.ggml.add_space_prefix", true, 0};
+
+        if ((code = expected_check(open, space.key, &space))) {
+            return code;
+        }
+    }
     code = word_check(open, "general.type", "model");
-    return code ? code : word_check(open, "tokenizer.ggml.pre", "gpt-2");
+    return code ? code
+                : word_check(open, "tokenizer.ggml.pre",
+                             tokenizer_is_scored(open->model->tokenizer) ? "default" : "gpt-2");
 }
 
 /* Names for prompts and training that files of other engines carry; nothing here inserts or looks

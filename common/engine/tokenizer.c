@@ -9,8 +9,6 @@
 #include <string.h>
 #include <xxhash.h>
 
-enum token_type { TOKEN_TYPE_NORMAL = 1, TOKEN_TYPE_CONTROL = 3, TOKEN_TYPE_LAST = 6 };
-
 static int fail(int code, char error[ENGINE_ERROR_BYTES], const char *text)
 {
     snprintf(error, ENGINE_ERROR_BYTES, "tokenizer: %s", text);
@@ -66,7 +64,8 @@ uint32_t tokenizer_find(const struct tokenizer *tokenizer, struct token_text tex
 
 /* ---- reading the keys ---- */
 
-static const struct tokenizer_kind *const kinds[] = {&tokenizer_kind_bpe, &tokenizer_kind_words};
+static const struct tokenizer_kind *const kinds[] = {&tokenizer_kind_bpe, &tokenizer_kind_scored,
+                                                     &tokenizer_kind_words};
 
 static int kind_read(const struct gguf *gguf, struct tokenizer *tokenizer,
                      char error[ENGINE_ERROR_BYTES])
@@ -84,7 +83,7 @@ static int kind_read(const struct gguf *gguf, struct tokenizer *tokenizer,
         }
     }
     snprintf(error, ENGINE_ERROR_BYTES,
-             "tokenizer.ggml.model: \"%.*s\" is neither gpt2 nor tandem-words",
+             "tokenizer.ggml.model: \"%.*s\" is none of gpt2, llama and tandem-words",
              name.bytes < LIMIT_NAME_BYTES ? (int)name.bytes : LIMIT_NAME_BYTES, name.data);
     return TANDEM_EUNSUPPORTED;
 }
@@ -123,11 +122,12 @@ static int tables_init(struct tokenizer *tokenizer, struct gguf_array texts,
     tokenizer->slot_mask = slots - 1;
     tokenizer->bytes = malloc(bytes);
     tokenizer->offsets = calloc((size_t)tokenizer->count + 1, sizeof *tokenizer->offsets);
-    tokenizer->control = calloc(tokenizer->count, sizeof *tokenizer->control);
+    tokenizer->types = malloc(tokenizer->count);
     tokenizer->slots = malloc(slots * sizeof *tokenizer->slots);
-    if (!tokenizer->bytes || !tokenizer->offsets || !tokenizer->control || !tokenizer->slots) {
+    if (!tokenizer->bytes || !tokenizer->offsets || !tokenizer->types || !tokenizer->slots) {
         return fail(TANDEM_ENOMEM, error, "no memory for the tokens");
     }
+    memset(tokenizer->types, TOKEN_TYPE_NORMAL, tokenizer->count);
     memset(tokenizer->slots, 0xFF, slots * sizeof *tokenizer->slots);
     return 0;
 }
@@ -154,9 +154,18 @@ static int types_read(const struct gguf *gguf, struct tokenizer *tokenizer,
         if (!gguf_next_i32(&array, &type) || type < TOKEN_TYPE_NORMAL || type > TOKEN_TYPE_LAST) {
             return fail(TANDEM_EFORMAT, error, "tokenizer.ggml.token_type has a type that is none");
         }
-        tokenizer->control[id] = type == TOKEN_TYPE_CONTROL;
+        tokenizer->types[id] = (uint8_t)type;
     }
     return 0;
+}
+
+/* Whether a token may be found in text. */
+static bool type_matched(const struct tokenizer *tokenizer, uint32_t id)
+{
+    const uint8_t type = tokenizer->types[id];
+
+    return tokenizer->kind->scored ? type == TOKEN_TYPE_NORMAL || type == TOKEN_TYPE_USER
+                                   : type != TOKEN_TYPE_CONTROL;
 }
 
 /* Appends the bytes that token `id` stands for at offsets[id] and enters it into the hash table. A
@@ -168,7 +177,8 @@ static int token_add(struct tokenizer *tokenizer, uint32_t id, struct gguf_text 
     uint8_t *at = tokenizer->bytes + tokenizer->offsets[id];
     const struct token_text written = {(const uint8_t *)text.data, text.bytes};
     ptrdiff_t count = tokenizer->kind->byte_alphabet ? bpe_bytes_of(written, at) : -1;
-    const bool matched = !tokenizer->control[id] && (count >= 0 || !tokenizer->kind->byte_alphabet);
+    const bool matched =
+        type_matched(tokenizer, id) && (count >= 0 || !tokenizer->kind->byte_alphabet);
     struct token_text token;
     size_t slot;
 
@@ -311,6 +321,11 @@ static int ids_read(const struct gguf *gguf, const char *key, uint32_t n_vocab, 
     return 0;
 }
 
+static uint32_t id_or(const struct tokenizer *tokenizer, uint32_t id, uint32_t otherwise)
+{
+    return id != TOKEN_NONE || otherwise >= tokenizer->count ? id : otherwise;
+}
+
 static int specials_read(const struct gguf *gguf, struct tokenizer *tokenizer,
                          char error[ENGINE_ERROR_BYTES])
 {
@@ -329,6 +344,12 @@ static int specials_read(const struct gguf *gguf, struct tokenizer *tokenizer,
     }
     if (rc == 0) {
         rc = id_read(gguf, "tokenizer.ggml.unknown_token_id", n, &tokenizer->unknown, error);
+    }
+    if (rc == 0 && tokenizer->kind->scored) { /* what files of this kind mean by saying nothing */
+        tokenizer->unknown = id_or(tokenizer, tokenizer->unknown, 0);
+        tokenizer->bos = id_or(tokenizer, tokenizer->bos, 1);
+        tokenizer->eos = id_or(tokenizer, tokenizer->eos, 2);
+        tokenizer->add_bos = tokenizer->bos != TOKEN_NONE;
     }
     if (rc == 0 && gguf_has(gguf, "tokenizer.ggml.add_bos_token")) {
         rc = gguf_get_bool(gguf, "tokenizer.ggml.add_bos_token", &tokenizer->add_bos, error);
@@ -369,6 +390,9 @@ int tokenizer_load(const struct gguf *gguf, uint32_t n_vocab, struct tokenizer *
     if (rc == 0 && tokenizer->kind->byte_alphabet) {
         rc = merges_read(gguf, tokenizer, error);
     }
+    if (rc == 0 && tokenizer->kind->scored) {
+        rc = scored_init(tokenizer, gguf, error);
+    }
     if (rc == 0) {
         rc = specials_read(gguf, tokenizer, error);
     }
@@ -387,7 +411,8 @@ void tokenizer_free(struct tokenizer *tokenizer)
     }
     free(tokenizer->bytes);
     free(tokenizer->offsets);
-    free(tokenizer->control);
+    free(tokenizer->types);
+    free(tokenizer->scores);
     free(tokenizer->slots);
     free(tokenizer->prefix);
     free(tokenizer->suffix);
@@ -467,8 +492,12 @@ int tokenizer_decode(const struct tokenizer *tokenizer, uint32_t id, bool first,
         return TANDEM_EINVAL;
     }
     if (id >= tokenizer->count ||
-        tokenizer->control[id]) { /* padding of the vocabulary prints nothing either */
+        tokenizer->types[id] ==
+            TOKEN_TYPE_CONTROL) { /* padding of the vocabulary prints nothing either */
         return 0;
+    }
+    if (tokenizer->kind->scored) {
+        return scored_decode(tokenizer, id, first, out);
     }
     text = tokenizer_text(tokenizer, id);
     rc = buf_reserve(out, text.count + 1);
@@ -482,4 +511,9 @@ bool tokenizer_is_end(const struct tokenizer *tokenizer, uint32_t id)
 {
     return id != TOKEN_NONE &&
            (id == tokenizer->eos || id == tokenizer->eot || id == tokenizer->eom);
+}
+
+bool tokenizer_is_scored(const struct tokenizer *tokenizer)
+{
+    return tokenizer && tokenizer->kind->scored;
 }

@@ -31,4 +31,7 @@ int tokenizer_encode_prompt(const struct tokenizer *tokenizer, const char *text,
 int tokenizer_decode(const struct tokenizer *tokenizer, uint32_t id, bool first, struct buf *out);
 bool tokenizer_is_end(const struct tokenizer *tokenizer, uint32_t id);
 
+/* Whether it is of the kind `llama`, which has keys of its own. NULL is not. */
+bool tokenizer_is_scored(const struct tokenizer *tokenizer);
+
 #endif

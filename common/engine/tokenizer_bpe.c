@@ -252,38 +252,6 @@ struct bpe_work {
     uint32_t count;
 };
 
-static void heap_push(struct bpe_work *work, uint64_t entry)
-{
-    size_t at = work->heap_count++;
-
-    while (at > 0 && work->heap[(at - 1) / 2] > entry) {
-        work->heap[at] = work->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    work->heap[at] = entry;
-}
-
-static uint64_t heap_pop(struct bpe_work *work)
-{
-    const uint64_t top = work->heap[0], moved = work->heap[--work->heap_count];
-    size_t at = 0;
-
-    for (;;) {
-        size_t child = 2 * at + 1;
-
-        if (child + 1 < work->heap_count && work->heap[child + 1] < work->heap[child]) {
-            child++;
-        }
-        if (child >= work->heap_count || work->heap[child] >= moved) {
-            break;
-        }
-        work->heap[at] = work->heap[child];
-        at = child;
-    }
-    work->heap[at] = moved;
-    return top;
-}
-
 /* Remembers the pair at `place` when it has a rank. */
 static void pair_note(const struct tokenizer *tokenizer, struct bpe_work *work, uint32_t place)
 {
@@ -321,7 +289,7 @@ static void pair_merge(const struct tokenizer *tokenizer, struct bpe_work *work,
 static void pending_push(struct bpe_work *work)
 {
     for (size_t i = 0; i < work->pending_count; i++) {
-        heap_push(work, work->pending[i]);
+        entry_heap_push(work->heap, &work->heap_count, work->pending[i]);
     }
     work->pending_count = 0;
 }
@@ -347,7 +315,7 @@ static void piece_merge(const struct tokenizer *tokenizer, struct bpe_work *work
          * matters for tables that are not in the order they were learned. Equal ranks come off the
          * heap left to right. */
         while (work->heap_count > 0 && work->heap[0] >> 32 == rank) {
-            pair_merge(tokenizer, work, heap_pop(work));
+            pair_merge(tokenizer, work, entry_heap_pop(work->heap, &work->heap_count));
         }
         pending_push(work);
     }
@@ -401,4 +369,5 @@ static int bpe_encode(const struct tokenizer *tokenizer, struct token_text text,
     return rc;
 }
 
-const struct tokenizer_kind tokenizer_kind_bpe = {"gpt2", true, false, bpe_encode};
+const struct tokenizer_kind tokenizer_kind_bpe = {
+    .name = "gpt2", .byte_alphabet = true, .encode = bpe_encode};

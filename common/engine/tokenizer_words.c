@@ -45,4 +45,5 @@ static int words_encode(const struct tokenizer *tokenizer, struct token_text tex
     }
 }
 
-const struct tokenizer_kind tokenizer_kind_words = {"tandem-words", false, true, words_encode};
+const struct tokenizer_kind tokenizer_kind_words = {
+    .name = "tandem-words", .spaced = true, .encode = words_encode};

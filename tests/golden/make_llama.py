@@ -163,8 +163,88 @@ def pairs_of(case, epsilon):
     return pairs
 
 
+# ---- scored pieces: a plain implementation of its own ----
+
+SIGN = "\u2581"
+TRAINING = """The robot can't reach the cup, so it turns left and walks to the door. It walks and walks.
+Once upon a time there was a robot. It turned and turned, the end of the robot and the time.
+""" * 2
+TEXTS = ["", " ", "  ", "the robot", " the  robot ", "Once upon a time, there was a cup.", "walk\n\nturn\tleft",
+         "Zürich über café 日本語 😀", "a\u2581b", "thethe the the", "x" * 40, "12 and\r\n34", "<unk></s><0x41>",
+         "the robotthe robot walks", "\x00\x7f"]
+
+
+def pieces_learn(count):
+    """Pieces that join neighbours inside words, the most frequent pair first."""
+    words = [list(SIGN + word) for word in TRAINING.split(" ")]
+    pieces = []
+    while len(pieces) < count:
+        seen = {}
+        for word in words:
+            for pair in zip(word, word[1:]):
+                seen[pair[0] + pair[1]] = seen.get(pair[0] + pair[1], 0) + 1
+        if not seen:
+            break
+        best = max(seen, key=lambda piece: (seen[piece], piece))
+        pieces.append(best)
+        words = [pieces_join(word, lambda piece: 0.0 if piece == best else None) for word in words]
+    return list(dict.fromkeys(pieces))
+
+
+def pieces_join(symbols, score):
+    """Joins the neighbours of the highest score, the leftmost of equals, until none has one."""
+    symbols = list(symbols)
+    while True:
+        best = None
+        for i, (left, right) in enumerate(zip(symbols, symbols[1:])):
+            found = score(left + right)
+            if found is not None and (best is None or found > best[0]):
+                best = (found, i)
+        if best is None:
+            return symbols
+        symbols[best[1]:best[1] + 2] = [symbols[best[1]] + symbols[best[1] + 1]]
+
+
+def pieces_encode(text, scores, ids, add_space):
+    if text == "":
+        return []
+    out = []
+    for symbol in pieces_join(((" " if add_space else "") + text).replace(" ", SIGN), scores.get):
+        out += [ids[symbol]] if symbol in scores else [3 + byte for byte in symbol.encode("utf-8")]
+    return out
+
+
+def scored():
+    pieces = pieces_learn(120)
+    letters = sorted(set(TRAINING.replace(" ", SIGN)) - {"\n"})
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + pieces + letters
+    first = 3 + 256
+    for name, add_space in (("scored", True), ("scored_bare", False)):
+        # Of the bare one some are equal, so that the place decides.
+        values = [-float(i if add_space else i // 3) for i in range(len(pieces) + len(letters))]
+        scores = dict(zip(tokens[first:], values))
+        ids = {token: i for i, token in enumerate(tokens)}
+        case = Case()
+        tensors = weights_make(case, 7)
+        tensors["token_embd.weight"] = torch.zeros(len(tokens) + 1, WIDTH)
+        extra = [("tokenizer.ggml.model", "string", "llama"), ("tokenizer.ggml.tokens", "[string]", tokens),
+                 ("tokenizer.ggml.scores", "[f32]", [0.0] * first + values),
+                 ("tokenizer.ggml.token_type", "[i32]", [2, 3, 3] + [6] * 256 + [1] * len(values))]
+        if not add_space:
+            extra += [("tokenizer.ggml.add_space_prefix", "bool", False),
+                      ("tokenizer.ggml.add_bos_token", "bool", False)]
+        gguf_writer.write(str(DATA / f"{name}.gguf"), pairs_of(case, 1e-5) + extra,
+                          {key: value.numpy() for key, value in tensors.items()}, "F16")
+        out = struct.pack("<I", len(TEXTS))
+        for text in TEXTS:
+            data, found = text.encode("utf-8"), pieces_encode(text, scores, ids, add_space)
+            out += struct.pack("<I", len(data)) + data + struct.pack(f"<I{len(found)}I", len(found), *found)
+        (DATA / f"{name}.golden").write_bytes(out)
+
+
 def main():
     torch.set_num_threads(1)
+    scored()
     for seed, (name, case) in enumerate(CASES.items()):
         tensors = weights_make(case, 300 + seed)
         tokens = torch.randint(VOCABULARY, (TOKENS,), generator=torch.Generator().manual_seed(seed))

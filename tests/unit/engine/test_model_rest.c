@@ -119,6 +119,7 @@ static void test_words(void **state)
     } cases[] = {
         {"decoder_qkv_f32", "general.type", "model", "adapter"},
         {"bpe", "tokenizer.ggml.pre", "gpt-2", "llama-bpe"},
+        {"scored", "tokenizer.ggml.pre", "default", "llama-bpe"},
         {"llama_qkv", "llama.rope.scaling.type", "none", "yarn"},
         {"llama_qkv", "llama.activation", "silu", "gelu_erf"},
     };

@@ -288,7 +288,7 @@ static void test_hostile_ids(void **state)
         struct gguf_keys keys = {0};
         const int expected = i == 7 ? TANDEM_EUNSUPPORTED : i == 11 ? 0 : TANDEM_EFORMAT;
 
-        keys_put_text(&keys, "tokenizer.ggml.model", i == 7 ? "llama" : "tandem-words");
+        keys_put_text(&keys, "tokenizer.ggml.model", i == 7 ? "bert" : "tandem-words");
         if (i != 8) {
             keys_put_texts(&keys, "tokenizer.ggml.tokens", words, 5);
         }
