@@ -5,11 +5,13 @@
 #   certs.sh DIR server NAME [ADDR...]  DIR/NAME.pem, DIR/NAME.key for a server reached as NAME and by the addresses ADDR
 #   certs.sh DIR client TENANT          DIR/TENANT.pem, DIR/TENANT.key; the name in it is the tenant that the server sees
 #
+# The private keys are readable by whoever ran this. On its machine a key belongs to the user of its daemon alone:
+#   install -m 400 -o tandem-server DIR/NAME.key /etc/tandem/keys      (tandem-client for TENANT.key)
 # DAYS=825 sets how long they are valid. Nothing that exists is overwritten.
 set -eu
 
 usage() {
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
 

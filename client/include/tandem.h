@@ -251,7 +251,8 @@ typedef void (*tandem_partial_fn)(struct tandem *tandem, uint64_t request_id, si
 
 /* Queues `request` (borrows). 0 is accepted: `done` will run exactly once, later, at the latest two
  * seconds after the deadline, as for tandem_call. `partial` and `ret_request_id` may be NULL.
- * TANDEM_EBUSY when 64 requests or 64 MiB are under way on this handle. Never blocks, but for the
+ * TANDEM_EBUSY when 64 requests or 64 MiB are under way on this handle: nothing was queued; call
+ * tandem_process or tandem_wait until one has ended, then submit again. Never blocks, but for the
  * connect when there is no connection (local, at most two seconds). */
 int tandem_submit(struct tandem *tandem, const struct tandem_request *request, tandem_done_fn done,
                   tandem_partial_fn partial, void *user, uint64_t *ret_request_id);
