@@ -88,7 +88,9 @@ inside systemd-tmpfiles --create /usr/local/lib/tmpfiles.d/tandem.conf || compla
 certs=/usr/local/share/tandem/certs.sh
 {
     inside $certs /root/certs ca && inside $certs /root/certs server edge1 127.0.0.1 && inside $certs /root/certs client robots &&
-        inside sh -c 'install -m 640 -g tandem /root/certs/ca.pem /root/certs/edge1.* /root/certs/robots.* /etc/tandem/keys'
+        inside sh -c 'install -m 644 /root/certs/ca.pem /root/certs/edge1.pem /root/certs/robots.pem /etc/tandem/keys' &&
+        inside install -m 400 -o tandem-server /root/certs/edge1.key /etc/tandem/keys &&
+        inside install -m 400 -o tandem-client /root/certs/robots.key /etc/tandem/keys
 } >/dev/null || die "certs.sh failed"
 tls() { printf '[tls]\ncert = /etc/tandem/keys/%s.pem\nkey = /etc/tandem/keys/%s.key\nca = /etc/tandem/keys/ca.pem\n' "$1" "$1"; }
 { sed '/^\[tls\]/d' "$root/etc/tandem/server.conf" && tls edge1; } >"$work/server.conf"
