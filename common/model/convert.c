@@ -3,6 +3,7 @@
 #include "common/model/convert.h"
 
 #include "common/base/clock.h"
+#include "common/model/llama2c.h"
 #include "common/model/pt.h"
 #include "common/model/tool.h"
 
@@ -18,6 +19,7 @@ static const struct family {
     int (*convert)(struct convert *convert);
 } families[] = {
     {"a decoder with learned positions", convert_is_gpt2, convert_gpt2},
+    {"a decoder with rotary positions", convert_is_llama, convert_llama},
     {"an encoder of the paper's release", convert_is_encoder, convert_encoder},
 };
 #define FAMILIES (sizeof(families) / sizeof(families[0]))
@@ -45,7 +47,13 @@ static int source_load(struct source *source, const char *path, char error[ENGIN
                  "%.300s: a PyTorch file of before version 1.6; save it again with a newer one",
                  path);
     } else {
-        snprintf(error, ENGINE_ERROR_BYTES, "%.300s: not a PyTorch checkpoint", path);
+        const int result = llama2c_load(source, path, error);
+
+        if (result != TANDEM_ENOTFOUND) {
+            return result;
+        }
+        snprintf(error, ENGINE_ERROR_BYTES,
+                 "%.300s: neither a PyTorch checkpoint nor a whole llama2.c file", path);
     }
     return TANDEM_EUNSUPPORTED;
 }

@@ -24,6 +24,7 @@ struct convert {
     const struct convert_options *options;
     const char *architecture; /* "gpt2" */
     char prefix[32];          /* in front of every name: "transformer." or "" */
+    bool rms_norm;            /* norms have no bias, and another key for their epsilon */
     uint64_t d, ff, layers, heads, kv_heads, head_dim;
     char *error; /* [ENGINE_ERROR_BYTES] */
 };
@@ -49,10 +50,13 @@ int convert_want(const struct convert *convert, const char *name, uint64_t rows,
  * of the source. */
 int convert_linear(const struct convert *convert, const char *name, uint64_t in,
                    const struct convert_rows *rows, uint32_t count);
-/* A layer norm; an absent bias is written as zeros. */
+/* A norm; an absent bias is written as zeros, an RMS norm has none. */
 int convert_norm(const struct convert *convert, const char *name, const char *base);
 /* A table of rows that is looked up, [rows, d]. */
 int convert_table(const struct convert *convert, const char *name, const char *from, uint64_t rows);
+/* lm_head.weight as the output matrix; left out when there is none, or when it is `table` itself.
+ */
+int convert_output(const struct convert *convert, const struct source_tensor *table);
 /* A whole number of the checkpoint's configuration under one of the names (NULL ends them); 0 when
  * it has none. */
 uint64_t convert_config_count(const struct convert *convert, const char *const *names);
@@ -86,6 +90,8 @@ int convert_attention_write(const struct convert *convert,
 /* The families; each is asked whether the source is one of its own. */
 bool convert_is_gpt2(const struct source *source);
 int convert_gpt2(struct convert *convert);
+bool convert_is_llama(const struct source *source);
+int convert_llama(struct convert *convert);
 bool convert_is_encoder(const struct source *source); /* token encoders and vision transformers of
                                                          the paper's release */
 int convert_encoder(struct convert *convert);

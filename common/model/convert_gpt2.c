@@ -104,36 +104,6 @@ static int layer_write(const struct convert *convert, const struct convert_atten
     return result;
 }
 
-/* An output matrix that is the token table itself is left out, as FORMAT.md has it. */
-static int output_write(const struct convert *convert, const struct source_tensor *wte)
-{
-    const struct source_tensor *head = source_find(convert->source, "lm_head.weight");
-    struct target_tensor *tensor;
-
-    if (!head) {
-        return 0;
-    }
-    source_find(convert->source, "lm_head.weight")->used = true;
-    if (head->file == wte->file && head->at_bytes == wte->at_bytes) {
-        return 0;
-    }
-    if (head->dimension_count != 2 || head->shape[0] != wte->shape[0] ||
-        head->shape[1] != convert->d) {
-        return convert_fail(convert, TANDEM_EFORMAT,
-                            "tensor lm_head.weight: not of the shape of %s", wte->name);
-    }
-    tensor = target_add(convert->target, "output.weight");
-    if (!tensor) {
-        return convert_fail(convert, TANDEM_ENOMEM, "no memory for the table of tensors");
-    }
-    tensor->dimension_count = 2;
-    tensor->dimensions[0] = convert->d;
-    tensor->dimensions[1] = wte->shape[0];
-    tensor->parts[0] = (struct target_part){head, 0, wte->shape[0]};
-    tensor->part_count = 1;
-    return 0;
-}
-
 /* What the names of Hugging Face's configuration mean; code without one is the paper's or alike:
  * the exact GELU. */
 static const char *activation_find(const struct convert *convert)
@@ -200,5 +170,5 @@ int convert_gpt2(struct convert *convert)
         result = layer_write(convert, &attention, i);
     }
     result = result ? result : convert_norm(convert, "output_norm", "ln_f");
-    return result ? result : output_write(convert, wte);
+    return result ? result : convert_output(convert, wte);
 }

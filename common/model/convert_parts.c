@@ -179,6 +179,9 @@ int convert_norm(const struct convert *convert, const char *name, const char *ba
     }
     tensor->parts[0].count = tensor->dimensions[0] = convert->d;
     tensor->part_count = tensor->dimension_count = 1;
+    if (convert->rms_norm) {
+        return 0;
+    }
     tensor = target_add(convert->target, "%s.bias", name);
     if (!tensor) {
         return no_memory(convert);
@@ -207,6 +210,36 @@ int convert_table(const struct convert *convert, const char *name, const char *f
     tensor->dimension_count = 2;
     tensor->part_count = 1;
     return convert_want(convert, from, rows, convert->d, &tensor->parts[0].tensor);
+}
+
+/* An output matrix that is the token table itself is left out, as FORMAT.md has it. */
+int convert_output(const struct convert *convert, const struct source_tensor *table)
+{
+    const struct source_tensor *head = source_find(convert->source, "lm_head.weight");
+    struct target_tensor *tensor;
+
+    if (!head) {
+        return 0;
+    }
+    source_find(convert->source, "lm_head.weight")->used = true;
+    if (head->file == table->file && head->at_bytes == table->at_bytes) {
+        return 0;
+    }
+    if (head->dimension_count != 2 || head->shape[0] != table->shape[0] ||
+        head->shape[1] != convert->d) {
+        return convert_fail(convert, TANDEM_EFORMAT,
+                            "tensor lm_head.weight: not of the shape of %s", table->name);
+    }
+    tensor = target_add(convert->target, "output.weight");
+    if (!tensor) {
+        return convert_fail(convert, TANDEM_ENOMEM, "no memory for the table of tensors");
+    }
+    tensor->dimension_count = 2;
+    tensor->dimensions[0] = convert->d;
+    tensor->dimensions[1] = table->shape[0];
+    tensor->parts[0] = (struct target_part){head, 0, table->shape[0]};
+    tensor->part_count = 1;
+    return 0;
 }
 
 /* ---- the configuration ---- */
@@ -283,7 +316,8 @@ void convert_pairs(const struct convert *convert, const char *projection, const 
     put_count(convert, "feed_forward_length", convert->ff);
     put_count(convert, "attention.head_count", convert->heads);
     put_count(convert, "attention.head_count_kv", convert->kv_heads);
-    snprintf(key, sizeof(key), "%s.attention.layer_norm_epsilon", convert->architecture);
+    snprintf(key, sizeof(key), "%s.attention.layer_norm_%sepsilon", convert->architecture,
+             convert->rms_norm ? "rms_" : "");
     gguf_put_f32(writer, key, (float)epsilon);
     snprintf(key, sizeof(key), "%s.attention.projection", convert->architecture);
     gguf_put_text(writer, key, projection);

@@ -31,6 +31,7 @@ void source_fini(struct source *source)
         free(source->tensors[i].name);
     }
     free(source->tensors);
+    free(source->tokenizer);
     cJSON_Delete(source->config);
     memset(source, 0, sizeof(*source));
 }
@@ -84,6 +85,37 @@ int source_read(const struct source *source, uint32_t file, uint64_t at_bytes, v
         bytes -= (size_t)got;
     }
     return 0;
+}
+
+int source_text(const char *path, uint64_t max_bytes, char **ret_text, size_t *ret_bytes,
+                char error[ENGINE_ERROR_BYTES])
+{
+    struct source one = {0};
+    uint32_t file;
+    char *text = NULL;
+    int result = source_open(&one, path, &file, error);
+
+    if (result == 0 && one.file_bytes[file] > max_bytes) {
+        snprintf(error, ENGINE_ERROR_BYTES, "%.300s: too large", path);
+        result = TANDEM_ETOOBIG;
+    }
+    if (result == 0 && !(text = malloc((size_t)one.file_bytes[file] + 1))) {
+        snprintf(error, ENGINE_ERROR_BYTES, "%.300s: no memory to read it", path);
+        result = TANDEM_ENOMEM;
+    }
+    if (result == 0 && source_read(&one, file, 0, text, (size_t)one.file_bytes[file]) != 0) {
+        snprintf(error, ENGINE_ERROR_BYTES, "%.300s: cannot be read", path);
+        result = TANDEM_EIO;
+    }
+    if (result == 0) {
+        text[one.file_bytes[file]] = '\0';
+        *ret_text = text;
+        *ret_bytes = (size_t)one.file_bytes[file];
+        text = NULL;
+    }
+    free(text);
+    source_fini(&one);
+    return result;
 }
 
 /* How many elements from the first to the last one that shape and stride reach; false on overflow.

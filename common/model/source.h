@@ -39,6 +39,8 @@ struct source {
     uint32_t file_count;
     struct source_tensor *tensors;
     size_t tensor_count, tensor_capacity;
+    bool pairs_adjacent; /* rotary rows stand pair after pair already (llama2.c) */
+    char *tokenizer;     /* path of the tokenizer.json that lies beside; NULL: none. Owned */
     struct cJSON
         *config; /* config.json, or what the checkpoint says of itself; NULL: nothing. Owned */
 };
@@ -53,6 +55,10 @@ int source_open(struct source *source, const char *path, uint32_t *ret_file,
 /* Exactly `bytes` at `at_bytes`; TANDEM_EIO when the file does not have them. */
 int source_read(const struct source *source, uint32_t file, uint64_t at_bytes, void *ret_data,
                 size_t bytes);
+/* A whole file of at most `max_bytes`, with a NUL behind. *returns owned*, free(). TANDEM_EIO,
+ * ETOOBIG, ENOMEM with a line. */
+int source_text(const char *path, uint64_t max_bytes, char **ret_text, size_t *ret_bytes,
+                char error[ENGINE_ERROR_BYTES]);
 /* Adds a copy of `tensor` (its name too), after checking that its elements, by shape and stride,
  * are inside its file and its name is new. TANDEM_EFORMAT, ETOOBIG, ENOMEM with a line that names
  * it. */
