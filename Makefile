@@ -84,7 +84,7 @@ ROOMS = base engine model wire stream policy lib ctl server daemon
 # Tests of whole products stand on everything but the daemons, which they start as programs.
 ON_golden = model engine base
 ON_integration = lib policy stream wire engine base
-ON_fuzz = ctl policy lib stream wire engine base
+ON_fuzz = model ctl policy lib stream wire engine base
 ON_bench = lib policy stream wire engine base
 archives = $(foreach r,$(ON_$(1)),$(call A,$(r)))
 libs = $(foreach r,$(ON_$(1)),$(LIBS_$(r)))

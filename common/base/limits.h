@@ -102,6 +102,7 @@
 
 /* tandem-model: files of other formats */
 #define LIMIT_CHECKPOINT_TENSORS 16384       /* of one checkpoint, all its files together */
+#define LIMIT_SHARD_HEADER_BYTES (8u << 20)  /* JSON: of a .safetensors file, of its index, of config.json */
 #define LIMIT_ZIP_ENTRIES 131072             /* a checkpoint with its optimizer has three a weight */
 #define LIMIT_ZIP_DIRECTORY_BYTES (64u << 20)
 #define LIMIT_PICKLE_BYTES (16u << 20)

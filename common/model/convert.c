@@ -5,6 +5,7 @@
 #include "common/base/clock.h"
 #include "common/model/llama2c.h"
 #include "common/model/pt.h"
+#include "common/model/safetensors.h"
 #include "common/model/tool.h"
 
 #include <errno.h>
@@ -24,13 +25,17 @@ static const struct family {
 };
 #define FAMILIES (sizeof(families) / sizeof(families[0]))
 
-/* The first bytes say what a file is. */
+/* The first bytes say what a file is; .safetensors files, which have no mark, their name. */
 static int source_load(struct source *source, const char *path, char error[ENGINE_ERROR_BYTES])
 {
     uint8_t head[8] = {0};
-    FILE *file = fopen(path, "rbe");
+    FILE *file;
     size_t bytes;
 
+    if (safetensors_is(path)) {
+        return safetensors_load(source, path, error);
+    }
+    file = fopen(path, "rbe");
     if (!file) {
         snprintf(error, ENGINE_ERROR_BYTES, "%.300s: %s", path, strerror(errno));
         return TANDEM_EIO;
@@ -52,8 +57,10 @@ static int source_load(struct source *source, const char *path, char error[ENGIN
         if (result != TANDEM_ENOTFOUND) {
             return result;
         }
-        snprintf(error, ENGINE_ERROR_BYTES,
-                 "%.300s: neither a PyTorch checkpoint nor a whole llama2.c file", path);
+        snprintf(
+            error, ENGINE_ERROR_BYTES,
+            "%.300s: neither a PyTorch checkpoint, a .safetensors file nor a whole llama2.c file",
+            path);
     }
     return TANDEM_EUNSUPPORTED;
 }
@@ -166,6 +173,10 @@ int convert_run(struct tool *tool)
     }
     target_init(&target);
     result = source_load(&source, tool->options.file, error);
+    if (result == 0 && source.tokenizer && !options.tokenizer) {
+        options.tokenizer = source.tokenizer;
+        fprintf(tool->notes, "tokenizer: %s\n", source.tokenizer);
+    }
     if (result == 0) {
         result = family_convert(&convert);
     }
