@@ -155,6 +155,18 @@ static int options_take(struct tool *tool, struct convert_options *options,
     return TOOL_DONE;
 }
 
+/* Without --tokenizer the one that lies beside the checkpoint, which is then said. */
+static void tokenizer_choose(struct tool *tool, const struct source *source,
+                             struct convert_options *options)
+{
+    if (options->tokenizer && strcmp(options->tokenizer, "none") == 0) {
+        options->tokenizer = NULL;
+    } else if (!options->tokenizer && source->tokenizer) {
+        options->tokenizer = source->tokenizer;
+        fprintf(tool->notes, "tokenizer: %s (--tokenizer none leaves it out)\n", source->tokenizer);
+    }
+}
+
 int convert_run(struct tool *tool)
 {
     char error[ENGINE_ERROR_BYTES] = "";
@@ -173,9 +185,8 @@ int convert_run(struct tool *tool)
     }
     target_init(&target);
     result = source_load(&source, tool->options.file, error);
-    if (result == 0 && source.tokenizer && !options.tokenizer) {
-        options.tokenizer = source.tokenizer;
-        fprintf(tool->notes, "tokenizer: %s\n", source.tokenizer);
+    if (result == 0) {
+        tokenizer_choose(tool, &source, &options);
     }
     if (result == 0) {
         result = family_convert(&convert);

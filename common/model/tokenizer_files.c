@@ -135,14 +135,39 @@ static int json_merge_put(const struct convert *convert, struct tokenizer_files 
     return merge_put(convert, files, files->made[files->made_count++]);
 }
 
+/* Other ways to cut text before the merges would give other tokens than the model was trained on.
+ */
+static int json_kind_check(const struct convert *convert, const cJSON *json)
+{
+    const cJSON *model = cJSON_GetObjectItemCaseSensitive(json, "model");
+    const cJSON *before = cJSON_GetObjectItemCaseSensitive(json, "pre_tokenizer");
+    const cJSON *type = cJSON_GetObjectItemCaseSensitive(before, "type");
+
+    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(model, "byte_fallback"))) {
+        return convert_fail(convert, TANDEM_EUNSUPPORTED,
+                            "%.200s: pieces with bytes as tokens (byte_fallback); only GPT-2's "
+                            "byte-level BPE is read from JSON",
+                            convert->options->tokenizer);
+    }
+    if (cJSON_IsString(type) && strcmp(type->valuestring, "ByteLevel") != 0) {
+        return convert_fail(convert, TANDEM_EUNSUPPORTED,
+                            "%.200s: pre_tokenizer %.30s; only GPT-2's ByteLevel is read",
+                            convert->options->tokenizer, type->valuestring);
+    }
+    return 0;
+}
+
 /* tokenizer.json: model.vocab, model.merges, added_tokens. */
 static int json_read(const struct convert *convert, struct tokenizer_files *files)
 {
     const cJSON *model = cJSON_GetObjectItemCaseSensitive(files->json, "model"), *item;
     const cJSON *type = cJSON_GetObjectItemCaseSensitive(model, "type");
     const cJSON *merges = cJSON_GetObjectItemCaseSensitive(model, "merges");
-    int result = 0;
+    int result = json_kind_check(convert, files->json);
 
+    if (result != 0) {
+        return result;
+    }
     if (cJSON_IsString(type) && strcmp(type->valuestring, "BPE") != 0) {
         return convert_fail(convert, TANDEM_EUNSUPPORTED,
                             "%.200s: a tokenizer of type %.30s; only BPE is read",

@@ -27,7 +27,7 @@ static const struct command commands[] = {
     {"logits", FOR_LOGITS, true, false, logits_run,
      "the raw outputs as JSON, for --tokens or --image"},
     {"convert", FOR_CONVERT, false, true, convert_run,
-     "IN OUT: a PyTorch checkpoint (.pt) becomes a model file"},
+     "IN OUT: a checkpoint (.pt, .safetensors or its folder, llama2.c) becomes a model file"},
 };
 
 enum kind { KIND_FLAG, KIND_TEXT, KIND_COUNT, KIND_REAL };
@@ -65,7 +65,7 @@ static const struct option options[] = {
     {"--heads", "N", KIND_COUNT, FOR_CONVERT, AT(heads), 65536,
      "query heads, when the checkpoint does not say"},
     {"--tokenizer", "FILE", KIND_TEXT, FOR_CONVERT, AT(tokenizer), 0,
-     "tokenizer.json, or vocab.json with --merges"},
+     "tokenizer.json, vocab.json with --merges, or llama2.c's; none: not the one beside"},
     {"--merges", "FILE", KIND_TEXT, FOR_CONVERT, AT(merges), 0, "merges.txt"},
     {"--labels", "FILE", KIND_TEXT, FOR_CONVERT, AT(labels), 0, "names of the classes, one a line"},
     {"--mean", "A,B,C", KIND_TEXT, FOR_CONVERT, AT(mean), 0,
