@@ -121,6 +121,52 @@ static const char *simd_wrong(const struct kernels *k, const struct kernels *ref
     return same(c, wanted, n) ? NULL : "mix_f16";
 }
 
+/* The types of weights that are not also those of the cache. */
+static const char *weights_wrong(const struct kernels *k, const struct kernels *ref, float *a,
+                                 float *b, float *c, float *wanted, size_t n)
+{
+    uint16_t words[CHECK_ROWS * CHECK_LENGTH];
+    uint8_t blocks[CHECK_ROWS * (CHECK_LENGTH / ENGINE_WEIGHT_BLOCK) * KERNELS_Q8_0_BYTES];
+    const struct {
+        const char *dots_name, *widen_name;
+        enum engine_weight_type type;
+        void (*dots)(const uint8_t *, size_t, const float *, size_t, float *);
+        void (*dots_plain)(const uint8_t *, size_t, const float *, size_t, float *);
+        void (*widen)(const uint8_t *, float *, size_t);
+    } quantised[] = {{"dots_q8_0", "widen_q8_0", ENGINE_WEIGHT_Q8_0, k->dots_q8_0, ref->dots_q8_0,
+                      k->widen_q8_0},
+                     {"dots_q4_0", "widen_q4_0", ENGINE_WEIGHT_Q4_0, k->dots_q4_0, ref->dots_q4_0,
+                      k->widen_q4_0}};
+    const size_t all = CHECK_ROWS * n;
+
+    fill(a, all, (uint32_t)n + 7);
+    fill(b, n, (uint32_t)n + 105);
+    engine_weight_pack(ENGINE_WEIGHT_BF16, a, all, words);
+    ref->dots_bf16(words, CHECK_ROWS, b, n, wanted);
+    k->dots_bf16(words, CHECK_ROWS, b, n, c);
+    if (!same(c, wanted, CHECK_ROWS)) {
+        return "dots_bf16";
+    }
+    k->widen_bf16(words, c, all);
+    if (!same(c, a, all)) {
+        return "widen_bf16";
+    }
+    for (size_t i = 0; n % ENGINE_WEIGHT_BLOCK == 0 && i < 2; i++) {
+        engine_weight_pack(quantised[i].type, a, all, blocks);
+        quantised[i].dots_plain(blocks, CHECK_ROWS, b, n, wanted);
+        quantised[i].dots(blocks, CHECK_ROWS, b, n, c);
+        if (!same(c, wanted, CHECK_ROWS)) {
+            return quantised[i].dots_name;
+        }
+        engine_weight_unpack(quantised[i].type, blocks, all, wanted);
+        quantised[i].widen(blocks, c, all);
+        if (!same(c, wanted, all)) {
+            return quantised[i].widen_name;
+        }
+    }
+    return NULL;
+}
+
 /* The functions of one number and the norm. */
 static const char *functions_wrong(const struct kernels *k, const struct kernels *ref, float *a,
                                    float *b, float *c, float *wanted, size_t n)
@@ -170,6 +216,7 @@ static int simd_check(const struct kernels *k, const struct kernels *ref, float 
 
     for (size_t n = 1; n <= CHECK_LENGTH && !wrong; n++) {
         wrong = simd_wrong(k, ref, a, b, c, wanted, n);
+        wrong = wrong ? wrong : weights_wrong(k, ref, a, b, c, wanted, n);
         wrong = wrong ? wrong : functions_wrong(k, ref, a, b, c, wanted, n);
     }
     if (wrong) {

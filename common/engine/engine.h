@@ -75,7 +75,8 @@ struct engine_model_info {
     uint32_t n_class;    /* columns of a logit row: V for a decoder, C else */
     uint64_t parameters; /* stored numbers; a shared tensor counts once */
     uint64_t file_bytes;
-    uint64_t f32_bytes, f16_bytes; /* weight bytes by type */
+    uint64_t f32_bytes, f16_bytes, bf16_bytes, q8_0_bytes, q4_0_bytes; /* weight bytes by type */
+    const char *type_text;         /* the type of most of them: "F16" */
     uint32_t kv_tensors_per_layer; /* 1 when K=V, 2 else, 0 for encoders */
     uint64_t kv_bytes_per_token;   /* F16 pages: 2 * tensors * L * g * dk; 0 for encoders */
     uint64_t kv_bytes_per_page;    /* 32 times that */
@@ -221,7 +222,8 @@ struct engine_context;
 struct engine_context_params {
     uint32_t max_tokens;    /* all chunks of one step together; 1..LIMIT_BATCH_TOKENS */
     uint32_t max_sequences; /* chunks or pictures of one step; 1..LIMIT_BATCH_SEQUENCES */
-    uint32_t threads; /* of a step, with the caller's; 0: one; at most LIMIT_STEP_THREADS. The others sleep between steps */
+    uint32_t threads;       /* of a step, with the caller's; 0: one; at most LIMIT_STEP_THREADS. The
+                               others sleep between steps */
 };
 /* Scratch for steps of `model` (takes a reference). *returns owned*. The sizes bound memory: about
  * max_tokens * (d * 6 + F) * 4 bytes plus n_class * 4 for every logit row that is asked for plus

@@ -8,17 +8,6 @@
 
 #define ACTIVATION_PIECE 16384 /* numbers */
 
-void matrix_row(const struct matrix *matrix, uint32_t row, float *ret_values)
-{
-    if (matrix->type == GGUF_TENSOR_F32) {
-        memcpy(ret_values, (const float *)matrix->data + (size_t)row * matrix->columns,
-               matrix->columns * sizeof(float));
-    } else {
-        kernels()->widen((const uint16_t *)matrix->data + (size_t)row * matrix->columns, ret_values,
-                         matrix->columns);
-    }
-}
-
 struct team *forward_team(const struct engine_context *context, size_t work)
 {
     return work < context->team_work ? NULL : context->team;
@@ -38,7 +27,6 @@ struct product {
  * they are in cache. */
 static void product_few(const struct product *product, size_t from, size_t to)
 {
-    const struct kernels *k = kernels();
     const struct matrix *weight = &product->linear->weight;
     size_t columns = weight->columns;
 
@@ -49,23 +37,19 @@ static void product_few(const struct product *product, size_t from, size_t to)
             const float *in = product->in + t * columns;
             float *out = product->out + t * product->ld_out + row;
 
-            if (weight->type == GGUF_TENSOR_F16) {
-                k->dots_f16((const uint16_t *)weight->data + row * columns, count, in, columns,
-                            out);
-            } else {
-                k->dots_f32((const float *)weight->data + row * columns, count, in, columns, out);
-            }
+            matrix_dots(weight, row, count, in, out);
         }
     }
 }
 
-/* Many tokens: BLAS; halves are widened a panel of rows at a time, never the whole matrix. */
+/* Many tokens: BLAS; what is not F32 is widened a panel of rows at a time, never the whole matrix.
+ */
 static void product_many(const struct product *product, struct lane *lane, size_t from, size_t to)
 {
     const struct matrix *weight = &product->linear->weight;
     size_t columns = weight->columns;
 
-    if (weight->type == GGUF_TENSOR_F32) {
+    if (weight->type == ENGINE_WEIGHT_F32) {
         kernels_gemm_nt(product->tokens, to - from, columns, product->in, columns,
                         (const float *)weight->data + from * columns, columns, product->out + from,
                         product->ld_out);
@@ -74,8 +58,7 @@ static void product_many(const struct product *product, struct lane *lane, size_
     for (size_t row = from; row < to; row += LINEAR_PANEL_ROWS) {
         size_t count = to - row < LINEAR_PANEL_ROWS ? to - row : LINEAR_PANEL_ROWS;
 
-        kernels()->widen((const uint16_t *)weight->data + row * columns, lane->panel,
-                         count * columns);
+        matrix_widen(weight, row, count, lane->panel);
         kernels_gemm_nt(product->tokens, count, columns, product->in, columns, lane->panel, columns,
                         product->out + row, product->ld_out);
     }

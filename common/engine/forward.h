@@ -10,7 +10,7 @@
 #include "common/engine/model.h"
 #include "common/engine/team.h"
 
-/* Weight rows that are widened from F16 at a time. */
+/* Weight rows that are widened to F32 at a time. */
 #define LINEAR_PANEL_ROWS 128
 /* Up to this many, a product reads each weight once in its own kernel instead of BLAS, and uses so
  * many weight rows for all tokens at a time. */
@@ -57,8 +57,16 @@ void linear_apply(struct engine_context *context, const struct linear *linear, c
                   size_t tokens, float *out, size_t ld_out);
 /* The team for a job of `work` multiplications: NULL when waking it takes longer. */
 struct team *forward_team(const struct engine_context *context, size_t work);
-/* One row of a table of either type as floats. */
+
+/* ---- matrix.c: the stored rows of a matrix of any type ---- */
+
+/* Rows `row` .. row + count - 1 as floats [count, columns]. */
+void matrix_widen(const struct matrix *matrix, size_t row, size_t count, float *ret_values);
+/* One row of a table. */
 void matrix_row(const struct matrix *matrix, uint32_t row, float *ret_values);
+/* ret_dots[i] = row i of them times x [columns], straight from the stored bytes. */
+void matrix_dots(const struct matrix *matrix, size_t row, size_t count, const float *x,
+                 float *ret_dots);
 
 /* All blocks and the last norm over context->x [tokens, d], in place. `attend` fills context->mixed
  * from context->projected for one layer. TANDEM_ECANCELED when `abort` was set between two layers.

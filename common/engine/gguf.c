@@ -139,6 +139,29 @@ static int entry_read(struct cursor *cursor, struct gguf_entry *ret_entry)
 
 /* ---- tensors ---- */
 
+static int tensor_size(struct gguf_tensor *tensor, uint32_t type, char error[ENGINE_ERROR_BYTES])
+{
+    tensor->type = (enum engine_weight_type)type;
+    if (!engine_weight_text(tensor->type)) {
+        snprintf(error, ENGINE_ERROR_BYTES,
+                 "tensor %.*s is of type %u; only F32, F16, BF16, Q8_0 and Q4_0 are read here",
+                 (int)tensor->name.bytes, tensor->name.data, type);
+        return TANDEM_EUNSUPPORTED;
+    }
+    if (tensor->dimensions[0] % engine_weight_block(tensor->type) != 0) {
+        snprintf(error, ENGINE_ERROR_BYTES,
+                 "tensor %.*s has rows of %" PRIu64 " numbers; in %s they must be a multiple of %u",
+                 (int)tensor->name.bytes, tensor->name.data, tensor->dimensions[0],
+                 engine_weight_text(tensor->type), engine_weight_block(tensor->type));
+        return TANDEM_EFORMAT;
+    }
+    if (tensor->elements > UINT64_MAX / sizeof(float)) {
+        return fail(error, TANDEM_EFORMAT, "a tensor's size overflows");
+    }
+    tensor->bytes = engine_weight_bytes(tensor->type, tensor->elements);
+    return 0;
+}
+
 /* Offsets are kept in `data` relative to the data section until its place is known. */
 static int tensor_read(struct cursor *cursor, struct gguf_tensor *ret_tensor, uint64_t *ret_offset)
 {
@@ -176,18 +199,7 @@ static int tensor_read(struct cursor *cursor, struct gguf_tensor *ret_tensor, ui
     if (rc != 0) {
         return rc;
     }
-    if (type != GGUF_TENSOR_F32 && type != GGUF_TENSOR_F16) {
-        snprintf(cursor->error, ENGINE_ERROR_BYTES,
-                 "tensor %.*s is of type %u; only F32 and F16 are read here",
-                 (int)ret_tensor->name.bytes, ret_tensor->name.data, type);
-        return TANDEM_EUNSUPPORTED;
-    }
-    ret_tensor->type = (enum gguf_tensor_type)type;
-    if (__builtin_mul_overflow(ret_tensor->elements, type == GGUF_TENSOR_F32 ? 4u : 2u,
-                               &ret_tensor->bytes)) {
-        return fail(cursor->error, TANDEM_EFORMAT, "a tensor's size overflows");
-    }
-    return 0;
+    return tensor_size(ret_tensor, type, cursor->error);
 }
 
 /* Places one tensor in the data section [data_at, size) of the file. */

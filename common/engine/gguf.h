@@ -26,7 +26,6 @@ enum gguf_type {
     GGUF_I64,
     GGUF_F64,
 };
-enum gguf_tensor_type { GGUF_TENSOR_F32 = 0, GGUF_TENSOR_F16 = 1 };
 
 #define GGUF_DIMENSIONS 4
 #define GGUF_ALIGNMENT  32 /* of the data section, when the file names none */
@@ -47,7 +46,7 @@ struct gguf_array {
 
 struct gguf_tensor {
     struct gguf_text name;
-    enum gguf_tensor_type type;
+    enum engine_weight_type type;
     uint32_t dimension_count;
     uint64_t dimensions[GGUF_DIMENSIONS]; /* fastest first; 1 past dimension_count */
     uint64_t elements;                    /* their product */

@@ -21,6 +21,17 @@ struct kernels {
     void (*mix_f32)(const float *weights, const float *rows, size_t count, float *y, size_t n);
     void (*mix_f16)(const float *weights, const uint16_t *rows, size_t count, float *y, size_t n);
     void (*widen)(const uint16_t *halves, float *ret_values, size_t n);
+    /* Weights as files store them (weights.c): `rows` are the bytes of rows of n numbers, in Q8_0
+     * and Q4_0 a multiple of ENGINE_WEIGHT_BLOCK; half and bfloat16 rows stand on a border of 2.
+     * The dots are those of the widened rows, within rounding; x is never rounded. */
+    void (*dots_bf16)(const uint16_t *rows, size_t count, const float *x, size_t n,
+                      float *ret_dots);
+    void (*dots_q8_0)(const uint8_t *rows, size_t count, const float *x, size_t n, float *ret_dots);
+    void (*dots_q4_0)(const uint8_t *rows, size_t count, const float *x, size_t n, float *ret_dots);
+    /* Exactly what engine_weight_unpack gives. */
+    void (*widen_bf16)(const uint16_t *row, float *ret_values, size_t n);
+    void (*widen_q8_0)(const uint8_t *row, float *ret_values, size_t n);
+    void (*widen_q4_0)(const uint8_t *row, float *ret_values, size_t n);
     /* To nearest even; overflow gives infinity. */
     void (*narrow)(const float *values, uint16_t *ret_halves, size_t n);
     /* x = exp(x - highest), where no x is above highest; returns the sum. What is below 1e-37 may
@@ -64,10 +75,17 @@ void kernels_silu(float *gate, const float *up, size_t n);
 /* out = in / sqrt(mean of squares + epsilon) * weight over one row of n. In place is fine. */
 void kernels_rms_norm(const float *in, const float *weight, float epsilon, size_t n, float *out);
 
-/* Compares products and `fast` (NULL: none) with plain C on small known matrices: what engine_self_check does with this machine's
- * own, with anything that is passed in. 0, TANDEM_ENOMEM, or TANDEM_EINTERNAL with a line of at most ENGINE_ERROR_BYTES. */
-typedef void (*gemm_fn)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c, size_t ldc);
+/* Compares products and `fast` (NULL: none) with plain C on small known matrices: what
+ * engine_self_check does with this machine's own, with anything that is passed in. 0,
+ * TANDEM_ENOMEM, or TANDEM_EINTERNAL with a line of at most ENGINE_ERROR_BYTES. */
+typedef void (*gemm_fn)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
+                        size_t ldb, float *c, size_t ldc);
 int kernels_check(gemm_fn gemm_nt, gemm_fn gemm_nn, const struct kernels *fast, char *error);
+
+/* Bytes of a block of 32 numbers: a half scale, then 32 signed bytes, or 16 bytes of two numbers.
+ */
+#define KERNELS_Q8_0_BYTES 34
+#define KERNELS_Q4_0_BYTES 18
 
 float half_to_float(uint16_t half);
 uint16_t float_to_half(float value);

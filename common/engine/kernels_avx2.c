@@ -100,6 +100,104 @@ DOTS(dots_f16, uint16_t, load_halves, _cvtsh_ss)
 MIX(mix_f32, float, _mm256_loadu_ps, SAME)
 MIX(mix_f16, uint16_t, load_halves, _cvtsh_ss)
 
+/* ---- weights of other types ---- */
+
+INLINE __m256 load_bf16(const uint16_t *at)
+{
+    const __m128i words = _mm_loadu_si128((const __m128i *)(const void *)at);
+
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16));
+}
+
+INLINE float one_bf16(uint16_t word)
+{
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128((int)((uint32_t)word << 16))));
+}
+
+DOTS(dots_bf16, uint16_t, load_bf16, one_bf16)
+
+INLINE float block_scale(const uint8_t *block)
+{
+    return _cvtsh_ss((uint16_t)(block[0] | block[1] << 8));
+}
+
+/* Eight signed bytes, the low ones, as floats. */
+INLINE __m256 bytes_float(__m128i bytes)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+}
+
+/* The 32 numbers of a block before the scale. */
+INLINE void q8_0_load(const uint8_t *block, __m256 values[4])
+{
+    for (int i = 0; i < 4; i++) {
+        values[i] =
+            bytes_float(_mm_loadl_epi64((const __m128i *)(const void *)(block + 2 + 8 * i)));
+    }
+}
+
+INLINE void q4_0_load(const uint8_t *block, __m256 values[4])
+{
+    const __m128i both = _mm_loadu_si128((const __m128i *)(const void *)(block + 2));
+    const __m128i mask = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
+    const __m128i low = _mm_sub_epi8(_mm_and_si128(both, mask), eight);
+    const __m128i high = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(both, 4), mask), eight);
+
+    values[0] = bytes_float(low);
+    values[1] = bytes_float(_mm_unpackhi_epi64(low, low));
+    values[2] = bytes_float(high);
+    values[3] = bytes_float(_mm_unpackhi_epi64(high, high));
+}
+
+#define BLOCKS(NAME, BYTES)                                                                        \
+    FOR_AVX2 static void dots_##NAME(const uint8_t *rows, size_t count, const float *x, size_t n,  \
+                                     float *ret_dots)                                              \
+    {                                                                                              \
+        for (size_t i = 0; i < count; i++) {                                                       \
+            __m256 sum = _mm256_setzero_ps(), v[4];                                                \
+                                                                                                   \
+            for (size_t j = 0; j + 32 <= n; j += 32, rows += (BYTES)) {                            \
+                __m256 s0, s1;                                                                     \
+                                                                                                   \
+                NAME##_load(rows, v);                                                              \
+                s0 = _mm256_mul_ps(v[0], _mm256_loadu_ps(x + j));                                  \
+                s1 = _mm256_mul_ps(v[1], _mm256_loadu_ps(x + j + 8));                              \
+                s0 = _mm256_fmadd_ps(v[2], _mm256_loadu_ps(x + j + 16), s0);                       \
+                s1 = _mm256_fmadd_ps(v[3], _mm256_loadu_ps(x + j + 24), s1);                       \
+                sum = _mm256_fmadd_ps(_mm256_add_ps(s0, s1), _mm256_set1_ps(block_scale(rows)),    \
+                                      sum);                                                        \
+            }                                                                                      \
+            ret_dots[i] = sum8(sum);                                                               \
+        }                                                                                          \
+    }                                                                                              \
+    FOR_AVX2 static void widen_##NAME(const uint8_t *row, float *ret_values, size_t n)             \
+    {                                                                                              \
+        for (size_t j = 0; j + 32 <= n; j += 32, row += (BYTES)) {                                 \
+            const __m256 scale = _mm256_set1_ps(block_scale(row));                                 \
+            __m256 v[4];                                                                           \
+                                                                                                   \
+            NAME##_load(row, v);                                                                   \
+            for (size_t i = 0; i < 4; i++) {                                                       \
+                _mm256_storeu_ps(ret_values + j + 8 * i, _mm256_mul_ps(v[i], scale));              \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+BLOCKS(q8_0, KERNELS_Q8_0_BYTES)
+BLOCKS(q4_0, KERNELS_Q4_0_BYTES)
+
+FOR_AVX2 static void widen_bf16(const uint16_t *row, float *ret_values, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_ps(ret_values + i, load_bf16(row + i));
+    }
+    for (; i < n; i++) {
+        ret_values[i] = one_bf16(row[i]);
+    }
+}
+
 FOR_AVX2 static void widen(const uint16_t *halves, float *ret_values, size_t n)
 {
     size_t i = 0;
@@ -305,6 +403,12 @@ static const struct kernels avx2 = {
     .mix_f32 = mix_f32,
     .mix_f16 = mix_f16,
     .widen = widen,
+    .dots_bf16 = dots_bf16,
+    .dots_q8_0 = dots_q8_0,
+    .dots_q4_0 = dots_q4_0,
+    .widen_bf16 = widen_bf16,
+    .widen_q8_0 = widen_q8_0,
+    .widen_q4_0 = widen_q4_0,
     .narrow = narrow,
     .exp_sum = exp_sum,
     .gelu_erf = gelu_erf,

@@ -74,6 +74,100 @@ DOTS(dots_f16, uint16_t, load_halves, half_to_float)
 MIX(mix_f32, float, vld1q_f32, SAME)
 MIX(mix_f16, uint16_t, load_halves, half_to_float)
 
+/* ---- weights of other types ---- */
+
+static inline float32x4_t load_bf16(const uint16_t *at)
+{
+    return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(at), 16));
+}
+
+static inline float one_bf16(uint16_t word)
+{
+    return vget_lane_f32(vreinterpret_f32_u32(vdup_n_u32((uint32_t)word << 16)), 0);
+}
+
+DOTS(dots_bf16, uint16_t, load_bf16, one_bf16)
+
+static inline float block_scale(const uint8_t *block)
+{
+    return half_to_float((uint16_t)(block[0] | block[1] << 8));
+}
+
+/* Sixteen signed bytes as floats. */
+static inline void bytes_float(int8x16_t bytes, float32x4_t values[4])
+{
+    const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_s8(vget_high_s8(bytes));
+
+    values[0] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(low)));
+    values[1] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(low)));
+    values[2] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(high)));
+    values[3] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)));
+}
+
+/* The 32 numbers of a block before the scale. */
+static inline void q8_0_load(const uint8_t *block, float32x4_t values[8])
+{
+    bytes_float(vreinterpretq_s8_u8(vld1q_u8(block + 2)), values);
+    bytes_float(vreinterpretq_s8_u8(vld1q_u8(block + 18)), values + 4);
+}
+
+static inline void q4_0_load(const uint8_t *block, float32x4_t values[8])
+{
+    const uint8x16_t both = vld1q_u8(block + 2);
+    const int8x16_t eight = vdupq_n_s8(8);
+
+    bytes_float(vsubq_s8(vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15))), eight), values);
+    bytes_float(vsubq_s8(vreinterpretq_s8_u8(vshrq_n_u8(both, 4)), eight), values + 4);
+}
+
+#define BLOCKS(NAME, BYTES)                                                                        \
+    static void dots_##NAME(const uint8_t *rows, size_t count, const float *x, size_t n,           \
+                            float *ret_dots)                                                       \
+    {                                                                                              \
+        for (size_t i = 0; i < count; i++) {                                                       \
+            float32x4_t sum = vdupq_n_f32(0), v[8];                                                \
+                                                                                                   \
+            for (size_t j = 0; j + 32 <= n; j += 32, rows += (BYTES)) {                            \
+                float32x4_t s0 = vdupq_n_f32(0), s1 = s0;                                          \
+                                                                                                   \
+                NAME##_load(rows, v);                                                              \
+                for (size_t k = 0; k < 8; k += 2) {                                                \
+                    s0 = vfmaq_f32(s0, v[k], vld1q_f32(x + j + 4 * k));                            \
+                    s1 = vfmaq_f32(s1, v[k + 1], vld1q_f32(x + j + 4 * k + 4));                    \
+                }                                                                                  \
+                sum = vfmaq_n_f32(sum, vaddq_f32(s0, s1), block_scale(rows));                      \
+            }                                                                                      \
+            ret_dots[i] = vaddvq_f32(sum);                                                         \
+        }                                                                                          \
+    }                                                                                              \
+    static void widen_##NAME(const uint8_t *row, float *ret_values, size_t n)                      \
+    {                                                                                              \
+        for (size_t j = 0; j + 32 <= n; j += 32, row += (BYTES)) {                                 \
+            const float scale = block_scale(row);                                                  \
+            float32x4_t v[8];                                                                      \
+                                                                                                   \
+            NAME##_load(row, v);                                                                   \
+            for (size_t i = 0; i < 8; i++) {                                                       \
+                vst1q_f32(ret_values + j + 4 * i, vmulq_n_f32(v[i], scale));                       \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+BLOCKS(q8_0, KERNELS_Q8_0_BYTES)
+BLOCKS(q4_0, KERNELS_Q4_0_BYTES)
+
+static void widen_bf16(const uint16_t *row, float *ret_values, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4) {
+        vst1q_f32(ret_values + i, load_bf16(row + i));
+    }
+    for (; i < n; i++) {
+        ret_values[i] = one_bf16(row[i]);
+    }
+}
+
 static void widen(const uint16_t *halves, float *ret_values, size_t n)
 {
     size_t i = 0;
@@ -266,6 +360,12 @@ static const struct kernels neon = {
     .mix_f32 = mix_f32,
     .mix_f16 = mix_f16,
     .widen = widen,
+    .dots_bf16 = dots_bf16,
+    .dots_q8_0 = dots_q8_0,
+    .dots_q4_0 = dots_q4_0,
+    .widen_bf16 = widen_bf16,
+    .widen_q8_0 = widen_q8_0,
+    .widen_q4_0 = widen_q4_0,
     .narrow = narrow,
     .exp_sum = exp_sum,
     .gelu_erf = gelu_erf,

@@ -2,6 +2,8 @@
  * these. */
 #include "common/engine/kernels.h"
 
+#include "common/engine/engine.h"
+
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -103,6 +105,42 @@ static void widen(const uint16_t *halves, float *ret_values, size_t n)
     }
 }
 
+/* ---- weights: widened a piece at a time by the one place that knows the layouts ---- */
+
+#define PIECE 256 /* numbers, a multiple of every block */
+
+static float dot_packed(enum engine_weight_type type, const uint8_t *row, const float *x, size_t n)
+{
+    float values[PIECE], sum = 0;
+
+    for (size_t at = 0; at < n; at += PIECE) {
+        const size_t here = n - at < PIECE ? n - at : PIECE;
+
+        engine_weight_unpack(type, row + engine_weight_bytes(type, at), here, values);
+        sum += dot(values, x + at, here);
+    }
+    return sum;
+}
+
+#define PACKED(NAME, ROW, TYPE)                                                                    \
+    static void dots_##NAME(const ROW *rows, size_t count, const float *x, size_t n,               \
+                            float *ret_dots)                                                       \
+    {                                                                                              \
+        const size_t bytes = (size_t)engine_weight_bytes(TYPE, n);                                 \
+                                                                                                   \
+        for (size_t i = 0; i < count; i++) {                                                       \
+            ret_dots[i] = dot_packed(TYPE, (const uint8_t *)rows + i * bytes, x, n);               \
+        }                                                                                          \
+    }                                                                                              \
+    static void widen_##NAME(const ROW *row, float *ret_values, size_t n)                          \
+    {                                                                                              \
+        engine_weight_unpack(TYPE, row, n, ret_values);                                            \
+    }
+
+PACKED(bf16, uint16_t, ENGINE_WEIGHT_BF16)
+PACKED(q8_0, uint8_t, ENGINE_WEIGHT_Q8_0)
+PACKED(q4_0, uint8_t, ENGINE_WEIGHT_Q4_0)
+
 static void narrow(const float *values, uint16_t *ret_halves, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -174,6 +212,12 @@ const struct kernels kernels_ref = {
     .mix_f32 = mix_f32,
     .mix_f16 = mix_f16,
     .widen = widen,
+    .dots_bf16 = dots_bf16,
+    .dots_q8_0 = dots_q8_0,
+    .dots_q4_0 = dots_q4_0,
+    .widen_bf16 = widen_bf16,
+    .widen_q8_0 = widen_q8_0,
+    .widen_q4_0 = widen_q4_0,
     .narrow = narrow,
     .exp_sum = exp_sum,
     .gelu_erf = gelu_erf,

@@ -305,8 +305,26 @@ static int optional_text(struct opening *open, const char *key, const char **ret
     return 0;
 }
 
+static uint64_t *bytes_of(struct engine_model_info *info, enum engine_weight_type type)
+{
+    switch (type) {
+    case ENGINE_WEIGHT_F16:
+        return &info->f16_bytes;
+    case ENGINE_WEIGHT_BF16:
+        return &info->bf16_bytes;
+    case ENGINE_WEIGHT_Q8_0:
+        return &info->q8_0_bytes;
+    case ENGINE_WEIGHT_Q4_0:
+        return &info->q4_0_bytes;
+    case ENGINE_WEIGHT_F32:
+        break;
+    }
+    return &info->f32_bytes;
+}
+
 static void info_sum(struct opening *open)
 {
+    enum engine_weight_type most = ENGINE_WEIGHT_F32;
     struct engine_model_info *info = &open->model->info;
     XXH128_hash_t digest;
     XXH128_canonical_t canonical;
@@ -315,8 +333,12 @@ static void info_sum(struct opening *open)
         const struct gguf_tensor *tensor = gguf_tensor_at(open->gguf, i);
 
         info->parameters += tensor->elements;
-        *(tensor->type == GGUF_TENSOR_F16 ? &info->f16_bytes : &info->f32_bytes) += tensor->bytes;
+        *bytes_of(info, tensor->type) += tensor->bytes;
+        if (*bytes_of(info, tensor->type) >= *bytes_of(info, most)) {
+            most = tensor->type;
+        }
     }
+    info->type_text = engine_weight_text(most);
     info->file_bytes = mapping_bytes(open->model->mapping);
     info->has_tokenizer = open->model->tokenizer != NULL;
     if (engine_is_decoder(info->architecture)) {

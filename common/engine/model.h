@@ -19,8 +19,8 @@
 
 /* A matrix of the file: `rows` outputs of `columns` inputs, rows contiguous. */
 struct matrix {
-    const void *data; /* [rows, columns] of float or half; NULL: absent */
-    enum gguf_tensor_type type;
+    const void *data; /* [rows, columns] packed as `type`; NULL: absent */
+    enum engine_weight_type type;
     uint32_t rows, columns;
 };
 struct linear {

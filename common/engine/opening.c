@@ -109,7 +109,7 @@ int opening_vector(struct opening *open, const char *name, uint64_t n, const flo
     if (code) {
         return code;
     }
-    if (tensor->type != GGUF_TENSOR_F32) {
+    if (tensor->type != ENGINE_WEIGHT_F32) {
         return opening_fail(open, TANDEM_EFORMAT, "tensor %s must be F32", name);
     }
     *ret_vector = tensor->data;

@@ -168,7 +168,7 @@ static void cases_of(struct bench_case *cases, size_t *count, const char *path)
     info = engine_model_info(bench.model);
     snprintf(bench.name, sizeof bench.name, "%.*s", (int)strcspn(stem ? stem + 1 : path, "."),
              stem ? stem + 1 : path);
-    bench.type = info->f16_bytes > info->f32_bytes ? "F16" : "F32";
+    bench.type = info->type_text;
     if (info->architecture == ENGINE_VIT) {
         bench.run = run_pictures;
         bench.count = PICTURES;
