@@ -151,7 +151,8 @@ static int tensor_try(uint32_t dimension_count, const uint64_t *dimensions, uint
 static void test_hostile_tensors(void **state)
 {
     const uint64_t ok[] = {4, 4}, huge[] = {UINT64_C(1) << 32, UINT64_C(1) << 32},
-                   wide[] = {UINT64_MAX / 2}, none[] = {0, 4}, five[] = {1, 1, 1, 1, 1};
+                   wide[] = {UINT64_MAX / 2}, none[] = {0, 4}, five[] = {1, 1, 1, 1, 1},
+                   blocks[] = {32, 2}, half_blocks[] = {16, 2};
     struct buf file;
 
     (void)state;
@@ -165,7 +166,14 @@ static void test_hostile_tensors(void **state)
     assert_int_equal(tensor_try(2, none, 0, 0), TANDEM_EFORMAT);
     assert_int_equal(tensor_try(0, ok, 0, 0), TANDEM_EFORMAT);
     assert_int_equal(tensor_try(5, five, 0, 0), TANDEM_EFORMAT);
-    assert_int_equal(tensor_try(2, ok, 2, 0), TANDEM_EUNSUPPORTED); /* a quantised type */
+    assert_int_equal(tensor_try(2, ok, 3, 0), TANDEM_EUNSUPPORTED); /* Q4_1 */
+    assert_int_equal(tensor_try(2, blocks, ENGINE_WEIGHT_Q4_0, 0), 0);
+    assert_int_equal(tensor_try(2, blocks, ENGINE_WEIGHT_Q8_0, 0), 0);
+    assert_int_equal(tensor_try(2, blocks, ENGINE_WEIGHT_Q8_0, 96),
+                     TANDEM_EFORMAT); /* past the end */
+    assert_int_equal(tensor_try(2, half_blocks, ENGINE_WEIGHT_Q8_0, 0), TANDEM_EFORMAT);
+    assert_int_equal(tensor_try(2, half_blocks, ENGINE_WEIGHT_Q4_0, 0), TANDEM_EFORMAT);
+    assert_int_equal(tensor_try(2, half_blocks, ENGINE_WEIGHT_BF16, 0), 0);
     head_put(&file, 3, 2, 0);
     put_tensor(&file, "t", 2, ok, 0, 0);
     put_tensor(&file, "t", 2, ok, 0, 64);
