@@ -37,7 +37,7 @@ void served_model_unref(struct served_model *model)
 static struct served_model *model_find(const struct catalog *catalog, const char *digest)
 {
     for (size_t i = 0; catalog && i < catalog->task_count; i++) {
-        if (strcmp(catalog->tasks[i].model->info->digest, digest) == 0) {
+        if (strcmp(engine_model_digest(catalog->tasks[i].model->model), digest) == 0) {
             return catalog->tasks[i].model;
         }
     }
@@ -81,8 +81,8 @@ static int model_open(const char *path, const struct server_config *config, uint
     if (result != 0) {
         return result;
     }
-    model = model_find(fresh, engine_model_info(opened)->digest);
-    model = model ? model : model_find(old, engine_model_info(opened)->digest);
+    model = model_find(fresh, engine_model_digest(opened));
+    model = model ? model : model_find(old, engine_model_digest(opened));
     if (model) {
         engine_model_unref(opened);
         served_model_ref(model);

@@ -74,7 +74,7 @@ static void contract_fill(const struct served_task *task, struct edge_task *cont
     contract->kind = (uint32_t)task->kind + WIRE_CLASSIFY; /* both count classify, detect, generate */
     contract->label_count = task->label_count;
     memcpy(contract->label_digest, task->label_digest, sizeof(contract->label_digest));
-    memcpy(contract->model_digest, task->model->info->digest, sizeof(contract->model_digest));
+    memcpy(contract->model_digest, engine_model_digest(task->model->model), sizeof(contract->model_digest));
 }
 
 static void on_open(struct conn *conn, void *user)

@@ -116,7 +116,7 @@ static void fill_tasks(struct json_writer *json, const struct catalog *catalog)
         json_text(json, "name", task->name);
         json_text(json, "kind", task_kind_text(task->kind));
         json_text(json, "model", info->path);
-        json_text(json, "model_digest", info->digest);
+        json_text(json, "model_digest", engine_model_digest(task->model->model));
         json_text(json, "projection", info->projection_text);
         if (task->model->pool) {
             engine_pool_stats(task->model->pool, &pages);
@@ -458,7 +458,7 @@ int server_check(const char *config_path)
 
         result = buf_printf(&text, "# task %s: %s by %s (%s, %s, %llu parameters, digest %s)\n", task->name, task_kind_text(task->kind),
                             task->model->info->path, task->model->info->architecture_text, task->model->info->projection_text,
-                            (unsigned long long)task->model->info->parameters, task->model->info->digest);
+                            (unsigned long long)task->model->info->parameters, engine_model_digest(task->model->model));
     }
     if (result == 0 && (fwrite(text.data, 1, text.bytes, stdout) != text.bytes || fflush(stdout) != 0)) {
         log_error("cannot write to standard output");

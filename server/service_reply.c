@@ -113,7 +113,7 @@ int reply_result(struct service *service, struct request *request, bool partial)
     }
     result.wait_us = (uint64_t)((request->started_ns - request->arrival_ns) / NS_PER_US);
     result.run_us = (uint64_t)(request->run_ns / NS_PER_US);
-    memcpy(result.model_digest, request->model->info->digest, sizeof(result.model_digest));
+    memcpy(result.model_digest, engine_model_digest(request->model->model), sizeof(result.model_digest));
     service_load_for(service, request->model, &result.load);
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
     if (error == 0) {

@@ -151,7 +151,7 @@ static void tasks_json(struct daemon *daemon, struct json_writer *json)
         if (task->has_local) {
             json_object_open(json, "local");
             json_text(json, "model", task->config->local.model);
-            json_text(json, "digest", engine_model_info(task->local.model)->digest);
+            json_text(json, "digest", engine_model_digest(task->local.model));
             json_double(json, "run_ms", task->estimate.run.count ? task->estimate.run.mean : NAN);
             json_object_close(json);
         } else {

@@ -60,7 +60,7 @@ static void request_end(struct request *request, const struct job_action *action
     } else if (action->kind == JOB_DELIVER) {
         strcpy(outcome->route, "local");
         snprintf(outcome->model_digest, sizeof(outcome->model_digest), "%s",
-                 engine_model_info(request->task->local.model)->digest);
+                 engine_model_digest(request->task->local.model));
     }
     decision_end(&request->decision, &request->job, action);
     request_compare(request);

@@ -149,7 +149,7 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
         contract->label_count = (uint32_t)task->local.label_count;
         labels_digest(&task->local, contract->label_digest);
         snprintf(contract->model_digest, sizeof(contract->model_digest), "%s",
-                 engine_model_info(task->local.model)->digest);
+                 engine_model_digest(task->local.model));
         result = warm_up(config, task, error);
     }
     return result;

@@ -326,8 +326,6 @@ static void info_sum(struct opening *open)
 {
     enum engine_weight_type most = ENGINE_WEIGHT_F32;
     struct engine_model_info *info = &open->model->info;
-    XXH128_hash_t digest;
-    XXH128_canonical_t canonical;
 
     for (size_t i = 0; i < gguf_tensor_count(open->gguf); i++) {
         const struct gguf_tensor *tensor = gguf_tensor_at(open->gguf, i);
@@ -346,11 +344,6 @@ static void info_sum(struct opening *open)
         info->kv_bytes_per_token = engine_kv_bytes_per_token(info->projection, info->n_layer,
                                                              info->n_head_kv, info->head_dim);
         info->kv_bytes_per_page = ENGINE_PAGE_TOKENS * info->kv_bytes_per_token;
-    }
-    digest = XXH3_128bits(mapping_data(open->model->mapping), mapping_bytes(open->model->mapping));
-    XXH128_canonicalFromHash(&canonical, digest);
-    for (size_t i = 0; i < sizeof(canonical.digest); i++) {
-        snprintf(info->digest + 2 * i, 3, "%02x", canonical.digest[i]);
     }
 }
 
@@ -407,6 +400,7 @@ int engine_model_open(const char *path, struct engine_model **ret_model,
         goto out;
     }
     atomic_init(&model->references, 1);
+    pthread_mutex_init(&model->digest_lock, NULL);
     model->info.path = path_copy;
     if ((code = mapping_open(path, &model->mapping, error))) {
         engine_model_unref(model);
@@ -461,7 +455,24 @@ void engine_model_unref(struct engine_model *model)
     free((char *)(uintptr_t)model->info.path);
     free((char *)(uintptr_t)model->info.name);
     free((char *)(uintptr_t)model->info.license);
+    pthread_mutex_destroy(&model->digest_lock);
     free(model);
+}
+
+const char *engine_model_digest(struct engine_model *model)
+{
+    pthread_mutex_lock(&model->digest_lock);
+    if (!model->digest[0]) {
+        XXH128_canonical_t canonical;
+
+        XXH128_canonicalFromHash(
+            &canonical, XXH3_128bits(mapping_data(model->mapping), mapping_bytes(model->mapping)));
+        for (size_t i = 0; i < sizeof(canonical.digest); i++) {
+            snprintf(model->digest + 2 * i, 3, "%02x", canonical.digest[i]);
+        }
+    }
+    pthread_mutex_unlock(&model->digest_lock);
+    return model->digest;
 }
 
 const struct engine_model_info *engine_model_info(const struct engine_model *model)

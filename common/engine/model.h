@@ -17,6 +17,8 @@
 #include "common/engine/rotation.h"
 #include "common/engine/tokenizer.h"
 
+#include <pthread.h>
+
 /* A matrix of the file: `rows` outputs of `columns` inputs, rows contiguous. */
 struct matrix {
     const void *data; /* [rows, columns] packed as `type`; NULL: absent */
@@ -73,6 +75,8 @@ struct mapping;
 struct engine_model {
     struct engine_model_info info; /* its texts are owned here */
     atomic_uint references;
+    pthread_mutex_t digest_lock;
+    char digest[33]; /* under the lock; "" until it is asked for */
     struct mapping *mapping;
     struct gguf *gguf;             /* kept for its texts; tensors point into the mapping */
     struct tokenizer *tokenizer;   /* owned; NULL: none */

@@ -276,7 +276,7 @@ static void page_header(const struct engine_pool *pool, uint8_t header[PAGE_HEAD
     le32_store(header + PAGE_AT_HEADS, info->n_head_kv);
     le32_store(header + PAGE_AT_HEAD_DIM, info->head_dim);
     le32_store(header + PAGE_AT_TOKENS, ENGINE_PAGE_TOKENS);
-    memcpy(header + PAGE_AT_DIGEST, info->digest, 32);
+    memcpy(header + PAGE_AT_DIGEST, engine_model_digest(pool->model), 32);
     le64_store(header + PAGE_AT_BYTES, pool->page_bytes);
 }
 

@@ -3,6 +3,7 @@
 #include "common/model/tool.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 uint64_t info_kv_bytes(uint32_t tensors, uint32_t layers, uint32_t kv_heads, uint32_t head_dim)
 {
@@ -43,13 +44,35 @@ static void cache_print(FILE *out, const struct engine_model_info *info)
     bytes_print(out, "KV bytes per page", info->kv_bytes_per_page);
     bytes_print(out, "KV bytes, 2k tokens", info->kv_bytes_per_token * 2048);
     bytes_print(out, "KV bytes, 32k tokens", info->kv_bytes_per_token * 32768);
-    fprintf(out, "%-22s %.1f %% less than QKV with %u KV heads\n", "KV reduction",
+    fprintf(out, "%-22s %.1f %% less than QKV with %u heads\n", "KV reduction",
             info_kv_reduction(info->kv_tensors_per_layer, info->n_head_kv, info->n_head),
             info->n_head);
 }
 
-static void text_print(FILE *out, const struct engine_model_info *info)
+struct type_bytes {
+    const char *label, *key;
+    uint64_t bytes;
+};
+enum { TYPES = 5 };
+
+static void type_bytes_list(const struct engine_model_info *info, struct type_bytes ret_list[TYPES])
 {
+    const struct type_bytes list[TYPES] = {
+        {"F32 bytes", "f32_bytes", info->f32_bytes},
+        {"F16 bytes", "f16_bytes", info->f16_bytes},
+        {"BF16 bytes", "bf16_bytes", info->bf16_bytes},
+        {"Q8_0 bytes", "q8_0_bytes", info->q8_0_bytes},
+        {"Q4_0 bytes", "q4_0_bytes", info->q4_0_bytes},
+    };
+
+    memcpy(ret_list, list, sizeof(list));
+}
+
+static void text_print(FILE *out, struct engine_model *model)
+{
+    const struct engine_model_info *info = engine_model_info(model);
+    struct type_bytes types[TYPES];
+
     fprintf(out, "%-22s %s\n", "file", info->path);
     if (info->name[0]) {
         fprintf(out, "%-22s %s\n", "name", info->name);
@@ -76,11 +99,15 @@ static void text_print(FILE *out, const struct engine_model_info *info)
         fprintf(out, "%-22s %u\n", "classes", info->n_class);
     }
     fprintf(out, "%-22s %" PRIu64 "\n", "parameters", info->parameters);
-    bytes_print(out, "F32 bytes", info->f32_bytes);
-    bytes_print(out, "F16 bytes", info->f16_bytes);
+    type_bytes_list(info, types);
+    for (size_t i = 0; i < TYPES; i++) {
+        if (types[i].bytes > 0) {
+            bytes_print(out, types[i].label, types[i].bytes);
+        }
+    }
     bytes_print(out, "file bytes", info->file_bytes);
     cache_print(out, info);
-    fprintf(out, "%-22s %s\n", "digest", info->digest);
+    fprintf(out, "%-22s %s\n", "digest", engine_model_digest(model));
 }
 
 struct number {
@@ -105,13 +132,14 @@ static int json_print(const struct tool *tool, const struct engine_model_info *i
         {"image_height", info->image_height},
         {"image_channels", info->image_channels},
         {"file_bytes", info->file_bytes},
-        {"f32_bytes", info->f32_bytes},
-        {"f16_bytes", info->f16_bytes},
         {"kv_tensors_per_layer", info->kv_tensors_per_layer},
         {"kv_bytes_per_token", info->kv_bytes_per_token},
         {"kv_bytes_per_page", info->kv_bytes_per_page},
         {"page_tokens", ENGINE_PAGE_TOKENS},
+        {"kv_bytes_2k", info->kv_bytes_per_token * 2048},
+        {"kv_bytes_32k", info->kv_bytes_per_token * 32768},
     };
+    struct type_bytes types[TYPES];
     struct json_writer json;
     struct buf buf;
     int rc;
@@ -127,12 +155,16 @@ static int json_print(const struct tool *tool, const struct engine_model_info *i
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         json_uint(&json, numbers[i].key, numbers[i].value);
     }
+    type_bytes_list(info, types);
+    for (size_t i = 0; i < TYPES; i++) {
+        json_uint(&json, types[i].key, types[i].bytes);
+    }
     if (info->kv_tensors_per_layer > 0) {
         json_double(&json, "kv_reduction_percent",
                     info_kv_reduction(info->kv_tensors_per_layer, info->n_head_kv, info->n_head));
     }
     json_bool(&json, "has_tokenizer", info->has_tokenizer);
-    json_text(&json, "digest", info->digest);
+    json_text(&json, "digest", engine_model_digest(tool->model));
     json_object_close(&json);
     rc = json_end(&json);
     if (rc == 0) {
@@ -149,6 +181,6 @@ int info_run(struct tool *tool)
     if (tool->options.json) {
         return json_print(tool, info);
     }
-    text_print(tool->out, info);
+    text_print(tool->out, tool->model);
     return TOOL_DONE;
 }

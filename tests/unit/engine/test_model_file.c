@@ -383,6 +383,31 @@ static void test_too_many_mappings(void **state)
     mapping_close(more);
 }
 
+/* The digest is asked for, not made by opening, and is that of every byte of the file. */
+static void test_digest_is_of_the_whole_file(void **state)
+{
+    char path[512], first[33], hex[33];
+    struct engine_model *model = model_get("decoder_kv_f32"), *other = model_get("decoder_kv_f16");
+    XXH128_canonical_t canonical;
+    size_t bytes;
+    uint8_t *data;
+
+    (void)state;
+    model_path(path, "decoder_kv_f32");
+    data = file_get(path, &bytes);
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(data, bytes));
+    for (size_t i = 0; i < sizeof(canonical.digest); i++) {
+        snprintf(hex + 2 * i, 3, "%02x", canonical.digest[i]);
+    }
+    snprintf(first, sizeof(first), "%s", engine_model_digest(model));
+    assert_string_equal(first, hex);
+    assert_string_equal(engine_model_digest(model), hex);
+    assert_string_not_equal(engine_model_digest(other), hex);
+    free(data);
+    engine_model_unref(model);
+    engine_model_unref(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_hostile_head),      cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_mapping_cut),       cmocka_unit_test(test_model_cut),
         cmocka_unit_test(test_open_wrong),        cmocka_unit_test(test_too_many_mappings),
+        cmocka_unit_test(test_digest_is_of_the_whole_file),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

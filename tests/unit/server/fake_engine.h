@@ -27,6 +27,7 @@ static const char fake_long_word[4096]; /* the text of '#', which repeats itself
 struct engine_model {
     struct engine_model_info info;
     char path[256];
+    char digest[33];
     unsigned references;
 };
 struct engine_pool {
@@ -88,8 +89,7 @@ int engine_model_open(const char *path, struct engine_model **ret_model,
         model->info.has_tokenizer = false;
         model->info.labels = labels;
     }
-    snprintf(model->info.digest, sizeof(model->info.digest), "%032x",
-             (unsigned)(kind[0] * 256 + kind[1]));
+    snprintf(model->digest, sizeof(model->digest), "%032x", (unsigned)(kind[0] * 256 + kind[1]));
     *ret_model = model;
     return 0;
 }
@@ -102,6 +102,10 @@ void engine_model_unref(struct engine_model *model)
     if (model && --model->references == 0) {
         free(model);
     }
+}
+const char *engine_model_digest(struct engine_model *model)
+{
+    return model->digest;
 }
 const struct engine_model_info *engine_model_info(const struct engine_model *model)
 {
