@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 static int load(const void *data, size_t bytes, char error[ENGINE_ERROR_BYTES])
 {
