@@ -136,6 +136,39 @@ void engine_weight_pack(enum engine_weight_type type, const float *values, size_
 void engine_weight_unpack(enum engine_weight_type type, const void *data, size_t count,
                           float *ret_values);
 
+/* ---- a model file as it is, for tools that copy: any thread, immutable once open ---- */
+
+struct engine_file; /* opaque */
+struct engine_file_pair {
+    const char *key; /* no NUL */
+    size_t key_bytes;
+    const void *data; /* the whole pair as the file has it: key, type and value */
+    size_t bytes;
+};
+struct engine_file_tensor {
+    const char *name; /* no NUL */
+    size_t name_bytes;
+    enum engine_weight_type type;
+    uint32_t dimension_count;
+    uint64_t dimensions[4]; /* fastest first, then 1 */
+    uint64_t elements;
+    const void *data; /* packed as `type`, mapped */
+};
+/* Checks what stands in the file as engine_model_open does, but asks nothing about what it means: a
+ * model of another architecture opens too. Errors are those of engine_model_open. *returns owned*.
+ */
+int engine_file_open(const char *path, struct engine_file **ret_file,
+                     char error[ENGINE_ERROR_BYTES]);
+void engine_file_close(struct engine_file *file); /* NULL is fine */
+/* In the order of the file; below the counts. What they point to lives as long as the file. */
+size_t engine_file_pair_count(const struct engine_file *file);
+struct engine_file_pair engine_file_pair(const struct engine_file *file, size_t index);
+size_t engine_file_tensor_count(const struct engine_file *file);
+struct engine_file_tensor engine_file_tensor(const struct engine_file *file, size_t index);
+/* 0, or TANDEM_EIO when the file has become shorter since: what was read of it is not to be
+ * believed. */
+int engine_file_check(const struct engine_file *file);
+
 /* ---- tokens
  * ------------------------------------------------------------------------------------------------------
  */
@@ -155,6 +188,8 @@ int engine_tokenize_prompt(const struct engine_model *model, const char *text, s
  * tokens append nothing. BPE tokens may end inside a UTF-8 character; the caller joins bytes.
  * TANDEM_EINVAL for an id outside the vocabulary. */
 int engine_detokenize(const struct engine_model *model, uint32_t id, bool first, struct buf *out);
+/* Whether the file says that a text begins with BOS, and that id. */
+bool engine_bos_token(const struct engine_model *model, uint32_t *ret_id);
 /* Whether generation ends at this id. */
 bool engine_is_end_token(const struct engine_model *model, uint32_t id);
 

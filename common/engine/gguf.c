@@ -299,6 +299,7 @@ static int keys_read(struct gguf *gguf, struct cursor *cursor)
     for (size_t i = 0; rc == 0 && i < gguf->entry_count; i++) {
         rc = entry_read(cursor, &gguf->entries[i]);
     }
+    gguf->pairs_end = cursor->at;
     if (rc == 0) {
         qsort(gguf->entries, gguf->entry_count, sizeof(*gguf->entries), gguf_name_compare);
         rc = names_check(gguf->entries, gguf->entry_count, sizeof(*gguf->entries), cursor->error);

@@ -16,6 +16,7 @@ struct gguf_entry {
 
 struct gguf {
     uint8_t *head;              /* copy of the file up to the tensor data */
+    const uint8_t *pairs_end;   /* in the copy: behind the last key's value */
     struct gguf_entry *entries; /* [entry_count], sorted by key */
     size_t entry_count;
     struct gguf_tensor *tensors; /* [tensor_count], sorted by name */

@@ -44,6 +44,11 @@ bool engine_is_end_token(const struct engine_model *model, uint32_t id)
     return model->tokenizer && tokenizer_is_end(model->tokenizer, id);
 }
 
+bool engine_bos_token(const struct engine_model *model, uint32_t *ret_id)
+{
+    return model->tokenizer && tokenizer_bos(model->tokenizer, ret_id);
+}
+
 size_t engine_picture_floats(const struct engine_model *model)
 {
     const struct picture_target *target = &model->picture;

@@ -517,3 +517,11 @@ bool tokenizer_is_scored(const struct tokenizer *tokenizer)
 {
     return tokenizer && tokenizer->kind->scored;
 }
+
+bool tokenizer_bos(const struct tokenizer *tokenizer, uint32_t *ret_id)
+{
+    if (tokenizer->add_bos) {
+        *ret_id = tokenizer->bos;
+    }
+    return tokenizer->add_bos;
+}

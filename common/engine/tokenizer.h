@@ -21,7 +21,7 @@ int tokenizer_load(const struct gguf *gguf, uint32_t n_vocab, struct tokenizer *
 void tokenizer_free(struct tokenizer *tokenizer); /* NULL is fine */
 
 /* The contracts of engine_tokenize, engine_tokenize_prompt, engine_detokenize and
- * engine_is_end_token. */
+ * engine_is_end_token and engine_bos_token. */
 int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t text_bytes,
                      uint32_t *ids, size_t capacity, size_t *ret_count,
                      char error[ENGINE_ERROR_BYTES]);
@@ -30,6 +30,7 @@ int tokenizer_encode_prompt(const struct tokenizer *tokenizer, const char *text,
                             char error[ENGINE_ERROR_BYTES]);
 int tokenizer_decode(const struct tokenizer *tokenizer, uint32_t id, bool first, struct buf *out);
 bool tokenizer_is_end(const struct tokenizer *tokenizer, uint32_t id);
+bool tokenizer_bos(const struct tokenizer *tokenizer, uint32_t *ret_id);
 
 /* Whether it is of the kind `llama`, which has keys of its own. NULL is not. */
 bool tokenizer_is_scored(const struct tokenizer *tokenizer);

@@ -2,8 +2,8 @@
  * of it is left over. */
 #include "common/model/convert.h"
 
-#include "common/base/clock.h"
 #include "common/model/llama2c.h"
+#include "common/model/progress.h"
 #include "common/model/pt.h"
 #include "common/model/safetensors.h"
 #include "common/model/tool.h"
@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const struct family {
     const char *name;
@@ -96,25 +95,6 @@ static int family_convert(struct convert *convert)
 
 /* ---- the command ---- */
 
-struct progress {
-    FILE *notes;
-    int64_t next_ns;
-};
-
-static void on_progress(uint64_t done, uint64_t total, void *user)
-{
-    struct progress *progress = user;
-    const int64_t now_ns = clock_now_ns();
-
-    if (now_ns >= progress->next_ns || done == total) {
-        fprintf(progress->notes, "\r%5.1f %% of %.1f MB%s",
-                total ? 100.0 * (double)done / (double)total : 100.0, (double)total / 1e6,
-                done == total ? "\n" : "");
-        fflush(progress->notes);
-        progress->next_ns = now_ns + NS_PER_S / 5;
-    }
-}
-
 static bool numbers_parse(const char *text, float *values, uint32_t *ret_count)
 {
     char *end;
@@ -143,9 +123,8 @@ static int options_take(struct tool *tool, struct convert_options *options,
                                         .name = from->name,
                                         .license = from->license};
     *type = ENGINE_WEIGHT_F16;
-    if (from->type && (!engine_weight_parse(from->type, type) || engine_weight_block(*type) != 1 ||
-                       *type == ENGINE_WEIGHT_BF16)) {
-        return tool_say(tool, TOOL_WRONG_USE, "--type: \"%s\" is neither F32 nor F16", from->type);
+    if (from->type && !engine_weight_parse(from->type, type)) {
+        return tool_say(tool, TOOL_WRONG_USE, "--type: \"%s\" is none of " TOOL_TYPES, from->type);
     }
     if (!numbers_parse(from->mean, options->mean, &options->mean_count) ||
         !numbers_parse(from->std, options->std, &options->std_count)) {
@@ -175,8 +154,7 @@ int convert_run(struct tool *tool)
     struct target target;
     struct convert convert = {
         .source = &source, .target = &target, .options = &options, .error = error};
-    struct progress progress = {tool->notes, 0};
-    const bool terminal = fileno(tool->notes) >= 0 && isatty(fileno(tool->notes));
+    struct progress progress;
     enum engine_weight_type type;
     int result = options_take(tool, &options, &type);
 
@@ -193,8 +171,8 @@ int convert_run(struct tool *tool)
     }
     if (result == 0) {
         target_types_choose(&target, type);
-        result = target_write(&target, &source, tool->options.output, terminal ? on_progress : NULL,
-                              &progress, error);
+        result = target_write(&target, &source, tool->options.output,
+                              progress_begin(&progress, tool->notes, "MB", 1e6), &progress, error);
     }
     target_fini(&target);
     source_fini(&source);

@@ -265,7 +265,6 @@ static int embedding_write(const struct convert *convert, uint64_t vocabulary)
         result = no_memory(convert);
     }
     if (result == 0) {
-        table->keep_type = true;
         table->dimension_count = 2;
         table->dimensions[0] = convert->d;
         table->dimensions[1] = vocabulary;

@@ -105,7 +105,6 @@ static int patches_write(const struct convert *convert, const struct source_tens
     if (!tensor) {
         return convert_fail(convert, TANDEM_ENOMEM, "no memory for the table of tensors");
     }
-    tensor->keep_type = true;
     tensor->dimension_count = 4;
     for (uint32_t i = 0; i < 4; i++) {
         tensor->dimensions[i] = patches->shape[3 - i];
@@ -140,7 +139,6 @@ static int flat_write(const struct convert *convert, const char *name, struct so
         }
         from->dimension_count = 2;
     }
-    tensor->keep_type = true;
     tensor->dimension_count = rows > 1 ? 2 : 1;
     tensor->dimensions[0] = convert->d;
     tensor->dimensions[1] = rows;

@@ -130,6 +130,12 @@ void gguf_put_texts(struct gguf_writer *writer, const char *key, const char *con
     }
 }
 
+void gguf_put_pair(struct gguf_writer *writer, const void *data, size_t bytes)
+{
+    keep(writer, buf_append(&writer->pairs, data, bytes));
+    writer->pair_count++;
+}
+
 static uint64_t aligned(uint64_t bytes)
 {
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -250,6 +256,12 @@ int gguf_file_append(struct gguf_file *file, enum engine_weight_type type, const
         elements -= part;
     }
     return result;
+}
+
+int gguf_file_append_packed(struct gguf_file *file, const void *data, size_t bytes,
+                            char error[ENGINE_ERROR_BYTES])
+{
+    return put_out(file, data, bytes, error);
 }
 
 int gguf_file_tensor_end(struct gguf_file *file, char error[ENGINE_ERROR_BYTES])

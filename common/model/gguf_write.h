@@ -23,6 +23,8 @@ void gguf_put_i32s(struct gguf_writer *writer, const char *key, const int32_t *v
                    size_t count);
 void gguf_put_u32s(struct gguf_writer *writer, const char *key, const uint32_t *values,
                    size_t count);
+/* A whole pair as another file has it: key, type and value. */
+void gguf_put_pair(struct gguf_writer *writer, const void *data, size_t bytes);
 /* Texts may hold any bytes; lengths[i] NULL-terminated when `lengths` is NULL. */
 void gguf_put_texts(struct gguf_writer *writer, const char *key, const char *const *values,
                     const size_t *lengths, size_t count);
@@ -38,6 +40,9 @@ int gguf_file_create(struct gguf_writer *writer, const char *path, struct gguf_f
 /* Converts `elements` floats to `type` (a whole number of blocks) and appends them. */
 int gguf_file_append(struct gguf_file *file, enum engine_weight_type type, const float *values,
                      size_t elements, char error[ENGINE_ERROR_BYTES]);
+/* Appends bytes that are packed already. */
+int gguf_file_append_packed(struct gguf_file *file, const void *data, size_t bytes,
+                            char error[ENGINE_ERROR_BYTES]);
 /* To be called after each tensor's last piece. */
 int gguf_file_tensor_end(struct gguf_file *file, char error[ENGINE_ERROR_BYTES]);
 /* Puts it under its name; frees `file` in any case. */

@@ -10,10 +10,16 @@
 int input_context(struct engine_model *model, uint32_t max_tokens,
                   struct engine_context **ret_context, char error[ENGINE_ERROR_BYTES])
 {
+    return input_context_many(model, max_tokens, 1, ret_context, error);
+}
+
+int input_context_many(struct engine_model *model, uint32_t max_tokens, uint32_t max_sequences,
+                       struct engine_context **ret_context, char error[ENGINE_ERROR_BYTES])
+{
     const long processors = sysconf(_SC_NPROCESSORS_ONLN);
     const struct engine_context_params params = {
         .max_tokens = max_tokens,
-        .max_sequences = 1,
+        .max_sequences = max_sequences,
         .threads = processors > 1 ? (uint32_t)processors : 1,
     };
 
@@ -52,8 +58,7 @@ int input_tokens(const char *text, uint32_t *ids, size_t capacity, size_t *ret_c
     return 0;
 }
 
-/* A whole file of at most LIMIT_PICTURE_BYTES into `out`. */
-static int file_read(const char *path, struct buf *out, char error[ENGINE_ERROR_BYTES])
+int input_file(const char *path, size_t max_bytes, struct buf *out, char error[ENGINE_ERROR_BYTES])
 {
     FILE *file = fopen(path, "rb");
     size_t got;
@@ -68,12 +73,15 @@ static int file_read(const char *path, struct buf *out, char error[ENGINE_ERROR_
 
         errno = 0;
         got = fread(block, 1, sizeof block, file);
-        if (out->bytes + got > LIMIT_PICTURE_BYTES) {
-            snprintf(error, ENGINE_ERROR_BYTES, "%s: over the limit of %u bytes", path,
-                     LIMIT_PICTURE_BYTES);
+        if (out->bytes + got > max_bytes) {
+            snprintf(error, ENGINE_ERROR_BYTES, "%.300s: over the limit of %zu bytes", path,
+                     max_bytes);
             rc = TANDEM_ETOOBIG;
         } else {
             rc = buf_append(out, block, got);
+            if (rc != 0) {
+                snprintf(error, ENGINE_ERROR_BYTES, "%.300s: %s", path, tandem_error_text(rc));
+            }
         }
     } while (rc == 0 && got > 0);
     if (rc == 0 && ferror(file)) {
@@ -94,7 +102,7 @@ int input_encode_picture(struct engine_model *model, struct engine_context *cont
     int rc;
 
     buf_init(&file, LIMIT_PICTURE_BYTES);
-    rc = file_read(path, &file, error);
+    rc = input_file(path, LIMIT_PICTURE_BYTES, &file, error);
     if (rc != 0) {
         goto out;
     }

@@ -50,10 +50,12 @@ void target_types_choose(struct target *target, enum engine_weight_type wish)
     for (size_t i = 0; i < target->count; i++) {
         struct target_tensor *tensor = &target->tensors[i];
         const uint32_t block = engine_weight_block(wish);
+        const bool kept = strcmp(tensor->name, "position_embd.weight") == 0 ||
+                          strncmp(tensor->name, "stem.", 5) == 0;
 
         if (tensor->dimension_count < 2) {
             tensor->type = ENGINE_WEIGHT_F32;
-        } else if (block > 1 && (tensor->keep_type || tensor->dimensions[0] % block != 0)) {
+        } else if (block > 1 && (kept || tensor->dimensions[0] % block != 0)) {
             tensor->type = ENGINE_WEIGHT_F16;
         } else {
             tensor->type = wish;
@@ -80,16 +82,21 @@ struct writing {
     char *error;
 };
 
+static void piece_done(struct writing *writing, const struct target_tensor *tensor, uint64_t count)
+{
+    writing->done += engine_weight_bytes(tensor->type, count);
+    if (writing->progress) {
+        writing->progress(writing->done, writing->total, writing->user);
+    }
+}
+
 static int piece_append(struct writing *writing, const struct target_tensor *tensor,
                         const float *values, uint64_t count)
 {
     const int result =
         gguf_file_append(writing->file, tensor->type, values, (size_t)count, writing->error);
 
-    writing->done += engine_weight_bytes(tensor->type, count);
-    if (writing->progress) {
-        writing->progress(writing->done, writing->total, writing->user);
-    }
+    piece_done(writing, tensor, count);
     return result;
 }
 
@@ -151,12 +158,67 @@ static int part_write(struct writing *writing, const struct target_tensor *tenso
     return result;
 }
 
+/* Unpacked and packed again piece by piece, unless its type stays. */
+static int packed_write(struct writing *writing, const struct target_tensor *tensor, float *values)
+{
+    const uint64_t elements = tensor_elements(tensor);
+    const bool same = tensor->type == tensor->packed_type;
+    int result = 0;
+
+    for (uint64_t at = 0, count; result == 0 && at < elements; at += count) {
+        const uint8_t *from =
+            (const uint8_t *)tensor->packed + engine_weight_bytes(tensor->packed_type, at);
+
+        count = elements - at < PIECE_FLOATS ? elements - at : PIECE_FLOATS;
+        if (!same) {
+            engine_weight_unpack(tensor->packed_type, from, (size_t)count, values);
+            result = piece_append(writing, tensor, values, count);
+            continue;
+        }
+        result = gguf_file_append_packed(
+            writing->file, from, (size_t)engine_weight_bytes(tensor->type, count), writing->error);
+        piece_done(writing, tensor, count);
+    }
+    return result;
+}
+
+static int made_write(struct writing *writing, const struct target_tensor *tensor, float *values)
+{
+    const uint64_t elements = tensor_elements(tensor);
+    int result = 0;
+
+    for (uint64_t at = 0, count; result == 0 && at < elements; at += count) {
+        count = elements - at < PIECE_FLOATS ? elements - at : PIECE_FLOATS;
+        tensor->make(tensor, at, values, count);
+        result = piece_append(writing, tensor, values, count);
+    }
+    return result;
+}
+
+static int pieces_write(struct writing *writing, const struct target_tensor *tensor)
+{
+    float *values = malloc(PIECE_FLOATS * sizeof(*values));
+    int result;
+
+    if (!values) {
+        snprintf(writing->error, ENGINE_ERROR_BYTES, "tensor %s: no memory for one piece of it",
+                 tensor->name);
+        return TANDEM_ENOMEM;
+    }
+    result = tensor->packed ? packed_write(writing, tensor, values)
+                            : made_write(writing, tensor, values);
+    free(values);
+    return result;
+}
+
 static int tensor_write(struct writing *writing, const struct target_tensor *tensor)
 {
     int result = 0;
 
     if (tensor->values) {
         result = piece_append(writing, tensor, tensor->values, tensor_elements(tensor));
+    } else if (tensor->packed || tensor->make) {
+        result = pieces_write(writing, tensor);
     }
     for (uint32_t i = 0; result == 0 && i < tensor->part_count; i++) {
         result = part_write(writing, tensor, &tensor->parts[i]);
@@ -180,6 +242,10 @@ int target_write(struct target *target, const struct source *source, const char 
     result = gguf_file_create(&target->writer, path, &writing.file, error);
     for (size_t i = 0; result == 0 && i < target->count; i++) {
         result = tensor_write(&writing, &target->tensors[i]);
+    }
+    if (result == 0 && target->file && engine_file_check(target->file) != 0) {
+        snprintf(error, ENGINE_ERROR_BYTES, "the file became shorter while it was read");
+        result = TANDEM_EIO;
     }
     if (result != 0) {
         gguf_file_discard(writing.file);

@@ -15,6 +15,10 @@ struct target_part {
     const struct source_tensor *tensor;
     uint64_t first, count; /* rows of it */
 };
+struct target_tensor;
+/* Numbers first .. first + count - 1 of a tensor; the same whatever the pieces are. */
+typedef void (*target_make_fn)(const struct target_tensor *tensor, uint64_t first, float *values,
+                               uint64_t count);
 struct target_tensor {
     char name[64];
     uint64_t dimensions[SOURCE_DIMENSIONS]; /* fastest first */
@@ -22,14 +26,18 @@ struct target_tensor {
     enum engine_weight_type type; /* set by target_types_choose */
     struct target_part parts[TARGET_PARTS];
     uint32_t part_count;
-    float *values;        /* instead of parts: computed, owned */
+    float *values;      /* instead of parts: computed, owned */
+    const void *packed; /* instead of parts: numbers as another model file has them, borrowed */
+    enum engine_weight_type packed_type;
+    target_make_fn make;  /* instead of parts: made when they are written */
+    uint64_t seed;        /* of `make` */
     uint32_t rotary_head; /* not 0: rows of each head of so many are brought from halves to pairs */
-    bool keep_type;       /* never quantised: tables that are read row by row, stems */
 };
 struct target {
     struct gguf_writer writer;
     struct target_tensor *tensors;
     size_t count, capacity;
+    const struct engine_file *file; /* where packed numbers come from, borrowed; NULL: nowhere */
 };
 
 void target_init(struct target *target);
@@ -38,13 +46,14 @@ void target_fini(struct target *target);
  * next call. */
 struct target_tensor *target_add(struct target *target, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* The stored type of every tensor for a wish: what has one dimension stays F32; rows that are no
- * whole number of blocks, and tables marked keep_type, become F16 where a quantised type was
- * wished. */
+/* The stored type of every tensor for a wish, by name and shape alone: what has one dimension stays
+ * F32; where a quantised type is wished, rows that are no whole number of blocks, the table of
+ * positions and a picture's stem become F16. FORMAT.md has the rule. */
 void target_types_choose(struct target *target, enum engine_weight_type wish);
 /* Called with what has been written and what there is, in bytes. */
 typedef void (*target_progress_fn)(uint64_t done, uint64_t total, void *user);
-/* Writes the file whole or not at all. TANDEM_EIO, ENOMEM with a line. */
+/* Writes the file whole or not at all. `source` may be NULL when no tensor has parts. TANDEM_EIO,
+ * ENOMEM with a line. */
 int target_write(struct target *target, const struct source *source, const char *path,
                  target_progress_fn progress, void *user, char error[ENGINE_ERROR_BYTES]);
 

@@ -8,26 +8,94 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FOR_INFO = 1, FOR_RUN = 2, FOR_LOGITS = 4, FOR_CONVERT = 8 };
+enum {
+    FOR_INFO = 1,
+    FOR_RUN = 2,
+    FOR_LOGITS = 4,
+    FOR_CONVERT = 8,
+    FOR_PERPLEXITY = 16,
+    FOR_QUANTIZE = 32,
+    FOR_SYNTH = 64
+};
+
+#define AT(field) offsetof(struct tool_options, field)
+
+/* A word of a command that is no option. */
+struct word {
+    const char *name; /* NULL: no more */
+    size_t offset;    /* in struct tool_options */
+};
 
 struct command {
     const char *name;
     unsigned bit;
+    struct word words[3];
     bool computes; /* the kernels are checked first */
-    bool writes;   /* takes a second file and opens no model */
+    bool opens;    /* the model at its first word */
     int (*run)(struct tool *tool);
     const char *help;
 };
 
+#define FILE_IN                                                                                    \
+    {                                                                                              \
+        "FILE", AT(file)                                                                           \
+    }
+#define FILES                                                                                      \
+    {"IN", AT(file)},                                                                              \
+    {                                                                                              \
+        "OUT", AT(output)                                                                          \
+    }
+
 static const struct command commands[] = {
-    {"info", FOR_INFO, false, false, info_run,
+    {"info",
+     FOR_INFO,
+     {FILE_IN},
+     false,
+     true,
+     info_run,
      "what is in a model file, and what its KV cache costs"},
-    {"run", FOR_RUN, true, false, run_run,
+    {"run",
+     FOR_RUN,
+     {FILE_IN},
+     true,
+     true,
+     run_run,
      "answers: a decoder continues --prompt, a vision model names --image"},
-    {"logits", FOR_LOGITS, true, false, logits_run,
+    {"logits",
+     FOR_LOGITS,
+     {FILE_IN},
+     true,
+     true,
+     logits_run,
      "the raw outputs as JSON, for --tokens or --image"},
-    {"convert", FOR_CONVERT, false, true, convert_run,
-     "IN OUT: a checkpoint (.pt, .safetensors or its folder, llama2.c) becomes a model file"},
+    {"perplexity",
+     FOR_PERPLEXITY,
+     {FILE_IN, {"TEXT", AT(text)}},
+     true,
+     true,
+     perplexity_run,
+     "of a decoder over a text file, cut into chunks"},
+    {"convert",
+     FOR_CONVERT,
+     {FILES},
+     false,
+     false,
+     convert_run,
+     "a checkpoint (.pt, .safetensors or its folder, llama2.c) becomes a model file"},
+    {"quantize",
+     FOR_QUANTIZE,
+     {FILES, {"TYPE", AT(type)}},
+     false,
+     false,
+     quantize_run,
+     "the same model with its matrices in another type: " TOOL_TYPES},
+    {"synth",
+     FOR_SYNTH,
+     {{"OUT", AT(output)}},
+     false,
+     false,
+     synth_run,
+     "a random decoder of a given --shape, for benchmarks"},
 };
 
 enum kind { KIND_FLAG, KIND_TEXT, KIND_COUNT, KIND_REAL };
@@ -40,8 +108,6 @@ struct option {
     double max;    /* numbers are 0..max */
     const char *help;
 };
-
-#define AT(field) offsetof(struct tool_options, field)
 
 static const struct option options[] = {
     {"--json", NULL, KIND_FLAG, FOR_INFO, AT(json), 0, "one JSON object instead of lines"},
@@ -56,12 +122,20 @@ static const struct option options[] = {
      "choose among the N most probable; 0: all"},
     {"--top-p", "X", KIND_REAL, FOR_RUN, AT(top_p), 1,
      "choose among the fewest whose probabilities reach X; 1: all"},
-    {"--seed", "N", KIND_COUNT, FOR_RUN, AT(seed), 0x1p64,
+    {"--seed", "N", KIND_COUNT, FOR_RUN | FOR_SYNTH, AT(seed), 0x1p64,
      "of the random numbers; 0 is the default"},
     {"--max-tokens", "N", KIND_COUNT, FOR_RUN, AT(max_tokens), UINT32_MAX,
      "stop after N tokens; 128 is the default"},
-    {"--type", "TYPE", KIND_TEXT, FOR_CONVERT, AT(type), 0,
-     "of the matrices: F32 or F16 (the default)"},
+    {"--ctx", "N", KIND_COUNT, FOR_PERPLEXITY, AT(ctx), 1u << 20,
+     "tokens of a chunk, of whose second half each is scored; 512, or what the model takes"},
+    {"--type", "TYPE", KIND_TEXT, FOR_CONVERT | FOR_SYNTH, AT(type), 0,
+     "of the matrices: " TOOL_TYPES "; F16 is the default"},
+    {"--shape", "NAME", KIND_TEXT, FOR_SYNTH, AT(shape), 0,
+     "300M or 1.2B, as the paper has them, or tiny"},
+    {"--projection", "P", KIND_TEXT, FOR_SYNTH, AT(projection), 0,
+     "QKV (the default), Q=K-V, Q-K=V or Q=K=V"},
+    {"--kv-heads", "N", KIND_COUNT, FOR_SYNTH, AT(kv_heads), 65536,
+     "heads of the cache; as many as query heads is the default"},
     {"--heads", "N", KIND_COUNT, FOR_CONVERT, AT(heads), 65536,
      "query heads, when the checkpoint does not say"},
     {"--tokenizer", "FILE", KIND_TEXT, FOR_CONVERT, AT(tokenizer), 0,
@@ -89,12 +163,25 @@ int tool_say(const struct tool *tool, int status, const char *format, ...)
     return status;
 }
 
+/* "quantize IN OUT TYPE" */
+static void usage_make(const struct command *command, char ret_usage[40])
+{
+    int used = snprintf(ret_usage, 40, "%s", command->name);
+
+    for (size_t i = 0; i < COUNT(command->words) && command->words[i].name; i++) {
+        used += snprintf(ret_usage + used, 40 - (size_t)used, " %s", command->words[i].name);
+    }
+}
+
 static void help_print(FILE *file)
 {
-    fprintf(file, "usage: tandem-model COMMAND FILE [OPTIONS]\n"
+    fprintf(file, "usage: tandem-model COMMAND FILES... [OPTIONS]\n"
                   "       tandem-model --help | --version\n\ncommands:\n");
     for (size_t i = 0; i < COUNT(commands); i++) {
-        fprintf(file, "  %-8s %s\n", commands[i].name, commands[i].help);
+        char left[40];
+
+        usage_make(&commands[i], left);
+        fprintf(file, "  %-21s %s\n", left, commands[i].help);
     }
     fprintf(file, "\noptions:\n");
     for (size_t i = 0; i < COUNT(options); i++) {
@@ -175,16 +262,18 @@ static int option_take(struct tool *tool, const struct option *option, const cha
 
 static int options_parse(struct tool *tool, const struct command *command, int argc, char **argv)
 {
+    char usage[40];
+    size_t words = 0;
+
     for (int i = 0; i < argc; i++) {
         const struct option *option = option_find(argv[i]);
         int status;
 
-        if (argv[i][0] != '-' && !tool->options.file) {
-            tool->options.file = argv[i];
-            continue;
-        }
-        if (argv[i][0] != '-' && command->writes && !tool->options.output) {
-            tool->options.output = argv[i];
+        if (argv[i][0] != '-' && words < COUNT(command->words) && command->words[words].name) {
+            const char **at =
+                (const char **)(void *)((char *)&tool->options + command->words[words++].offset);
+
+            *at = argv[i];
             continue;
         }
         if (!option || !(option->commands & command->bit)) {
@@ -198,11 +287,10 @@ static int options_parse(struct tool *tool, const struct command *command, int a
         }
         i += option->kind != KIND_FLAG;
     }
-    if (!tool->options.file) {
-        return tool_say(tool, TOOL_WRONG_USE, "%s needs a model file", command->name);
-    }
-    if (command->writes && !tool->options.output) {
-        return tool_say(tool, TOOL_WRONG_USE, "%s needs two files: IN OUT", command->name);
+    if (words < COUNT(command->words) && command->words[words].name) {
+        usage_make(command, usage);
+        return tool_say(tool, TOOL_WRONG_USE, "no %s: tandem-model %s", command->words[words].name,
+                        usage);
     }
     return TOOL_DONE;
 }
@@ -215,7 +303,7 @@ static int command_run(struct tool *tool, const struct command *command)
     if (command->computes && engine_self_check(error) != 0) {
         return tool_say(tool, TOOL_FAILED, "%s", error);
     }
-    if (command->writes) {
+    if (!command->opens) {
         return command->run(tool);
     }
     if (engine_model_open(tool->options.file, &tool->model, error) != 0) {
@@ -229,7 +317,8 @@ static int command_run(struct tool *tool, const struct command *command)
     return status;
 }
 
-/* `help` in place of a command; --help also behind one, where no option can mean it as its value. */
+/* `help` in place of a command; --help also behind one, where no option can mean it as its value.
+ */
 static bool help_wanted(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "help") == 0) {

@@ -14,15 +14,19 @@ enum tool_exit { TOOL_DONE = 0, TOOL_FAILED = 1, TOOL_WRONG_USE = 2 };
 
 /* What the command line says; texts point into argv. */
 struct tool_options {
-    const char *file;
-    const char *output;                  /* a second file, of commands that write one */
+    const char *file;                    /* what is read, for every command but synth */
+    const char *output;                  /* what is written */
+    const char *text;                    /* a file for perplexity */
     const char *prompt, *image, *tokens; /* NULL: not given */
     const char *type, *tokenizer, *merges, *labels, *mean, *std, *name, *license;
-    uint64_t heads;
+    const char *shape, *projection;
+    uint64_t heads, kv_heads, ctx;
     bool json, all;
     double temperature, top_p;
     uint64_t top_k, seed, max_tokens;
 };
+
+#define TOOL_TYPES "F32, F16, BF16, Q8_0, Q4_0"
 
 struct tool {
     FILE *out, *notes; /* borrowed */
@@ -36,9 +40,12 @@ int tool_main(int argc, char **argv, FILE *out, FILE *notes);
 /* ---- commands: each returns an exit status; the model is open ---- */
 
 int info_run(struct tool *tool);    /* info.c */
-int convert_run(struct tool *tool); /* convert.c; no model is open */
-int run_run(struct tool *tool);     /* run.c */
-int logits_run(struct tool *tool);  /* logits.c */
+int convert_run(struct tool *tool); /* convert.c; no model is open, nor in the next two */
+int quantize_run(struct tool *tool);
+int synth_run(struct tool *tool);
+int run_run(struct tool *tool);    /* run.c */
+int logits_run(struct tool *tool); /* logits.c */
+int perplexity_run(struct tool *tool);
 
 /* ---- shared by them (tool.c, input.c) ---- */
 
@@ -53,6 +60,11 @@ double info_kv_reduction(uint32_t tensors, uint32_t kv_heads, uint32_t heads);
 /* A context that uses the machine's processors. *returns owned*. */
 int input_context(struct engine_model *model, uint32_t max_tokens,
                   struct engine_context **ret_context, char error[ENGINE_ERROR_BYTES]);
+/* The same for several sequences at once. */
+int input_context_many(struct engine_model *model, uint32_t max_tokens, uint32_t max_sequences,
+                       struct engine_context **ret_context, char error[ENGINE_ERROR_BYTES]);
+/* A whole file of at most `max_bytes` into `out`. TANDEM_EIO, ETOOBIG, ENOMEM with a line. */
+int input_file(const char *path, size_t max_bytes, struct buf *out, char error[ENGINE_ERROR_BYTES]);
 /* "1,2,3" to ids. TANDEM_EINVAL, ETOOBIG (over `capacity`) with a line. */
 int input_tokens(const char *text, uint32_t *ids, size_t capacity, size_t *ret_count,
                  char error[ENGINE_ERROR_BYTES]);
