@@ -76,7 +76,7 @@ struct engine_model_info {
     uint64_t parameters; /* stored numbers; a shared tensor counts once */
     uint64_t file_bytes;
     uint64_t f32_bytes, f16_bytes, bf16_bytes, q8_0_bytes, q4_0_bytes; /* weight bytes by type */
-    const char *type_text;         /* the type of most of them: "F16" */
+    const char *type_text;         /* the narrowest, which names the file: "Q8_0" */
     uint32_t kv_tensors_per_layer; /* 1 when K=V, 2 else, 0 for encoders */
     uint64_t kv_bytes_per_token;   /* F16 pages: 2 * tensors * L * g * dk; 0 for encoders */
     uint64_t kv_bytes_per_page;    /* 32 times that */

@@ -324,7 +324,7 @@ static uint64_t *bytes_of(struct engine_model_info *info, enum engine_weight_typ
 
 static void info_sum(struct opening *open)
 {
-    enum engine_weight_type most = ENGINE_WEIGHT_F32;
+    enum engine_weight_type narrowest = ENGINE_WEIGHT_F32;
     struct engine_model_info *info = &open->model->info;
 
     for (size_t i = 0; i < gguf_tensor_count(open->gguf); i++) {
@@ -332,11 +332,12 @@ static void info_sum(struct opening *open)
 
         info->parameters += tensor->elements;
         *bytes_of(info, tensor->type) += tensor->bytes;
-        if (*bytes_of(info, tensor->type) >= *bytes_of(info, most)) {
-            most = tensor->type;
+        if (engine_weight_bytes(tensor->type, ENGINE_WEIGHT_BLOCK) <
+            engine_weight_bytes(narrowest, ENGINE_WEIGHT_BLOCK)) {
+            narrowest = tensor->type;
         }
     }
-    info->type_text = engine_weight_text(most);
+    info->type_text = engine_weight_text(narrowest);
     info->file_bytes = mapping_bytes(open->model->mapping);
     info->has_tokenizer = open->model->tokenizer != NULL;
     if (engine_is_decoder(info->architecture)) {

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int input_context(struct engine_model *model, uint32_t max_tokens,
@@ -61,9 +62,16 @@ int input_tokens(const char *text, uint32_t *ids, size_t capacity, size_t *ret_c
 int input_file(const char *path, size_t max_bytes, struct buf *out, char error[ENGINE_ERROR_BYTES])
 {
     FILE *file = fopen(path, "rb");
+    struct stat status;
     size_t got;
     int rc = 0;
 
+    if (file && fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode) &&
+        (uint64_t)status.st_size > max_bytes) {
+        snprintf(error, ENGINE_ERROR_BYTES, "%.300s: over the limit of %zu bytes", path, max_bytes);
+        fclose(file);
+        return TANDEM_ETOOBIG;
+    }
     if (!file) {
         snprintf(error, ENGINE_ERROR_BYTES, "%s: %s", path, strerror(errno));
         return TANDEM_EIO;
