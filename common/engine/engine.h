@@ -99,10 +99,10 @@ static inline bool engine_is_decoder(enum engine_architecture architecture)
 {
     return architecture == ENGINE_GPT2 || architecture == ENGINE_LLAMA;
 }
-/* 128-bit XXH3 of the whole file as 32 hex characters: what names a model on the wire and in caches.
- * The first call reads the file once (opening alone does not), later ones remember; any thread.
- * Lives as long as the model. When the file is truncated meanwhile it names no other model's bytes,
- * and every step then ends with TANDEM_EIO. */
+/* 128-bit XXH3 of the whole file as 32 hex characters: what names a model on the wire and in
+ * caches. The first call reads the file once (opening alone does not), later ones remember; any
+ * thread. Lives as long as the model. When the file is truncated meanwhile it names no other
+ * model's bytes, and every step then ends with TANDEM_EIO. */
 const char *engine_model_digest(struct engine_model *model);
 /* Bytes of one token in F16 pages: 2 for K=V, else 4, times layers, KV heads and head width (facts
  * of the paper, table 4). Pure. */

@@ -187,7 +187,10 @@ static void test_overlapping_tensors(void **state)
         uint64_t a, b;
         int code;
     } cases[] = {
-        {0, 64, 0}, {64, 0, 0}, {0, 32, TANDEM_EFORMAT}, {32, 0, TANDEM_EFORMAT},
+        {0, 64, 0},
+        {64, 0, 0},
+        {0, 32, TANDEM_EFORMAT},
+        {32, 0, TANDEM_EFORMAT},
         {64, 64, TANDEM_EFORMAT},
     };
     const uint64_t shape[] = {4, 4}; /* 64 bytes */
@@ -412,12 +415,17 @@ static void test_digest_is_of_the_whole_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_cut),         cmocka_unit_test(test_every_byte),
-        cmocka_unit_test(test_every_byte_opened), cmocka_unit_test(test_hostile_tensors),
+        cmocka_unit_test(test_every_cut),
+        cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_every_byte_opened),
+        cmocka_unit_test(test_hostile_tensors),
         cmocka_unit_test(test_overlapping_tensors),
-        cmocka_unit_test(test_hostile_head),      cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_mapping_cut),       cmocka_unit_test(test_model_cut),
-        cmocka_unit_test(test_open_wrong),        cmocka_unit_test(test_too_many_mappings),
+        cmocka_unit_test(test_hostile_head),
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_mapping_cut),
+        cmocka_unit_test(test_model_cut),
+        cmocka_unit_test(test_open_wrong),
+        cmocka_unit_test(test_too_many_mappings),
         cmocka_unit_test(test_digest_is_of_the_whole_file),
     };
 
