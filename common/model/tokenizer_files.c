@@ -14,6 +14,7 @@
 enum { TOKEN_NORMAL = 1, TOKEN_CONTROL = 3 };
 
 struct tokenizer_files {
+    bool pieces;         /* bytes are tokens of their own, spaces are U+2581: the kind `llama` */
     const char **tokens; /* [count], borrowed from the JSON; NULL: a hole */
     int32_t *types;
     uint32_t count;
@@ -137,22 +138,21 @@ static int json_merge_put(const struct convert *convert, struct tokenizer_files 
 
 /* Other ways to cut text before the merges would give other tokens than the model was trained on.
  */
-static int json_kind_check(const struct convert *convert, const cJSON *json)
+static int json_kind_find(const struct convert *convert, const cJSON *json,
+                          struct tokenizer_files *files)
 {
     const cJSON *model = cJSON_GetObjectItemCaseSensitive(json, "model");
     const cJSON *before = cJSON_GetObjectItemCaseSensitive(json, "pre_tokenizer");
     const cJSON *type = cJSON_GetObjectItemCaseSensitive(before, "type");
 
-    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(model, "byte_fallback"))) {
+    const char *wanted;
+
+    files->pieces = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(model, "byte_fallback"));
+    wanted = files->pieces ? "Metaspace" : "ByteLevel";
+    if (cJSON_IsString(type) && strcmp(type->valuestring, wanted) != 0) {
         return convert_fail(convert, TANDEM_EUNSUPPORTED,
-                            "%.200s: pieces with bytes as tokens (byte_fallback); only GPT-2's "
-                            "byte-level BPE is read from JSON",
-                            convert->options->tokenizer);
-    }
-    if (cJSON_IsString(type) && strcmp(type->valuestring, "ByteLevel") != 0) {
-        return convert_fail(convert, TANDEM_EUNSUPPORTED,
-                            "%.200s: pre_tokenizer %.30s; only GPT-2's ByteLevel is read",
-                            convert->options->tokenizer, type->valuestring);
+                            "%.200s: pre_tokenizer %.30s; of this kind only %s is read",
+                            convert->options->tokenizer, type->valuestring, wanted);
     }
     return 0;
 }
@@ -163,7 +163,7 @@ static int json_read(const struct convert *convert, struct tokenizer_files *file
     const cJSON *model = cJSON_GetObjectItemCaseSensitive(files->json, "model"), *item;
     const cJSON *type = cJSON_GetObjectItemCaseSensitive(model, "type");
     const cJSON *merges = cJSON_GetObjectItemCaseSensitive(model, "merges");
-    int result = json_kind_check(convert, files->json);
+    int result = json_kind_find(convert, files->json, files);
 
     if (result != 0) {
         return result;
@@ -237,6 +237,10 @@ static int pairs_put(const struct convert *convert, struct tokenizer_files *file
     if (known == 0) {
         return convert_fail(convert, TANDEM_EFORMAT, "%.200s: no tokens in it",
                             convert->options->tokenizer);
+    }
+    if (files->pieces) {
+        return tokenizer_pieces_put(convert, files->json, files->tokens, files->types, known,
+                                    files->merges, files->merge_count);
     }
     gguf_put_text(writer, "tokenizer.ggml.model", "gpt2");
     gguf_put_texts(writer, "tokenizer.ggml.tokens", files->tokens, NULL, known);

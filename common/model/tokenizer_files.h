@@ -10,4 +10,12 @@
  * that names file and entry. */
 int tokenizer_files_put(const struct convert *convert, uint32_t vocabulary);
 
+struct cJSON;
+
+/* tokenizer_pieces.c: the pairs of a tokenizer.json whose model falls back to bytes, as scored
+ * pieces. `types` [count] are 1 or 3 and become those of this kind. TANDEM_EFORMAT, ENOMEM. */
+int tokenizer_pieces_put(const struct convert *convert, const struct cJSON *json,
+                         const char *const *tokens, int32_t *types, uint32_t count,
+                         const char *const *merges, size_t merge_count);
+
 #endif

@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """Writes the llama2.c and .safetensors cases of tests/golden/checkpoints, with PyTorch's outputs.
 
-    /usr/bin/python3 tests/golden/make_readers.py
+    /usr/bin/python3 tests/golden/make_readers.py [stories260K.bin]
 
+With the weights of stories260K (llama2.c) it also writes the outputs for data/stories260k.gguf, which is their conversion
+to F16 by tandem-model; see data/stories260k.md.
 Needs python3-torch; run at authoring time only. Both formats are written by hand here, from their
 public descriptions. NAME.golden as make_golden.py has it.
 """
 import json
+import pathlib
 import struct
+import sys
 
 import torch
 
@@ -126,8 +130,77 @@ def gpt2_hf(name, seed):
         {"model_type": "gpt2", "n_head": paper.HEADS, "activation_function": "gelu", "layer_norm_epsilon": 1e-5}))
 
 
+def pieces_hf(name, seed):
+    """A tokenizer.json as it is made from scored pieces: every way to cut a piece in two is a merge, in the order of scores.
+    NAME.golden has texts and ids as make_golden.py writes them for BPE."""
+    pieces = llama.pieces_learn(120)
+    letters = sorted(set(llama.TRAINING.replace(" ", llama.SIGN)) - {"\n"})
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + pieces + letters
+    ids = {token: i for i, token in enumerate(tokens)}
+    scores = {token: -float(i) for i, token in enumerate(pieces + letters)}
+    merges = [f"{piece[:i]} {piece[i:]}" for piece in pieces for i in range(1, len(piece))
+              if piece[:i] in scores and piece[i:] in scores]
+    special = lambda i: {"id": i, "content": tokens[i], "special": True}
+    tokenizer = {
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": llama.SIGN},
+            {"type": "Replace", "pattern": {"String": " "}, "content": llama.SIGN}]},
+        "pre_tokenizer": None, "added_tokens": [special(i) for i in range(3)],
+        "post_processor": {"type": "TemplateProcessing", "single": [
+            {"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]},
+        "model": {"type": "BPE", "unk_token": "<unk>", "byte_fallback": True, "vocab": ids, "merges": merges}}
+    case = llama.Case(pairing="halves")
+    tensors = llama.weights_make(case, seed)
+    tensors["token_embd.weight"] = torch.zeros(len(tokens), llama.WIDTH)
+    folder = DATA / name
+    folder.mkdir(exist_ok=True)
+    safetensors_write(folder / "model.safetensors",
+                      {key: value.half() for key, value in hf_names(case, tensors).items()})
+    (folder / "config.json").write_text(json.dumps(llama_config(case)))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    out = struct.pack("<I", len(llama.TEXTS))
+    for text in llama.TEXTS:
+        data, found = text.encode("utf-8"), [1] + llama.pieces_encode(text, scores, ids, True)
+        out += struct.pack("<I", len(data)) + data + struct.pack(f"<I{len(found)}I", len(found), *found)
+    (DATA / f"{name}.golden").write_bytes(out)
+
+
+def stories(path):
+    """Greedy tokens and their logits, with the matrices rounded as the F16 file has them."""
+    data = pathlib.Path(path).read_bytes()
+    width, ff, layers, heads, kv_heads, vocabulary, _ = struct.unpack_from("<7i", data)
+    values, at = torch.frombuffer(bytearray(data[28:]), dtype=torch.float32), 0
+    llama.WIDTH, llama.FORWARD, llama.LAYERS, llama.HEADS, llama.HEAD = width, ff, layers, heads, width // heads
+    kv, tensors = kv_heads * llama.HEAD, {}
+
+    def take(*shape):
+        nonlocal at
+        count = int(torch.tensor(shape).prod())
+        at += count
+        part = values[at - count:at].view(shape)
+        return part.half().float() if len(shape) == 2 else part
+
+    tensors["token_embd.weight"] = take(vocabulary, width)
+    for part, shape in (("attn_norm", (width,)), ("attn_q", (width, width)), ("attn_k", (kv, width)),
+                        ("attn_v", (kv, width)), ("attn_output", (width, width)), ("ffn_norm", (width,)),
+                        ("ffn_gate", (ff, width)), ("ffn_down", (width, ff)), ("ffn_up", (ff, width))):
+        for i in range(layers):
+            tensors[f"blk.{i}.{part}.weight"] = take(*shape)
+    tensors["output_norm.weight"] = take(width)
+    case, tokens = llama.Case(kv_heads=kv_heads, rotated=llama.HEAD), [1]
+    with torch.no_grad():
+        while len(tokens) < 48:
+            logits = llama.forward(case, tensors, torch.tensor(tokens), 1e-5)
+            tokens.append(int(logits[-1].argmax()))
+        logits = llama.forward(case, tensors, torch.tensor(tokens), 1e-5)
+    head = b"GOLD" + struct.pack("<4I", 0, len(tokens), *logits.shape)
+    (llama.DATA / "stories260k.golden").write_bytes(
+        head + torch.tensor(tokens).numpy().astype("<u4").tobytes() + logits.numpy().astype("<f4").tobytes())
+
+
 def main():
     torch.set_num_threads(1)
+    pieces_hf("llama_pieces", 506)
     halves = dict(pairing="halves")
     llama2c("llama2c", llama.Case(kv_heads=2), 500)
     llama2c("llama2c_own", llama.Case(own_output=True), 501)
@@ -135,6 +208,8 @@ def main():
     llama_hf("llama_shards", llama.Case(kv_heads=1, biases=True, base=500000.0, **halves), 503, torch.bfloat16, 2)
     llama_hf("llama_f64", llama.Case(**halves), 504, torch.float64, 1)
     gpt2_hf("gpt2_hf", 505)
+    if len(sys.argv) > 1:
+        stories(sys.argv[1])
 
 
 if __name__ == "__main__":

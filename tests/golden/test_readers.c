@@ -54,9 +54,96 @@ static void test_converted_computes_what_pytorch_does(void **state)
     engine_model_unref(model);
 }
 
+/* The texts of a golden file (as bpe.golden) through a converted model's own tokenizer. */
+static void texts_check(const struct engine_model *model)
+{
+    size_t bytes, at = 4;
+    uint8_t *expected = golden_read("../checkpoints/llama_pieces.golden", &bytes);
+
+    for (uint32_t i = 0; i < le32_load(expected); i++) {
+        const uint32_t text_bytes = le32_load(expected + at);
+        const char *text = (const char *)expected + at + 4;
+        const uint32_t id_count = le32_load(expected + at + 4 + text_bytes);
+        char error[ENGINE_ERROR_BYTES];
+        uint32_t ids[1024];
+        size_t count = 0;
+
+        at += 8 + text_bytes;
+        assert_int_equal(engine_tokenize_prompt(model, text, text_bytes, ids, 1024, &count, error),
+                         0);
+        assert_int_equal(count, id_count);
+        for (size_t j = 0; j < count; j++, at += 4) {
+            assert_int_equal(ids[j], le32_load(expected + at));
+        }
+    }
+    assert_int_equal(at, bytes);
+    free(expected);
+}
+
+/* tokenizer.json beside a checkpoint is taken and said, unless told not to. */
+static void test_tokenizer_beside(void **state)
+{
+    static const char *const choices[] = {NULL, "none"};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char from[512], to[] = "/tmp/tandem-reader.XXXXXX", *said = NULL;
+        const char *words[] = {
+            "tandem-model", "convert", from, to, choices[i] ? "--tokenizer" : NULL,
+            choices[i],     NULL};
+        struct engine_model *model = NULL;
+        char error[ENGINE_ERROR_BYTES] = "";
+        size_t said_bytes;
+        FILE *notes = open_memstream(&said, &said_bytes);
+
+        close(mkstemp(to));
+        golden_path(from, "../checkpoints/llama_pieces");
+        assert_int_equal(tool_main(choices[i] ? 6 : 4, (char **)(uintptr_t)words, stdout, notes),
+                         TOOL_DONE);
+        fclose(notes);
+        assert_int_equal(engine_model_open(to, &model, error), 0);
+        assert_int_equal(engine_model_info(model)->has_tokenizer, !choices[i]);
+        assert_int_equal(strstr(said, "tokenizer.json") != NULL, !choices[i]);
+        if (!choices[i]) {
+            texts_check(model);
+            assert_true(engine_is_end_token(model, 2));
+        }
+        engine_model_unref(model);
+        unlink(to);
+        free(said);
+    }
+}
+
+/* A small model that writes stories: the words PyTorch's greedy choice gives. */
+static void test_story(void **state)
+{
+    static const char wanted[] = ", there was a little girl named Lily.";
+    struct engine_model *model = NULL;
+    struct golden golden = golden_load("stories260k");
+    char error[ENGINE_ERROR_BYTES] = "";
+    const char *words[] = {"tandem-model",     "run",          NULL, "--prompt",
+                           "Once upon a time", "--max-tokens", "20", NULL};
+    char path[512], *told = NULL;
+    size_t told_bytes;
+    FILE *out = open_memstream(&told, &told_bytes);
+
+    (void)state;
+    golden_path(path, "stories260k.gguf");
+    words[2] = path;
+    assert_int_equal(tool_main(7, (char **)(uintptr_t)words, out, stderr), TOOL_DONE);
+    fclose(out);
+    assert_true(told_bytes > sizeof(wanted) && memcmp(told, wanted, strlen(wanted)) == 0);
+    free(told);
+    assert_int_equal(engine_model_open(path, &model, error), 0);
+    assert_true(decoder_worst(model, &golden, ENGINE_KV_F32, 7, 1) < 1e-4f); /* seen: 2e-5 */
+    engine_model_unref(model);
+    free(golden.file);
+}
+
 int main(void)
 {
-    struct CMUnitTest tests[CASES];
+    struct CMUnitTest tests[CASES + 2] = {[CASES] = cmocka_unit_test(test_tokenizer_beside),
+                                          [CASES + 1] = cmocka_unit_test(test_story)};
 
     for (size_t i = 0; i < CASES; i++) {
         tests[i] = (struct CMUnitTest){.name = cases[i].file,
