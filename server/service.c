@@ -48,6 +48,7 @@ void request_free(struct service *service, struct request *request)
     service->payload_bytes -= request->charged_bytes;
     if (request->peer) {
         request->peer->requests--;
+        request->peer->payload_bytes -= request->charged_bytes;
     }
     engine_seq_fini(&request->seq);
     free(request->ids);
@@ -129,6 +130,20 @@ void request_apply(struct service *service, struct request *request, enum sessio
     }
 }
 
+/* When something happens to a request by itself: its deadline, or an input that does not come. INT64_MAX: never. */
+static int64_t request_due_ns(const struct request *request)
+{
+    int64_t due_ns = request->deadline_ns != 0 ? request->deadline_ns : INT64_MAX;
+
+    if (request->session.state == SESSION_LEAVING) {
+        return INT64_MAX;
+    }
+    if (request->session.state == SESSION_RECEIVING && request->upload_until_ns < due_ns) {
+        due_ns = request->upload_until_ns;
+    }
+    return due_ns;
+}
+
 static void on_deadline(uv_timer_t *timer)
 {
     struct service *service = timer->data;
@@ -138,21 +153,23 @@ static void on_deadline(uv_timer_t *timer)
         next = request->next;
         if (request->deadline_ns != 0 && now_ns >= request->deadline_ns) {
             request_apply(service, request, SESSION_DEADLINE, 0, NULL);
+        } else if (now_ns >= request_due_ns(request)) {
+            request_apply(service, request, SESSION_FAILED, TANDEM_ETIMEDOUT, "its input stopped coming");
         }
     }
     service_arm(service);
     service_schedule(service);
 }
 
-/* One timer for the earliest deadline of all. */
+/* One timer for the earliest of all. */
 void service_arm(struct service *service)
 {
     int64_t earliest_ns = INT64_MAX, wait_ns;
 
     for (const struct request *r = service->requests; r; r = r->next) {
-        if (r->deadline_ns != 0 && r->session.state != SESSION_LEAVING && r->deadline_ns < earliest_ns) {
-            earliest_ns = r->deadline_ns;
-        }
+        const int64_t due_ns = request_due_ns(r);
+
+        earliest_ns = due_ns < earliest_ns ? due_ns : earliest_ns;
     }
     if (earliest_ns == INT64_MAX || service->closing) {
         (void)uv_timer_stop(&service->deadline_timer);

@@ -16,7 +16,8 @@ struct service_peer {
     uint8_t boot_id[EDGE_BOOT_ID_BYTES];
     char off[LIMIT_TASKS][LIMIT_NAME_BYTES + 1]; /* tasks whose contracts differ */
     size_t off_count;
-    uint32_t requests; /* live */
+    uint32_t requests;    /* live */
+    size_t payload_bytes; /* charged by them */
 };
 
 struct service_counts {

@@ -98,6 +98,9 @@ static int bounds_check(const struct service *service, const struct service_peer
     if (service->payload_bytes + header->payload_bytes + header->prefix_bytes > LIMIT_PAYLOADS_BYTES) {
         return refuse(refusal, TANDEM_EBUSY, "the server holds as much input as it may");
     }
+    if (peer->payload_bytes + header->payload_bytes + header->prefix_bytes > LIMIT_PEER_PAYLOADS_BYTES) {
+        return refuse(refusal, TANDEM_EBUSY, "this connection's requests hold as much input as they may");
+    }
     refusal->retry_ms = 0;
     return 0;
 }
@@ -154,6 +157,7 @@ static struct request *request_new(struct service *service, struct service_peer 
         return NULL;
     }
     request->arrival_ns = clock_now_ns();
+    request->upload_until_ns = request->arrival_ns + LIMIT_UPLOAD_STALL_MS * NS_PER_MS;
     request->deadline_ns = header->budget_us ? request->arrival_ns + (int64_t)header->budget_us * NS_PER_US : 0;
     session_init(&request->session, task->kind == TASK_GENERATE, request->deadline_ns);
     request->id = id;
@@ -214,6 +218,7 @@ static int request_admit(struct service *service, struct service_peer *peer, uin
     peer->requests++;
     request->charged_bytes = request->payload_bytes + request->prefix_bytes;
     service->payload_bytes += request->charged_bytes;
+    peer->payload_bytes += request->charged_bytes;
     *service->requests_tail = request;
     service->requests_tail = &request->next;
     service->request_count++;
@@ -266,6 +271,7 @@ static int on_data(struct service *service, struct service_peer *peer, const str
     if (request->input.bytes - request->prefix_bytes + frame->payload_bytes > request->payload_bytes) {
         return TANDEM_EPROTO; /* more than was announced */
     }
+    request->upload_until_ns = clock_now_ns() + LIMIT_UPLOAD_STALL_MS * NS_PER_MS;
     result = buf_append(&request->input, frame->payload, frame->payload_bytes);
     if (result != 0) {
         request_apply(service, request, SESSION_FAILED, result, NULL);

@@ -43,7 +43,7 @@ int64_t service_ahead_ns(const struct service *service, int64_t urgency_ns)
     int64_t ahead = 0;
 
     for (const struct request *r = service->requests; r; r = r->next) {
-        if (r->session.state != SESSION_LEAVING && request_urgency_ns(r) <= urgency_ns) {
+        if (r->session.state < SESSION_LEAVING && request_urgency_ns(r) <= urgency_ns) {
             ahead += r->task->kind == TASK_CLASSIFY ? batcher_service_ns(&r->model->rates, 1, 0, 0)
                                                     : batcher_service_ns(&r->model->rates, 0, prefill_left(r), 0);
         }
@@ -76,6 +76,9 @@ void service_load_for(const struct service *service, const struct served_model *
     struct edge_load load = {.draining = service->draining};
 
     for (const struct request *r = service->requests; r; r = r->next) {
+        if (r->session.state == SESSION_ENDED) {
+            continue; /* this load goes out with its answer */
+        }
         if (r->started_ns != 0) {
             load.running++;
         } else {

@@ -4,6 +4,7 @@
 #include "common/base/limits.h"
 #include "common/base/log.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,7 +153,11 @@ static void job_pictures(struct worker_job *job)
         float *scores = job->entries[owners[i]].scores;
 
         memcpy(scores, logits + classes * i, classes * sizeof(*scores));
-        (void)engine_softmax(scores, classes);
+        if (!isfinite(scores[engine_softmax(scores, classes)])) {
+            job->entries[owners[i]].error = TANDEM_EINTERNAL;
+            snprintf(job->entries[owners[i]].why, sizeof(job->entries[owners[i]].why),
+                     "the model computes what is no number");
+        }
     }
     free(pixels);
 }

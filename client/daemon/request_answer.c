@@ -2,6 +2,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/log.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -40,6 +41,10 @@ void request_answer_send(struct request *request, const struct job_action *actio
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
     if (local_answer_pack(&message, &header) == 0) {
         app_send(request->peer, FRAME_RESULT, request->app_id, &header);
+    } else { /* never silence */
+        snprintf(request->why, sizeof(request->why), "the answer does not fit a message");
+        log_warning("request %" PRIu64 ": the answer does not fit a message", request->decision.id);
+        request_error_send(request, TANDEM_ETOOBIG);
     }
     buf_fini(&header);
 }

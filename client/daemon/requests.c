@@ -192,6 +192,20 @@ static int submit_check(struct request *request)
     return !picture && request->input.bytes > LIMIT_TEXT_BYTES ? TANDEM_ETOOBIG : 0;
 }
 
+/* There is no request to end, so the caller is told by hand. */
+static void no_memory_say(struct app_peer *peer, uint64_t id)
+{
+    struct local_error message = {.code = TANDEM_ENOMEM};
+    struct buf header;
+
+    snprintf(message.text, sizeof(message.text), "%s", tandem_error_text(TANDEM_ENOMEM));
+    buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
+    if (local_error_pack(&message, &header) == 0) {
+        app_send(peer, FRAME_ERROR, id, &header);
+    }
+    buf_fini(&header);
+}
+
 static void on_submit(struct app_peer *peer, uint64_t id, const struct local_submit *submit,
                       struct app_input input, void *user)
 {
@@ -202,6 +216,7 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
 
     if (!request) {
         app_input_release(&input);
+        no_memory_say(peer, id);
         return;
     }
     request->tasks = tasks_ref(all->tasks);

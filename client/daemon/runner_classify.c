@@ -1,5 +1,6 @@
 #include "client/daemon/runner_parts.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,8 +61,12 @@ int classify_run(struct runner_job *job)
     }
     if (result == 0) {
         memcpy(scores, logits, sizeof(*scores) * info->n_class);
-        (void)engine_softmax(scores, info->n_class);
-        result = classify_answer(job, scores, info->n_class);
+        if (isfinite(scores[engine_softmax(scores, info->n_class)])) {
+            result = classify_answer(job, scores, info->n_class);
+        } else {
+            snprintf(job->why, sizeof(job->why), "the model computes what is no number");
+            result = TANDEM_EINTERNAL;
+        }
     }
     free(pixels);
     free(scores);

@@ -72,6 +72,8 @@
 #define LIMIT_REQUESTS 1024                  /* live in one daemon */
 #define LIMIT_RECENT_REQUESTS 4096           /* ended ones a server remembers, so that none runs twice */
 #define LIMIT_PAYLOADS_BYTES (256u << 20)    /* inputs a server holds at once, all requests together */
+#define LIMIT_PEER_PAYLOADS_BYTES (128u << 20) /* of them for one connection, announced ones too */
+#define LIMIT_UPLOAD_STALL_MS 5000           /* for the next piece of an input that was announced */
 #define LIMIT_PICTURE_BATCH 16               /* pictures in one step of a server */
 #define LIMIT_ANSWER_TEXT_BYTES (48u << 10)  /* generated text; over it the answer ends with finish `length` */
 #define LIMIT_TRANSCRIPT_BYTES (1u << 20)    /* one conversation in a server */

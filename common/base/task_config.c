@@ -118,6 +118,11 @@ static int labels_split(struct task_config *task, const char *path, char error[C
                      task->label_count + 1);
             return TANDEM_ECONFIG;
         }
+        if (bytes > LIMIT_LABEL_BYTES) {
+            snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] labels: label %zu is longer than %d bytes", path,
+                     task->label_count + 1, LIMIT_LABEL_BYTES);
+            return TANDEM_ECONFIG;
+        }
         task->labels[task->label_count] = strndup(at, bytes);
         if (!task->labels[task->label_count]) {
             break;

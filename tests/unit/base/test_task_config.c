@@ -129,6 +129,13 @@ static void test_refusals(void **state)
     assert_refused(TANDEM_ECONFIG, "[edge] backend: 'magic' is not engine");
     task_write("a.conf", "[task]\nkind = detect\nlabels = a,,b\n[edge]\nmodel = m\n");
     assert_refused(TANDEM_ECONFIG, "[task] labels: label 2 is empty");
+    {
+        char long_label[LIMIT_LABEL_BYTES + 128];
+
+        snprintf(long_label, sizeof(long_label), "[task]\nkind = detect\nlabels = a,%0*d\n[edge]\nmodel = m\n", LIMIT_LABEL_BYTES + 1, 0);
+        task_write("a.conf", long_label);
+        assert_refused(TANDEM_ECONFIG, "[task] labels: label 2 is longer than 255 bytes");
+    }
     task_write("a.conf", "[task]\nkind = detect\nleaves_device = a b\n[edge]\nmodel = m\n");
     assert_refused(TANDEM_ECONFIG, "leaves_device: any_edge, never or the name of an edge");
     task_write("a.conf", "[task]\nkind = detect\nconfidence_threshold = 1.1\n[edge]\nmodel = m\n");

@@ -56,15 +56,48 @@ static void test_inputs_are_bounded(void **state)
 {
     struct fixture *f = *state;
 
-    for (uint64_t id = 1; id <= LIMIT_PAYLOADS_BYTES / LIMIT_PAYLOAD_BYTES; id++) {
-        announce(f->client, id, LIMIT_PAYLOAD_BYTES);
-        client_wait(f->client, &client_of(f->client, id)->accepted);
+    struct client *greedy = malloc(2 * sizeof(*greedy));
+
+    assert_non_null(greedy);
+    for (int i = 0; i < 2; i++) {
+        client_init(&greedy[i], &f->loop, (uint8_t)(10 + i));
+        client_connect(&greedy[i], f->url);
+        for (uint64_t id = 1; id <= LIMIT_PEER_PAYLOADS_BYTES / LIMIT_PAYLOAD_BYTES; id++) {
+            announce(&greedy[i], id, LIMIT_PAYLOAD_BYTES);
+            client_wait(&greedy[i], &client_of(&greedy[i], id)->accepted);
+        }
+        if (i == 0) { /* one connection alone cannot shut the others out */
+            announce(&greedy[0], 100, 1);
+            (void)client_result(&greedy[0], 100);
+            assert_string_equal(client_of(&greedy[0], 100)->error.text,
+                                "this connection's requests hold as much input as they may");
+            classify(f, 99, "1");
+            assert_true(client_result(f->client, 99)->has_result);
+        }
     }
+    assert_int_equal(2 * LIMIT_PEER_PAYLOADS_BYTES, LIMIT_PAYLOADS_BYTES);
     classify(f, 100, "1");
     assert_int_equal(client_result(f->client, 100)->error.code, TANDEM_EBUSY);
-    conn_cancel(f->client->conn, 1);
+    conn_cancel(greedy[0].conn, 1);
     classify(f, 101, "1");
     assert_true(client_result(f->client, 101)->has_result);
+    client_fini(&greedy[0]);
+    client_fini(&greedy[1]);
+    free(greedy);
+}
+
+/* What is announced and never comes holds its place for LIMIT_UPLOAD_STALL_MS. */
+static void test_an_input_that_stops_coming_is_given_up(void **state)
+{
+    struct fixture *f = *state;
+    const int64_t start_ns = clock_now_ns();
+
+    announce(f->client, 1, 1000);
+    assert_int_equal(client_result(f->client, 1)->error.code, TANDEM_ETIMEDOUT);
+    assert_true(clock_now_ns() - start_ns >= LIMIT_UPLOAD_STALL_MS * NS_PER_MS);
+    assert_string_equal(client_of(f->client, 1)->error.text, "its input stopped coming");
+    classify(f, 2, "1");
+    assert_true(client_result(f->client, 2)->has_result);
 }
 
 /* Pictures share steps up to LIMIT_PICTURE_BATCH, and a server forgets which requests it had after
@@ -146,6 +179,7 @@ static int tests_run(void)
         SERVED(test_bounds),
         SERVED(test_requests_are_bounded),
         SERVED(test_inputs_are_bounded),
+        SERVED(test_an_input_that_stops_coming_is_given_up),
         SERVED(test_picture_batches_and_memory_of_requests),
         SERVED(test_answers_are_bounded),
         SERVED(test_connections_are_bounded),

@@ -20,6 +20,8 @@ static void test_classify(void **state)
     assert_true(got->result.answer.confidence > 0.5 && got->result.answer.confidence < 0.6);
     assert_true(got->result.run_us > 0);
     assert_true(got->result.load.picture_us > 0);
+    assert_int_equal(got->result.load.running + got->result.load.queued, 0); /* it is itself no load any more */
+    assert_int_equal(got->result.load.predicted_wait_us, 0);
     assert_true(log_has(f, "request 4711: task digits"));
 }
 
