@@ -1,5 +1,6 @@
 #include "client/daemon/daemon.h"
 
+#include "client/daemon/decision_file.h"
 #include "client/daemon/requests.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
@@ -8,19 +9,13 @@
 #include "common/stream/request_lines.h"
 #include "common/stream/status_listener.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#define DECISIONS_PATH_BYTES (4096 + 32)
-#define DECISIONS_FILE_BYTES (16 << 20) /* then it is renamed to decisions.jsonl.1 */
 
 enum { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNAL_COUNT };
 
@@ -39,8 +34,7 @@ struct daemon {
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t watchdog_timer, drain_timer;
     int64_t started_ns;
-    int decisions_fd;
-    off_t decisions_bytes;
+    struct decision_file decisions;
     bool draining;
 };
 
@@ -58,53 +52,6 @@ static int decision_line(const struct decision *decision, struct buf *out)
     json_object_close(&json);
     result = json_end(&json);
     return result == 0 ? buf_append_u8(out, '\n') : result;
-}
-
-static void decisions_path(const struct daemon *daemon, char ret_path[DECISIONS_PATH_BYTES])
-{
-    snprintf(ret_path, DECISIONS_PATH_BYTES, "%s/decisions.jsonl", daemon->config.state_dir);
-}
-
-static void decisions_open(struct daemon *daemon)
-{
-    char path[DECISIONS_PATH_BYTES], old[DECISIONS_PATH_BYTES + 32];
-    struct stat file;
-
-    daemon->decisions_fd = -1;
-    if (!daemon->config.state_dir[0]) {
-        return;
-    }
-    decisions_path(daemon, path);
-    snprintf(old, sizeof(old), "%s.1", path);
-    if (stat(path, &file) == 0 && file.st_size >= DECISIONS_FILE_BYTES) {
-        (void)rename(path, old);
-    }
-    daemon->decisions_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-    if (daemon->decisions_fd < 0 || fstat(daemon->decisions_fd, &file) != 0) {
-        log_warning("%s: %s: decisions are not kept on disk", path, strerror(errno));
-        return;
-    }
-    daemon->decisions_bytes = file.st_size;
-}
-
-static void decisions_write(struct daemon *daemon, const struct buf *line)
-{
-    struct counts *counts = &daemon->requests.counts;
-
-    if (daemon->decisions_fd < 0) {
-        return;
-    }
-    if (write(daemon->decisions_fd, line->data, line->bytes) != (ssize_t)line->bytes) {
-        if (counts->decision_lines_lost++ == 0) {
-            log_warning("decisions.jsonl: %s: decisions are lost, requests go on", strerror(errno));
-        }
-        return;
-    }
-    daemon->decisions_bytes += (off_t)line->bytes;
-    if (daemon->decisions_bytes >= DECISIONS_FILE_BYTES) {
-        (void)close(daemon->decisions_fd);
-        decisions_open(daemon);
-    }
 }
 
 /* The line of a request, with the id that the edge's journal has too. */
@@ -129,7 +76,7 @@ static void on_decision(const struct decision *decision, void *user)
     decision_log(daemon->lines, decision);
     buf_init(&line, LIMIT_STATUS_QUEUE_BYTES);
     if (decision_line(decision, &line) == 0) {
-        decisions_write(daemon, &line);
+        decision_file_write(&daemon->decisions, line.data, line.bytes, clock_now_ns());
         if (daemon->status) {
             status_listener_publish(daemon->status, &line);
         }
@@ -243,14 +190,7 @@ static void status_json(struct daemon *daemon, struct json_writer *json)
     json_int(json, "pid", getpid());
     json_int(json, "uptime_s", (clock_now_ns() - daemon->started_ns) / NS_PER_S);
     json_text(json, "app_socket", daemon->config.app_socket);
-    if (daemon->decisions_fd >= 0) {
-        char path[DECISIONS_PATH_BYTES];
-
-        decisions_path(daemon, path);
-        json_text(json, "decisions_file", path);
-    } else {
-        json_null(json, "decisions_file");
-    }
+    json_text(json, "decisions_file", daemon->decisions.fd >= 0 ? daemon->decisions.path : NULL);
     json_bool(json, "draining", daemon->draining);
     json_uint(json, "reloads", daemon->reloads);
     json_uint(json, "reload_failures", daemon->reload_failures);
@@ -269,7 +209,7 @@ static void status_json(struct daemon *daemon, struct json_writer *json)
     json_uint(json, "cancelled", counts->cancelled);
     json_uint(json, "hedges", counts->hedges);
     json_uint(json, "log_lines_lost", log_lost_lines());
-    json_uint(json, "decision_lines_lost", counts->decision_lines_lost);
+    json_uint(json, "decision_lines_lost", daemon->decisions.lost);
     json_object_close(json);
 }
 
@@ -478,7 +418,6 @@ static int daemon_load(struct daemon *daemon, const char *path)
     char error[CONFIG_ERROR_BYTES] = "";
     int result = engine_self_check(error);
 
-    daemon->decisions_fd = -1;
     if (result == 0) {
         result = client_config_load(path, &daemon->config, error);
     }
@@ -503,7 +442,9 @@ static int daemon_start(struct daemon *daemon)
     int result = requests_init(&daemon->requests);
 
     handles_start(daemon);
-    decisions_open(daemon);
+    decision_file_open(&daemon->decisions, daemon->config.state_dir, clock_now_ns());
+    decision_ids_open(&daemon->requests.ids, daemon->config.state_dir,
+                      decision_file_last_id(daemon->config.state_dir), clock_unix_ns());
     daemon->lines = request_lines_new(&daemon->loop);
     if (!daemon->lines) {
         result = TANDEM_ENOMEM;
@@ -558,9 +499,7 @@ static void daemon_close(struct daemon *daemon)
     }
     links_free(daemon->links);
     requests_fini(&daemon->requests);
-    if (daemon->decisions_fd >= 0) {
-        (void)close(daemon->decisions_fd);
-    }
+    decision_file_close(&daemon->decisions);
 }
 
 int daemon_run(const char *config_path)
@@ -569,6 +508,7 @@ int daemon_run(const char *config_path)
     int result = daemon_load(&daemon, config_path);
 
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file over a limit of its size is an error of the write */
     if (result == 0 && uv_loop_init(&daemon.loop) == 0) {
         result = daemon_start(&daemon);
         if (result == 0) {

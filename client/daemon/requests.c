@@ -149,7 +149,7 @@ static struct request *request_new(struct requests *all, struct app_peer *peer, 
     request->submit = *submit;
     request->input = input;
     request->start_ns = clock_now_ns();
-    request->decision.id = all->next_id++;
+    request->decision.id = decision_ids_take(&all->ids);
     request->choice.edge = -1;
     (void)uv_timer_init(all->loop, &request->timer);
     request->timer.data = request;
@@ -284,12 +284,9 @@ void requests_end_all(struct requests *all)
     }
 }
 
-/* Ids rise from the time of the start in microseconds: unique across restarts as long as the wall
- * clock is not set back. */
 int requests_init(struct requests *all)
 {
     all->ring = calloc(LIMIT_DECISION_RING, sizeof(*all->ring));
-    all->next_id = (uint64_t)(clock_unix_ns() / NS_PER_US);
     all->next_wire_id = 1; /* 0 is the connection itself; a restart has another boot id */
     return all->ring ? 0 : TANDEM_ENOMEM;
 }

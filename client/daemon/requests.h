@@ -4,6 +4,7 @@
 #define TANDEM_CLIENT_REQUESTS_H
 
 #include "client/daemon/app.h"
+#include "client/daemon/decision_ids.h"
 #include "client/daemon/link.h"
 #include "client/daemon/tasks.h"
 #include "client/policy/decision.h"
@@ -11,8 +12,7 @@
 struct request;
 struct session;
 struct counts {
-    uint64_t requests, local, edge, cascade_stayed, cascade_went, late, errors, cancelled, hedges,
-        decision_lines_lost;
+    uint64_t requests, local, edge, cascade_stayed, cascade_went, late, errors, cancelled, hedges;
 };
 struct requests {
     uv_loop_t *loop;
@@ -25,7 +25,8 @@ struct requests {
     void *user;
     struct request *list;
     size_t live;
-    uint64_t next_id, next_wire_id;
+    struct decision_ids ids;
+    uint64_t next_wire_id;
     struct counts counts;
     struct decision *ring; /* [LIMIT_DECISION_RING] */
     size_t ring_next, ring_count;

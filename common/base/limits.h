@@ -90,6 +90,8 @@
 #define LIMIT_STATUS_ANSWER_BYTES (4u << 20) /* to one request line */
 #define LIMIT_STATUS_QUEUE_BYTES (1u << 20)  /* slow readers are cut off here */
 #define LIMIT_DECISION_RING 1024
+#define LIMIT_DECISION_FILE_BYTES (16 << 20) /* decisions.jsonl; the one before it is kept as .1 */
+#define LIMIT_DECISION_ID_BLOCK 4096         /* ids that one write of the mark in decision-ids allows */
 #define LIMIT_EDGES 16
 #define LIMIT_CANDIDATES (LIMIT_EDGES + 3)   /* local, cascade, cache, edges */
 #define LIMIT_DEADLINE_MS 3600000

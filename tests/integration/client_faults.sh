@@ -93,6 +93,21 @@ expect 'edge killed before' '"outcome_route":"local"' "$(ask objects "$picture" 
 expect 'a forced edge that is gone' '"outcome_route":null.*no edge connected.*"error_code":-12' "$(ask objects "$picture" --route edge)"
 expect 'a forced edge nobody knows' 'no edge of this name.*"error_code":-12' "$(ask objects "$picture" --route edge:attic)"
 expect 'decisions on disk' '"outcome":{' "$(tail -1 "$dir/state/decisions.jsonl")"
+id=$(printf '%s' "$(ask objects "$picture")" | sed 's/.*"id":"\([0-9]*\)".*/\1/')
+kill -KILL "$client"
+wait "$client" 2>/dev/null
+mv "$dir/state/decisions.jsonl" "$dir/decisions.jsonl"
+ln -s /dev/full "$dir/state/decisions.jsonl"
+"$bin/tandem-client" --config "$dir/client.conf" 2> "$dir/client.log" & client=$!
+until_says '"schema"'
+said=$(ask objects "$picture")
+expect 'the disk is full: answered' '"error_code":0' "$said"
+expect 'and again' '"error_code":0' "$(ask commands 'walk')"
+expect 'the lost lines are counted' '"decision_lines_lost":2' \
+    "$("$bin/tandemctl" status --json --socket "$dir/status.sock")"
+expect 'and said once' '^1$' "$(grep -c 'decisions are lost' "$dir/client.log")"
+again=$(printf '%s' "$said" | sed 's/.*"id":"\([0-9]*\)".*/\1/')
+expect 'ids rise over a kill' '^yes$' "$([ "$again" -gt "$id" ] && echo yes || echo "$id, then $again")"
 kill -TERM "$client"
 wait "$client"
 expect 'stops with 0' '^0$' "$?"
