@@ -47,7 +47,11 @@ int session_begin(struct request *request)
         session_get(request->all, request->submit.session, app_peer_uid(request->peer));
     int result;
 
-    if (!session || session->busy) {
+    if (!session) {
+        snprintf(request->why, sizeof(request->why), "all %d sessions are in use", LIMIT_SESSIONS);
+        return TANDEM_EBUSY;
+    }
+    if (session->busy) {
         snprintf(request->why, sizeof(request->why), "another turn of this session is under way");
         return TANDEM_EBUSY;
     }

@@ -3,13 +3,14 @@
 #include <string.h>
 
 #define PRIOR_WEIGHT 5.0
-#define SEEN_PRIOR 1.0 /* each bin is believed to have been seen this often before the first request */
+#define SEEN_PRIOR                                                                                 \
+    1.0 /* each bin is believed to have been seen this often before the first request */
 
 static size_t bin_of(double value)
 {
     const double at = value * CONFIDENCE_BINS;
 
-    return at <= 0 ? 0 : at >= CONFIDENCE_BINS ? CONFIDENCE_BINS - 1 : (size_t)at;
+    return !(at > 0) ? 0 : at >= CONFIDENCE_BINS ? CONFIDENCE_BINS - 1 : (size_t)at;
 }
 
 static double bin_error(const struct confidence *confidence, size_t bin)
@@ -43,14 +44,15 @@ double confidence_error(const struct confidence *confidence, double local_confid
     return bin_error(confidence, bin_of(local_confidence));
 }
 
-void confidence_expect(const struct confidence *confidence, double threshold, double *ret_error, double *ret_share_below,
-                       double *ret_error_above)
+void confidence_expect(const struct confidence *confidence, double threshold, double *ret_error,
+                       double *ret_share_below, double *ret_error_above)
 {
     double all = 0, error = 0, below = 0, error_above = 0;
 
     for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
         /* Small models are sure more often than not: the prior leans to the upper bins. */
-        const double weight = SEEN_PRIOR * ((double)bin + 0.5) / CONFIDENCE_BINS + (double)confidence->seen[bin];
+        const double weight =
+            SEEN_PRIOR * ((double)bin + 0.5) / CONFIDENCE_BINS + (double)confidence->seen[bin];
 
         all += weight;
         error += weight * bin_error(confidence, bin);

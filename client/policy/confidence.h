@@ -1,5 +1,6 @@
-/* confidence.h: how often the local answer is wrong, learned per bin of its own confidence from requests that both sides answered (the
- * edge's answer stands for the truth). Simple counts with a prior. Pure state, loop thread. */
+/* confidence.h: how often the local answer is wrong, learned per bin of its own confidence from
+ * requests that both sides answered (the edge's answer stands for the truth). Simple counts with a
+ * prior. Pure state, loop thread. */
 #ifndef TANDEM_POLICY_CONFIDENCE_H
 #define TANDEM_POLICY_CONFIDENCE_H
 
@@ -16,11 +17,13 @@ struct confidence {
 void confidence_init(struct confidence *confidence);
 void confidence_see(struct confidence *confidence, double local_confidence);
 void confidence_compare(struct confidence *confidence, double local_confidence, bool agreed);
-/* Expected error of a local answer this sure. The prior is calibration (1 - confidence) with the weight of a few samples. */
+/* Expected error of a local answer this sure. The prior is calibration (1 - confidence) with the
+ * weight of a few samples. */
 double confidence_error(const struct confidence *confidence, double local_confidence);
-/* Over the confidences seen so far: the expected error of a local answer before it is known, the share that is less sure than
- * `threshold`, and the expected error of those that are not. Before anything was seen: a prior. */
-void confidence_expect(const struct confidence *confidence, double threshold, double *ret_error, double *ret_share_below,
-                       double *ret_error_above);
+/* Over the confidences seen so far: the expected error of a local answer before it is known, the
+ * share that is less sure than `threshold`, and the expected error of those that are not. Before
+ * anything was seen: a prior. */
+void confidence_expect(const struct confidence *confidence, double threshold, double *ret_error,
+                       double *ret_share_below, double *ret_error_above);
 
 #endif

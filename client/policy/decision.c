@@ -110,9 +110,11 @@ static void outcome_json(const struct decision_outcome *outcome, struct json_wri
     json_int(json, "error_code", outcome->error_code);
     json_double(json, "local_wait_ms", outcome->local_wait_ms);
     json_double(json, "local_run_ms", outcome->local_run_ms);
+    json_null(json, "prepare_ms"); /* not measured here */
     json_double(json, "up_ms", outcome->up_ms);
     json_double(json, "edge_wait_ms", outcome->edge_wait_ms);
     json_double(json, "edge_run_ms", outcome->edge_run_ms);
+    json_null(json, "down_ms"); /* no clock is shared with the edge */
     json_text(json, "model_digest", outcome->model_digest[0] ? outcome->model_digest : NULL);
     json_object_close(json);
 }

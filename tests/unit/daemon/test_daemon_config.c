@@ -1,0 +1,181 @@
+/* The configuration of tandem-client: defaults, every kind of wrong file named, and what `prefer`
+ * does to the weights. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client/daemon/daemon_config.h"
+#include "common/base/error.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char path[] = "/tmp/tandem-client-conf-XXXXXX";
+
+static int setup(void **state)
+{
+    const int fd = mkstemp(path);
+
+    (void)state;
+    return fd >= 0 ? close(fd) : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+static int load(const char *text, struct client_config *config, char error[CONFIG_ERROR_BYTES])
+{
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    memset(config, 0, sizeof(*config));
+    return client_config_load(path, config, error);
+}
+
+static void test_an_empty_file_is_enough(void **state)
+{
+    struct client_config config;
+    char error[CONFIG_ERROR_BYTES];
+
+    (void)state;
+    assert_int_equal(load("", &config, error), 0);
+    assert_string_equal(config.app_socket, "/run/tandem-client/app.sock");
+    assert_string_equal(config.status_socket, "/run/tandem-client/status.sock");
+    assert_string_equal(config.tasks_dir, "/etc/tandem/tasks.d");
+    assert_string_equal(config.state_dir, "/var/lib/tandem-client");
+    assert_int_equal(config.threads, 1);
+    assert_int_equal(config.kv_bytes, 64 << 20);
+    assert_int_equal(config.prefer, PREFER_BALANCED);
+    assert_int_equal(config.edge_count, 0);
+    config_free(&client_config_schema, &config);
+}
+
+static void test_every_key(void **state)
+{
+    struct client_config config;
+    char error[CONFIG_ERROR_BYTES];
+
+    (void)state;
+    assert_int_equal(load("[client]\napp_socket = /a\nstatus_socket = /s\ntasks_dir = /t\n"
+                          "models_dir = /m\nstate_dir = /d\nthreads = 4\nkv_bytes = 2M\n"
+                          "drain_timeout_ms = 5\n"
+                          "[policy]\nprefer = bandwidth\none_miss_ms = 1\none_megabyte_ms = 2\n"
+                          "one_error_ms = 3\nedge_error = 0.5\n"
+                          "[edge den]\nurl = tcp://127.0.0.1:7000\n"
+                          "[edge hall]\nurl = ipc:///run/hall.sock\n",
+                          &config, error),
+                     0);
+    assert_string_equal(config.app_socket, "/a");
+    assert_string_equal(config.models_dir, "/m");
+    assert_string_equal(config.state_dir, "/d");
+    assert_int_equal(config.threads, 4);
+    assert_int_equal(config.kv_bytes, 2 << 20);
+    assert_int_equal(config.drain_timeout_ms, 5);
+    assert_float_equal(config.edge_error, 0.5, 0);
+    assert_int_equal(config.edge_count, 2);
+    assert_string_equal(config.edges[1].name, "hall");
+    assert_string_equal(config.edges[1].url, "ipc:///run/hall.sock");
+    assert_string_equal(config.edges[1].token_file, "");
+    config_free(&client_config_schema, &config);
+}
+
+static void test_preferences(void **state)
+{
+    static const struct {
+        const char *text;
+        double megabyte_factor, error_factor;
+    } cases[] = {{"balanced", 1, 1}, {"accuracy", 1, 4}, {"bandwidth", 20, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct client_config config;
+        struct decide_weights weights;
+        char text[200], error[CONFIG_ERROR_BYTES];
+
+        snprintf(text, sizeof(text),
+                 "[policy]\nprefer = %s\none_miss_ms = 7\none_megabyte_ms = 5\none_error_ms = 3\n",
+                 cases[i].text);
+        assert_int_equal(load(text, &config, error), 0);
+        weights = client_config_weights(&config);
+        assert_float_equal(weights.one_miss_ms, 7, 0);
+        assert_float_equal(weights.one_megabyte_ms, (float)(5 * cases[i].megabyte_factor), 1e-6);
+        assert_float_equal(weights.one_error_ms, (float)(3 * cases[i].error_factor), 1e-6);
+        config_free(&client_config_schema, &config);
+    }
+}
+
+/* Each is refused in one line that names what is wrong. */
+static void test_wrong_files(void **state)
+{
+    static const struct {
+        const char *text, *named;
+    } cases[] = {
+        {"[client]\nnonsense = 1\n", ":2: "},
+        {"[nonsense]\nkey = 1\n", "nonsense"},
+        {"[client]\nthreads = 0\n", "threads"},
+        {"[client]\nthreads = 257\n", "threads"},
+        {"[client]\nkv_bytes = 1K\n", "kv_bytes"},
+        {"[client]\ndrain_timeout_ms = 3600001\n", "drain_timeout_ms"},
+        {"[policy]\nprefer = battery\n", "prefer"},
+        {"[policy]\nedge_error = 1.5\n", "edge_error"},
+        {"[policy]\none_miss_ms = -1\n", "one_miss_ms"},
+        {"[edge den]\ntoken_file = /dev/null\n", "url"},
+        {"[edge d/n]\nurl = ipc:///x\n", "[edge d/n]"},
+        {"[edge den]\nurl = tcp://192.0.2.1:7000\n", "[tls]"},
+        {"[edge den]\nurl = nonsense\n", "[edge den]"},
+        {"[tls]\ncert = /c\n", "all three or none"},
+        {"[tls]\nkey = /k\nca = /a\n", "all three or none"},
+        {"[tls]\ncert = /c\nkey = /k\n", "all three or none"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct client_config config;
+        char error[CONFIG_ERROR_BYTES] = "";
+
+        assert_int_equal(load(cases[i].text, &config, error), TANDEM_ECONFIG);
+        if (!strstr(error, cases[i].named) || strncmp(error, path, strlen(path)) != 0 ||
+            strchr(error, '\n')) {
+            fail_msg("%s is told as: %s", cases[i].text, error);
+        }
+        config_free(&client_config_schema, &config);
+    }
+}
+
+static void test_edges_are_bounded(void **state)
+{
+    for (size_t count = LIMIT_EDGES; count <= LIMIT_EDGES + 1; count++) {
+        struct client_config config;
+        char text[2048], error[CONFIG_ERROR_BYTES];
+        size_t used = 0;
+
+        (void)state;
+        for (size_t i = 0; i < count; i++) {
+            used += (size_t)snprintf(text + used, sizeof(text) - used,
+                                     "[edge e%zu]\nurl = ipc:///run/e%zu\n", i, i);
+        }
+        assert_int_equal(load(text, &config, error), count > LIMIT_EDGES ? TANDEM_ECONFIG : 0);
+        config_free(&client_config_schema, &config);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_empty_file_is_enough), cmocka_unit_test(test_every_key),
+        cmocka_unit_test(test_preferences), cmocka_unit_test(test_wrong_files),
+        cmocka_unit_test(test_edges_are_bounded)};
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,112 @@
+/* How wrong a local answer is believed to be, by how sure it is. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client/policy/confidence.h"
+
+#include <math.h>
+
+static void test_prior_is_calibration(void **state)
+{
+    struct confidence confidence;
+
+    (void)state;
+    confidence_init(&confidence);
+    for (int bin = 0; bin < CONFIDENCE_BINS; bin++) {
+        const double middle = (bin + 0.5) / CONFIDENCE_BINS;
+
+        assert_float_equal(confidence_error(&confidence, middle), (float)(1 - middle), 1e-6);
+    }
+}
+
+static void test_odd_values_have_a_bin(void **state)
+{
+    static const double values[] = {-1, -0.0, 0, 1, 1.5, INFINITY, -INFINITY, NAN};
+    struct confidence confidence;
+
+    (void)state;
+    confidence_init(&confidence);
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        confidence_see(&confidence, values[i]);
+        confidence_compare(&confidence, values[i], true);
+    }
+    assert_int_equal(confidence.seen[0], 5); /* what is not a number is not sure */
+    assert_int_equal(confidence.seen[CONFIDENCE_BINS - 1], 3);
+    assert_int_equal(confidence.both[0], 5);
+}
+
+/* A few answers move the belief, many decide it, and each bin learns for itself. */
+static void test_bins_learn(void **state)
+{
+    struct confidence confidence;
+    double few, many;
+
+    (void)state;
+    confidence_init(&confidence);
+    for (int i = 0; i < 5; i++) {
+        confidence_compare(&confidence, 0.95, false);
+    }
+    few = confidence_error(&confidence, 0.97);
+    assert_true(few > 0.3 && few < 0.8);
+    for (int i = 0; i < 1000; i++) {
+        confidence_compare(&confidence, 0.95, false);
+        confidence_compare(&confidence, 0.45, true);
+    }
+    many = confidence_error(&confidence, 0.91);
+    assert_true(many > 0.98);
+    assert_true(confidence_error(&confidence, 0.49) < 0.02);
+    assert_float_equal(confidence_error(&confidence, 0.75), 0.25, 1e-9); /* heard nothing */
+}
+
+static void test_expectation_is_an_average(void **state)
+{
+    struct confidence confidence;
+    double error, below, above;
+
+    (void)state;
+    confidence_init(&confidence);
+    confidence_expect(&confidence, 0.7, &error, &below, &above);
+    assert_true(error > 0 && error < 1);
+    assert_true(below > 0 && below < 0.7); /* the prior leans to the sure side */
+    assert_true(above < error);
+    for (int i = 0; i < 3000; i++) {
+        confidence_see(&confidence, 0.95);
+        confidence_see(&confidence, 0.15);
+        confidence_compare(&confidence, 0.95, i % 100 != 0); /* 1 % wrong */
+        confidence_compare(&confidence, 0.15, i % 10 == 0);  /* 90 % wrong */
+    }
+    confidence_expect(&confidence, 0.7, &error, &below, &above);
+    assert_float_equal(below, 0.5, 0.02);
+    assert_float_equal(above, 0.01, 0.01);
+    assert_float_equal(error, (float)(0.01 + 0.9) / 2, 0.02);
+}
+
+static void test_thresholds_at_the_ends(void **state)
+{
+    struct confidence confidence;
+    double error, below, above;
+
+    (void)state;
+    confidence_init(&confidence);
+    confidence_expect(&confidence, 0, &error, &below, &above);
+    assert_float_equal(below, 0, 0);
+    assert_float_equal(above, error, 1e-9); /* every answer stays */
+    confidence_expect(&confidence, 1, &error, &below, &above);
+    assert_float_equal(below, 1, 1e-9);
+    assert_float_equal(above, 0, 0); /* none does: no division by nothing */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_prior_is_calibration), cmocka_unit_test(test_odd_values_have_a_bin),
+        cmocka_unit_test(test_bins_learn), cmocka_unit_test(test_expectation_is_an_average),
+        cmocka_unit_test(test_thresholds_at_the_ends)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,235 @@
+/* The JSON of a decision: every name of the contract, numbers as they were, and what was not
+ * measured absent or null, never 0. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client/policy/decision.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <string.h>
+
+static cJSON *written(const struct decision *decision)
+{
+    struct json_writer json;
+    struct buf out;
+    cJSON *parsed;
+
+    buf_init(&out, 0);
+    json_begin(&json, &out);
+    json_object_open(&json, NULL);
+    decision_json(decision, &json);
+    json_object_close(&json);
+    assert_int_equal(json_end(&json), 0);
+    assert_int_equal(buf_append_u8(&out, 0), 0);
+    parsed = cJSON_Parse((const char *)out.data);
+    assert_non_null(parsed);
+    buf_fini(&out);
+    return parsed;
+}
+
+static const cJSON *member(const cJSON *object, const char *name)
+{
+    return cJSON_GetObjectItemCaseSensitive(object, name);
+}
+
+/* `names`: NULL at the end. Each is there; a number, true or false only where `measured`. */
+static void members_check(const cJSON *object, const char *const *names, bool measured)
+{
+    for (; *names; names++) {
+        const cJSON *item = member(object, *names);
+
+        if (measured && !item) {
+            fail_msg("%s is not there", *names);
+        }
+        if (!measured && item && !cJSON_IsNull(item)) {
+            fail_msg("%s was not measured, and is not null", *names);
+        }
+    }
+}
+
+static void number_check(const cJSON *object, const char *name, double expected)
+{
+    const cJSON *item = member(object, name);
+
+    assert_true(cJSON_IsNumber(item));
+    assert_float_equal(item->valuedouble, expected, 1e-6);
+}
+
+static void text_check(const cJSON *object, const char *name, const char *expected)
+{
+    const cJSON *item = member(object, name);
+
+    assert_true(cJSON_IsString(item));
+    assert_string_equal(item->valuestring, expected);
+}
+
+static struct decision full_decision(void)
+{
+    struct decision decision = {.id = UINT64_C(18446744073709551615),
+                                .time_unix_ns = INT64_C(1700000000123456789),
+                                .task = "commands",
+                                .session = "talk",
+                                .deadline_ms = 200,
+                                .candidate_count = 2,
+                                .route = "edge:den",
+                                .reason = "edge is accurate and in time",
+                                .confidence = 0.25,
+                                .hedged = true,
+                                .has_outcome = true};
+
+    decision.candidates[0] = (struct candidate){.route = "local",
+                                                .latency_known = true,
+                                                .latency = {1.5, 2.5},
+                                                .miss_probability = 0.125,
+                                                .error_probability = 0.5,
+                                                .bytes = 0,
+                                                .cost = 77};
+    decision.candidates[1] = (struct candidate){.route = "edge:den",
+                                                .latency_known = true,
+                                                .latency = {10, 20},
+                                                .miss_probability = 0.25,
+                                                .error_probability = 0.0625,
+                                                .bytes = 4096,
+                                                .cost = 33};
+    decision_outcome_init(&decision.outcome);
+    decision.outcome = (struct decision_outcome){.route = "edge:den",
+                                                 .latency_ms = 12.5,
+                                                 .met_deadline = true,
+                                                 .bytes_up = 4096,
+                                                 .bytes_down = 6,
+                                                 .cached_tokens = 32,
+                                                 .error_code = 0,
+                                                 .local_wait_ms = 1,
+                                                 .local_run_ms = 2,
+                                                 .up_ms = 3,
+                                                 .edge_wait_ms = 4,
+                                                 .edge_run_ms = 5,
+                                                 .model_digest = "0123456789abcdef"};
+    return decision;
+}
+
+static void test_all_names_and_values(void **state)
+{
+    static const char *const top[] = {
+        "schema",     "id",    "time_unix_ns", "task",       "session", "tenant",  "deadline_ms",
+        "candidates", "route", "reason",       "confidence", "hedged",  "outcome", NULL};
+    static const char *const of_candidate[] = {
+        "route",    "latency_ms", "latency_p95_ms",    "miss_probability",
+        "energy_j", "bytes",      "error_probability", "cost",
+        NULL};
+    static const char *const of_outcome[] = {
+        "route",       "latency_ms",    "met_deadline", "bytes_up",   "bytes_down", "cached_tokens",
+        "error_code",  "local_wait_ms", "local_run_ms", "prepare_ms", "up_ms",      "edge_wait_ms",
+        "edge_run_ms", "down_ms",       "model_digest", NULL};
+    const struct decision decision = full_decision();
+    cJSON *json = written(&decision);
+    const cJSON *outcome = member(json, "outcome"), *edge;
+
+    (void)state;
+    members_check(json, top, true);
+    members_check(outcome, of_outcome, true);
+    assert_int_equal(cJSON_GetArraySize(member(json, "candidates")), 2);
+    edge = cJSON_GetArrayItem(member(json, "candidates"), 1);
+    members_check(edge, of_candidate, true);
+    number_check(json, "schema", 1);
+    text_check(json, "id", "18446744073709551615"); /* a double would have lost it */
+    number_check(json, "deadline_ms", 200);
+    text_check(json, "session", "talk");
+    number_check(json, "confidence", 0.25);
+    assert_true(cJSON_IsTrue(member(json, "hedged")));
+    text_check(edge, "route", "edge:den");
+    number_check(edge, "latency_ms", 10);
+    number_check(edge, "latency_p95_ms", 20);
+    number_check(edge, "miss_probability", 0.25);
+    number_check(edge, "bytes", 4096);
+    number_check(edge, "error_probability", 0.0625);
+    number_check(edge, "cost", 33);
+    text_check(outcome, "route", "edge:den");
+    number_check(outcome, "latency_ms", 12.5);
+    assert_true(cJSON_IsTrue(member(outcome, "met_deadline")));
+    number_check(outcome, "bytes_up", 4096);
+    number_check(outcome, "bytes_down", 6);
+    number_check(outcome, "cached_tokens", 32);
+    number_check(outcome, "error_code", 0);
+    number_check(outcome, "local_wait_ms", 1);
+    number_check(outcome, "local_run_ms", 2);
+    number_check(outcome, "up_ms", 3);
+    number_check(outcome, "edge_wait_ms", 4);
+    number_check(outcome, "edge_run_ms", 5);
+    text_check(outcome, "model_digest", "0123456789abcdef");
+    cJSON_Delete(json);
+}
+
+static void test_outcome_is_null_while_running(void **state)
+{
+    struct decision decision = full_decision();
+    cJSON *json;
+
+    (void)state;
+    decision.has_outcome = false;
+    json = written(&decision);
+    assert_true(cJSON_IsNull(member(json, "outcome")));
+    cJSON_Delete(json);
+}
+
+/* A request that failed at once: nothing is known, nothing was measured. */
+static void test_unmeasured_is_never_zero(void **state)
+{
+    static const char *const top[] = {"session", "tenant", "deadline_ms", "confidence", NULL};
+    static const char *const of_candidate[] = {"latency_ms", "latency_p95_ms", "miss_probability",
+                                               "energy_j",   "cost",           NULL};
+    static const char *const of_outcome[] = {
+        "route",         "latency_ms",   "bytes_up",     "bytes_down", "cached_tokens",
+        "local_wait_ms", "local_run_ms", "prepare_ms",   "up_ms",      "edge_wait_ms",
+        "edge_run_ms",   "down_ms",      "model_digest", NULL};
+    struct decision decision = {
+        .task = "objects", .confidence = NAN, .candidate_count = 1, .has_outcome = true};
+    cJSON *json;
+
+    (void)state;
+    decision.candidates[0] = (struct candidate){
+        .route = "edge:den", .miss_probability = NAN, .cost = NAN, .error_probability = 0.1};
+    decision_outcome_init(&decision.outcome);
+    decision.outcome.error_code = -12;
+    json = written(&decision);
+    members_check(json, top, false);
+    members_check(cJSON_GetArrayItem(member(json, "candidates"), 0), of_candidate, false);
+    members_check(member(json, "outcome"), of_outcome, false);
+    assert_true(cJSON_IsFalse(member(member(json, "outcome"), "met_deadline")));
+    number_check(member(json, "outcome"), "error_code", -12);
+    cJSON_Delete(json);
+}
+
+/* Zero is a number where it was measured: nothing went over the wire, nothing was cached. */
+static void test_measured_zero_stays(void **state)
+{
+    struct decision decision = full_decision();
+    cJSON *json;
+
+    (void)state;
+    decision.outcome.cached_tokens = 0;
+    decision.outcome.bytes_down = 0;
+    decision.confidence = 0;
+    json = written(&decision);
+    number_check(member(json, "outcome"), "cached_tokens", 0);
+    number_check(member(json, "outcome"), "bytes_down", 0);
+    number_check(json, "confidence", 0);
+    number_check(cJSON_GetArrayItem(member(json, "candidates"), 0), "bytes", 0);
+    cJSON_Delete(json);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_names_and_values),
+                                       cmocka_unit_test(test_outcome_is_null_while_running),
+                                       cmocka_unit_test(test_unmeasured_is_never_zero),
+                                       cmocka_unit_test(test_measured_zero_stays)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
