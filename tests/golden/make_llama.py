@@ -10,6 +10,7 @@ that nothing of the engine's ideas about pages and tables is in it.
 import dataclasses
 import math
 import pathlib
+import random
 import struct
 import sys
 
@@ -172,6 +173,8 @@ Once upon a time there was a robot. It turned and turned, the end of the robot a
 TEXTS = ["", " ", "  ", "the robot", " the  robot ", "Once upon a time, there was a cup.", "walk\n\nturn\tleft",
          "Zürich über café 日本語 😀", "a\u2581b", "thethe the the", "x" * 40, "12 and\r\n34", "<unk></s><0x41>",
          "the robotthe robot walks", "\x00\x7f"]
+# Letters in any order: here it shows which of two pieces that share a letter was joined first.
+TEXTS += ["".join(random.Random(seed).choices("theandro ", k=200)) for seed in range(4)]
 
 
 def pieces_learn(count):
@@ -188,7 +191,9 @@ def pieces_learn(count):
         best = max(seen, key=lambda piece: (seen[piece], piece))
         pieces.append(best)
         words = [pieces_join(word, lambda piece: 0.0 if piece == best else None) for word in words]
-    return list(dict.fromkeys(pieces))
+    pairs = [left + right for left in "theandro" for right in "theandro"]   # rivals for the same letters
+    random.Random(1).shuffle(pairs)
+    return list(dict.fromkeys(pieces + pairs))
 
 
 def pieces_join(symbols, score):

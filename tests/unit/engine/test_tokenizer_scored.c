@@ -124,6 +124,34 @@ static void test_bytes(void **state)
     tokenizer_free(tokenizer);
 }
 
+/* Of "ab" and "ba" the higher score joins first, on either side of zero. */
+static void test_scores_decide(void **state)
+{
+    static const char *const names[] = {"<unk>", "<s>", "</s>", "a", "b", "ab", "ba"};
+    static const struct {
+        float ab, ba;
+        bool ab_first;
+    } cases[] = {
+        {-1, -2, true}, {-2, -1, false}, {2, 1, true}, {1, 2, false},   {1, -9, true},
+        {-9, 1, false}, {0, -1, true},   {1, 0, true}, {-0.0f, 0, true} /* equal: the leftmost */};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const float values[] = {0, 0, 0, -20, -20, cases[i].ab, cases[i].ba};
+        const uint32_t first[] = {5, 3}, second[] = {3, 6};
+        struct tokenizer *tokenizer = NULL;
+        struct gguf_keys keys = {0};
+
+        keys_put_text(&keys, "tokenizer.ggml.model", "llama");
+        keys_put_texts(&keys, "tokenizer.ggml.tokens", names, 7);
+        keys_put_scores(&keys, values, 7);
+        no_bos(&keys);
+        assert_int_equal(load(&keys, &tokenizer), 0);
+        ids_check(tokenizer, false, "aba", cases[i].ab_first ? first : second, 2);
+        tokenizer_free(tokenizer);
+    }
+}
+
 static void test_hostile(void **state)
 {
     static const uint32_t two_bytes[] = {2, 3, 6, 6, 1, 1, 1, 1, 1};
@@ -172,6 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_a_file_leaves_out),
         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_scores_decide),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_long_text),
     };

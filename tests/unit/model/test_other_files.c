@@ -124,6 +124,7 @@ static void test_safetensors_header(void **state)
              "b", "F32", "[1]", "8", "12") "}",
          TANDEM_EFORMAT, "overlap"},
         {"{\"w\":{\"dtype\":\"F32\",\"shape\":[1]}}", TANDEM_EFORMAT, "w"},
+        {"{" ENTRY("w", "I64", "[9]", "0", "72") "}", TANDEM_EFORMAT, "past the end"},
         {"{\"w\":7}", TANDEM_EFORMAT, "w"},
         {"{\"__metadata__\":{\"a\":\"b\"}}", TANDEM_EFORMAT, "no tensors"},
         {"[]", TANDEM_EFORMAT, "JSON"},
@@ -249,8 +250,17 @@ static void test_damaged_safetensors(void **state)
 
 static void test_damaged_llama2c(void **state)
 {
+    size_t bytes;
+    uint8_t *file = real_get("llama2c.bin", &bytes);
+
     (void)state;
     damage("llama2c.bin", "d.bin", llama2c_load, 28);
+    file_put("d.bin", file, bytes - 4); /* all tensors are there, not all of the file */
+    assert_int_equal(load_as(llama2c_load, "d.bin", NULL), TANDEM_ENOTFOUND);
+    file_put("d.bin", file, bytes + 4); /* longer than its numbers say */
+    assert_int_equal(load_as(llama2c_load, "d.bin", NULL), TANDEM_ENOTFOUND);
+    file_drop("d.bin");
+    free(file);
 }
 
 /* ---- llama2.c ---- */
