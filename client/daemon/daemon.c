@@ -25,6 +25,7 @@ struct daemon {
     struct tasks *tasks;
     const char *config_path;
     uint64_t reloads, reload_failures;
+    bool reloading, reload_again;
     struct requests requests;
     struct runner *runner;
     struct links *links;
@@ -298,58 +299,127 @@ static void old_value_keep(char **now, char **then, const char *what)
     *then = changed;
 }
 
+/* One reading of the configuration and the models it names, on a thread of its own: requests go on
+ * meanwhile. */
+struct reload {
+    uv_work_t work;
+    struct daemon *daemon;
+    struct client_config config;
+    struct tasks *tasks, *old; /* old: a reference */
+    char error[CONFIG_ERROR_BYTES];
+    int result;
+};
+
+static void on_reload_work(uv_work_t *work)
+{
+    struct reload *reload = work->data;
+
+    reload->result =
+        client_config_load(reload->daemon->config_path, &reload->config, reload->error);
+    if (reload->result == 0) {
+        reload->result = tasks_load(&reload->config, reload->old, &reload->tasks, reload->error);
+    }
+}
+
 /* All of the new configuration, or none of it. Requests under way keep the tasks they began with.
  */
-static int daemon_reload(struct daemon *daemon, char error[CONFIG_ERROR_BYTES])
+static int reload_take(struct reload *reload)
 {
-    struct client_config config = {0}, old = daemon->config;
-    struct tasks *tasks = NULL, *old_tasks = daemon->tasks;
-    int result = client_config_load(daemon->config_path, &config, error);
+    struct daemon *daemon = reload->daemon;
+    struct tasks *const tasks = reload->tasks;
+    int result;
 
-    if (result == 0) {
-        result = tasks_load(&config, &tasks, error);
-    }
-    if (result == 0) {
-        tasks_inherit(tasks, old_tasks);
-        daemon->requests.tasks = tasks; /* requests that a removed edge ends may look at it */
-        result = links_reload(daemon->links, &config, tasks->contracts, tasks->count, error);
-    }
+    tasks_inherit(tasks, reload->old);
+    daemon->requests.tasks = tasks; /* requests that a removed edge ends may look at it */
+    result =
+        links_reload(daemon->links, &reload->config, tasks->contracts, tasks->count, reload->error);
     if (result != 0) {
-        daemon->requests.tasks = old_tasks;
-        tasks_unref(tasks);
-        config_free(&client_config_schema, &config);
+        daemon->requests.tasks = daemon->tasks;
         return result;
     }
-    old_value_keep(&config.app_socket, &old.app_socket, "[client] app_socket");
-    old_value_keep(&config.status_socket, &old.status_socket, "[client] status_socket");
-    old_value_keep(&config.state_dir, &old.state_dir, "[client] state_dir");
+    old_value_keep(&reload->config.app_socket, &daemon->config.app_socket, "[client] app_socket");
+    old_value_keep(&reload->config.status_socket, &daemon->config.status_socket,
+                   "[client] status_socket");
+    old_value_keep(&reload->config.state_dir, &daemon->config.state_dir, "[client] state_dir");
     app_set_tasks(daemon->app, tasks->names, tasks->kinds, tasks->count);
+    reload->tasks = daemon->tasks;
     daemon->tasks = tasks;
-    daemon->config = config;
-    tasks_unref(old_tasks);
-    config_free(&client_config_schema, &old);
+    config_free(&client_config_schema, &daemon->config);
+    daemon->config = reload->config;
+    memset(&reload->config, 0, sizeof(reload->config));
     return 0;
 }
 
-static void on_hup(struct daemon *daemon)
+static void reload_free(struct reload *reload)
 {
-    char error[CONFIG_ERROR_BYTES] = "";
-    int result;
+    tasks_unref(reload->tasks);
+    tasks_unref(reload->old);
+    config_free(&client_config_schema, &reload->config);
+    free(reload);
+}
 
+static void reload_start(struct daemon *daemon);
+
+static void on_reload_done(uv_work_t *work, int status)
+{
+    struct reload *reload = work->data;
+    struct daemon *daemon = reload->daemon;
+
+    (void)status; /* nobody cancels it */
+    daemon->reloading = false;
     if (daemon->draining) {
+        reload_free(reload);
         return;
     }
-    (void)notify_reloading();
-    result = daemon_reload(daemon, error);
-    if (result == 0) {
+    if (reload->result == 0) {
+        reload->result = reload_take(reload);
+    }
+    if (reload->result == 0) {
         daemon->reloads++;
         log_info("reload: %zu tasks, %zu edges", daemon->tasks->count, daemon->config.edge_count);
     } else {
         daemon->reload_failures++;
         log_error("reload: the old configuration stays: %s",
-                  error[0] ? error : tandem_error_text(result));
+                  reload->error[0] ? reload->error : tandem_error_text(reload->result));
     }
-    (void)notify_ready();
+    reload_free(reload);
+    if (daemon->reload_again) {
+        reload_start(daemon);
+    } else {
+        (void)notify_ready();
+    }
+}
+
+static void reload_start(struct daemon *daemon)
+{
+    struct reload *reload = calloc(1, sizeof(*reload));
+
+    daemon->reload_again = false;
+    if (!reload) {
+        daemon->reload_failures++;
+        log_error("reload: the old configuration stays: out of memory");
+        (void)notify_ready();
+        return;
+    }
+    reload->daemon = daemon;
+    reload->old = tasks_ref(daemon->tasks);
+    reload->work.data = reload;
+    daemon->reloading = true;
+    (void)uv_queue_work(&daemon->loop, &reload->work, on_reload_work, on_reload_done);
+}
+
+/* What is written while one reading is under way may have come too late for it: read once more. */
+static void on_hup(struct daemon *daemon)
+{
+    if (daemon->draining) {
+        return;
+    }
+    (void)notify_reloading();
+    if (daemon->reloading) {
+        daemon->reload_again = true;
+    } else {
+        reload_start(daemon);
+    }
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -422,7 +492,7 @@ static int daemon_load(struct daemon *daemon, const char *path)
         result = client_config_load(path, &daemon->config, error);
     }
     if (result == 0) {
-        result = tasks_load(&daemon->config, &daemon->tasks, error);
+        result = tasks_load(&daemon->config, NULL, &daemon->tasks, error);
     }
     if (result != 0) {
         log_error("%s", error);

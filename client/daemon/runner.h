@@ -30,18 +30,27 @@
 
 enum step_kind { STEP_TOKEN, STEP_CHUNK, STEP_PICTURE, STEP_KINDS };
 
+struct local_file;
 struct local_model {
+    struct local_file *file; /* what it was opened from, and who else uses it */
     struct engine_model *model;
     struct engine_context *context;
     struct engine_pool *pool; /* decoders */
     uint32_t kind;            /* WIRE_* */
     const char *const *labels;
     size_t label_count;
-    int64_t step_ns[STEP_KINDS]; /* what a step takes: the longest of late; 0: not known */
+    _Atomic int64_t step_ns[STEP_KINDS]; /* what a step takes: the longest of late; 0: not known */
 };
 int local_model_open(const char *path, uint32_t kind, uint32_t threads, uint64_t kv_bytes,
                      struct local_model *ret_model, char error[ENGINE_ERROR_BYTES]);
-void local_model_close(struct local_model *model); /* a zeroed one is fine */
+/* The same, on model, context and pool of `from`, where opening would only give the same again: the
+ * path still is the file it was opened from, not written since, and the rest is as asked for.
+ * False: it is not, or `from` is a zeroed one. While the runner uses `from`, any thread may call.
+ */
+bool local_model_share(struct local_model *from, const char *path, uint32_t kind, uint32_t threads,
+                       uint64_t kv_bytes, struct local_model *ret_model);
+/* What others share goes with the last of them; a zeroed one is fine. */
+void local_model_close(struct local_model *model);
 
 struct generation;
 struct runner_job {

@@ -43,7 +43,7 @@ static enum step_kind step_next(const struct runner_job *job)
 }
 
 /* Never more than the longest of late: one slow step is forgotten over the next dozen. */
-static void step_learn(int64_t *step_ns, int64_t took_ns)
+static void step_learn(_Atomic int64_t *step_ns, int64_t took_ns)
 {
     const int64_t faded_ns = *step_ns - *step_ns / 8;
 
@@ -148,7 +148,8 @@ struct runner_job *runner_queue_step(struct runner_queue *queue)
 {
     struct runner_job *job = queue_earliest(queue), *ended;
     const int64_t start_ns = clock_now_ns();
-    int64_t *step_ns, now_ns;
+    _Atomic int64_t *step_ns;
+    int64_t now_ns;
     bool more;
     int error;
 

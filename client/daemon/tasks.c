@@ -105,8 +105,23 @@ static int warm_up(const struct client_config *config, struct client_task *task,
     return 0;
 }
 
+/* Whether the model is one that `old` has open, under whatever task. */
+static bool model_share(const struct client_config *config, struct client_task *task,
+                        struct tasks *old)
+{
+    for (size_t i = 0; old && i < old->count; i++) {
+        if (local_model_share(&old->items[i].local, task->config->local.model,
+                              (uint32_t)task->config->kind + 1, (uint32_t)config->threads,
+                              (uint64_t)config->kv_bytes, &task->local)) {
+            task->shares = (int)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 static int task_open(const struct client_config *config, struct tasks *tasks, size_t index,
-                     char error[CONFIG_ERROR_BYTES])
+                     struct tasks *old, char error[CONFIG_ERROR_BYTES])
 {
     struct client_task *task = &tasks->items[index];
     const struct task_config *file = &tasks->configs[index];
@@ -115,6 +130,7 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     int result = 0;
 
     task->config = file;
+    task->shares = -1;
     task->has_local = file->local.model[0] != '\0';
     estimate_local_init(&task->estimate);
     for (size_t i = 0; i < LIMIT_EDGES; i++) {
@@ -133,8 +149,10 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     if (result != 0 || !task->has_local) {
         return result;
     }
-    result = local_model_open(file->local.model, contract->kind, (uint32_t)config->threads,
-                              (uint64_t)config->kv_bytes, &task->local, why);
+    if (!model_share(config, task, old)) {
+        result = local_model_open(file->local.model, contract->kind, (uint32_t)config->threads,
+                                  (uint64_t)config->kv_bytes, &task->local, why);
+    }
     if (result != 0) {
         return task_wrong(config, file, "[local] model", result, why, error);
     }
@@ -150,7 +168,9 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
         labels_digest(&task->local, contract->label_digest);
         snprintf(contract->model_digest, sizeof(contract->model_digest), "%s",
                  engine_model_digest(task->local.model));
-        result = warm_up(config, task, error);
+        if (task->shares < 0) {
+            result = warm_up(config, task, error);
+        }
     }
     return result;
 }
@@ -168,7 +188,7 @@ static void tasks_free(struct tasks *tasks)
     free(tasks);
 }
 
-int tasks_load(const struct client_config *config, struct tasks **ret_tasks,
+int tasks_load(const struct client_config *config, struct tasks *old, struct tasks **ret_tasks,
                char error[CONFIG_ERROR_BYTES])
 {
     struct tasks *tasks = calloc(1, sizeof(*tasks));
@@ -189,7 +209,7 @@ int tasks_load(const struct client_config *config, struct tasks **ret_tasks,
     tasks->kinds = calloc(tasks->count, sizeof(*tasks->kinds));
     result = tasks->items && tasks->contracts && tasks->names && tasks->kinds ? 0 : TANDEM_ENOMEM;
     for (size_t i = 0; result == 0 && i < tasks->count; i++) {
-        result = task_open(config, tasks, i, error);
+        result = task_open(config, tasks, i, old, error);
     }
     if (result != 0) {
         tasks_free(tasks);
@@ -206,6 +226,9 @@ void tasks_inherit(struct tasks *tasks, const struct tasks *old)
         const int at = tasks_find(old, task->config->name);
         const struct client_task *was = at >= 0 ? &old->items[at] : NULL;
 
+        if (task->shares >= 0) {
+            task->estimate = old->items[task->shares].estimate;
+        }
         if (!was || was->config->kind != task->config->kind) {
             continue;
         }

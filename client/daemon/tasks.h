@@ -16,6 +16,7 @@ struct client_task {
     const struct task_config *config;
     bool has_local;
     struct local_model local;
+    int shares; /* the model is that of this task of the generation before; -1: opened anew */
     struct estimate_local estimate;
     struct estimate_edge edges[LIMIT_EDGES];
     struct confidence confidence;
@@ -31,11 +32,13 @@ struct tasks {
 };
 /* Opens every local model and runs it once, so that READY means it answers and the first estimate
  * is measured. One line in `error`. */
-/* *returns owned*, with one reference. */
-int tasks_load(const struct client_config *config, struct tasks **ret_tasks,
+/* Models that `old` (NULL: none) has open from the very same file are not opened again. *returns
+ * owned*, with one reference. Any thread; `old` may be in use, and must live until it returns. */
+int tasks_load(const struct client_config *config, struct tasks *old, struct tasks **ret_tasks,
                char error[CONFIG_ERROR_BYTES]);
-/* Takes over what `old` has learned: of a local model that is the same file as before, and of the
- * edges where the task is of the same kind. Edges are known by their numbers. */
+/* Takes over what `old` has learned: of a local model that is the same as before, and of the edges
+ * where the task is of the same kind. Edges are known by their numbers. `old` is the one that
+ * `tasks` was loaded with. */
 void tasks_inherit(struct tasks *tasks, const struct tasks *old);
 struct tasks *tasks_ref(struct tasks *tasks);
 /* Frees the generation with its last reference; NULL is fine. */

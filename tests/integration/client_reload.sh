@@ -62,6 +62,10 @@ config < /dev/null > "$dir/client.conf"
 "$bin/tandem-server" --config "$dir/server.conf" 2> "$dir/server.log" & server=$!
 "$bin/tandem-client" --config "$dir/client.conf" 2> "$dir/client.log" & client=$!
 until_says '"schema"'
+for _ in $(seq 200); do # the connection is to be made at once
+    grep -q 'listening on' "$dir/server.log" && break
+    sleep 0.1
+done
 
 echo 'nonsense = 1' | config > "$dir/client.conf"
 reload reload_failures 1
@@ -107,8 +111,21 @@ until_says '"name":"hall".*"state":"up"'
 expect 'another edge, another name' '"outcome_route":"edge:hall"' "$(ask commands walk --route edge)"
 expect 'the old name is unknown' 'no edge of this name' "$(ask commands walk --route edge:den)"
 expect 'what needs a restart is said' 'state_dir changed: this needs a restart' "$(cat "$dir/client.log")"
+# A reading that takes its time holds nobody up, and what was written meanwhile is read after it.
+rm "$dir/client.conf"
+mkfifo "$dir/client.conf"
+kill -HUP "$client"
+expect 'answers while it reads' '"error_code":0' "$(ask commands walk --route local)"
+mv "$dir/client.conf" "$dir/slow.conf"
+edge roof | config > "$dir/client.conf"
+kill -HUP "$client"
+expect 'and while it is told again' '"reloads":4[,}]' "$(status)"
+edge attic | config > "$dir/slow.conf"
+until_says '"name":"roof".*"state":"up"'
+expect 'the last one is in force' '"reloads":6[,}].*"name":"roof"' "$(status)"
 config < /dev/null > "$dir/client.conf"
-reload reloads 5
+kill -HUP "$client"
+until_says '"edges":\[\],"counters"'
 expect 'no edge is left' 'no edge connected.*"error_code":-12' "$(ask commands walk --route edge)"
 kill -TERM "$client"
 wait "$client"
