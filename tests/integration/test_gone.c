@@ -261,7 +261,8 @@ static void test_edge_killed_under_a_stream(void **state)
     assert_int_equal(ends.answers, sent);
 }
 
-/* The server's SIGTERM: what it has is finished, and it leaves with 0. */
+/* The server's SIGTERM: what it has is finished, and it leaves with 0. What was still on its way to it may only end with the
+ * word that it stops: it was forced there. */
 static void test_edge_drains(void **state)
 {
     struct ends ends = {0};
@@ -275,7 +276,8 @@ static void test_edge_drains(void **state)
     ends_wait(&ends, 1);
     assert_int_equal(site_server_stop(&site, SIGTERM), 0);
     ends_wait(&ends, OUT);
-    assert_int_equal(ends.answers, OUT);
+    assert_true(ends.answers > 0);
+    assert_int_equal(ends.answers + ends.errors[-TANDEM_EDRAINING] + ends.errors[-TANDEM_ENOROUTE], OUT);
     assert_answered(NULL, "local");
 }
 
