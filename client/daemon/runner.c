@@ -100,11 +100,12 @@ static void on_async(uv_async_t *async)
     runner->done = runner->talking = NULL;
     for (struct runner_job *job = talking; job; job = job->next_talking) {
         job->taken = job->pieces;
+        job->next_taken = job->next_talking; /* the thread may set that one again from now on */
         buf_init(&job->pieces, LIMIT_ANSWER_TEXT_BYTES);
     }
     uv_mutex_unlock(&runner->mutex);
     for (; talking; talking = next) {
-        next = talking->next_talking; /* the runner may set it again from now on */
+        next = talking->next_taken;
         runner->callbacks.on_text(talking, talking->taken.data, talking->taken.bytes, runner->user);
         buf_fini(&talking->taken);
     }

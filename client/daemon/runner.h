@@ -54,7 +54,7 @@ void local_model_close(struct local_model *model);
 
 struct generation;
 struct runner_job {
-    struct runner_job *next, *next_talking; /* the runner's */
+    struct runner_job *next, *next_talking, *next_taken; /* the runner's */
     struct generation *generation;          /* the runner's */
     struct buf pieces, taken;               /* the runner's: text on its way to on_text */
     void *owner;                            /* the caller's */
