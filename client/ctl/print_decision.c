@@ -35,12 +35,17 @@ static const char *time_of(const cJSON *decision, const char *format, bool with_
     double ns = cJSON_IsNumber(value)   ? value->valuedouble
                 : cJSON_IsString(value) ? strtod(value->valuestring, NULL)
                                         : 0;
-    time_t seconds = (time_t)(ns / 1e9);
-    int milliseconds = (int)((ns - (double)seconds * 1e9) / 1e6);
+    time_t seconds;
+    int milliseconds;
     struct tm parts;
     size_t bytes;
 
-    if (!(ns > 0 && ns < 9e18) || !localtime_r(&seconds, &parts)) {
+    if (!(ns > 0 && ns < 9e18)) { /* before it is made a whole number */
+        return strcpy(ret_text, "-");
+    }
+    seconds = (time_t)(ns / 1e9);
+    milliseconds = (int)((ns - (double)seconds * 1e9) / 1e6);
+    if (!localtime_r(&seconds, &parts)) {
         return strcpy(ret_text, "-");
     }
     bytes = strftime(ret_text, 40, format, &parts);
