@@ -277,7 +277,7 @@ static void test_edge_drains(void **state)
     assert_int_equal(site_server_stop(&site, SIGTERM), 0);
     ends_wait(&ends, OUT);
     assert_true(ends.answers > 0);
-    assert_true(ends.answers + ends.errors[-TANDEM_EDRAINING] + ends.errors[-TANDEM_ENOROUTE] == OUT);
+    assert_int_equal((int)ends.answers + (int)ends.errors[-TANDEM_EDRAINING] + (int)ends.errors[-TANDEM_ENOROUTE], OUT);
     assert_answered(NULL, "local");
 }
 
