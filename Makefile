@@ -84,7 +84,7 @@ ROOMS = base engine model wire stream policy lib ctl server daemon
 # Tests of whole products stand on everything but the daemons, which they start as programs.
 ON_golden = model engine base
 ON_integration = lib policy stream wire engine base
-ON_fuzz = model ctl policy lib stream wire engine base
+ON_fuzz = model ctl server daemon policy lib stream wire engine base
 ON_bench = lib policy stream wire engine base
 archives = $(foreach r,$(ON_$(1)),$(call A,$(r)))
 libs = $(foreach r,$(ON_$(1)),$(LIBS_$(r)))
@@ -222,6 +222,15 @@ sanitize check-long:
 	@deploy/setup.sh
 	@tests/sanitize.sh
 
+# libFuzzer comes with clang; its build has a folder of its own.
+.PHONY: fuzz fuzz-targets
+fuzz-targets: $(FUZZ_BIN)
+fuzz:
+	@command -v clang >/dev/null || { echo 'make fuzz needs clang'; exit 1; }
+	@deploy/setup.sh
+	@$(MAKE) --no-print-directory $(JOBS) CC=clang SANITIZE=fuzzer,address,undefined BUILD=build-fuzz fuzz-targets
+	@BUILD=build-fuzz tests/fuzz/run.sh
+
 # ---- install ----
 .PHONY: install uninstall clean format-check help
 install: all
@@ -237,6 +246,7 @@ help:
 	@echo 'make demo            installs what is missing, builds, and shows the main job on this machine'
 	@echo 'make check           the same set-up, then every test; the last line says how many passed and failed'
 	@echo 'make check-long      unit, golden and integration tests under the sanitizers'
+	@echo 'make fuzz            every fuzz target with libFuzzer (clang), FUZZ_SECONDS=60 each, one after the other'
 	@echo 'make bench           round trips of a connection and of whole requests next to bare echoes, the time of a decision, and the engine'
 	@echo 'make unit-ROOM       one room of: $(ROOMS)'
 	@echo 'make install         DESTDIR= PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) LIBDIR=$(LIBDIR); make uninstall'

@@ -159,20 +159,26 @@ static bool dropper_is_done(void *user)
 
 static void dropped_by(struct pair *pair, int (*dial)(const struct pair *pair))
 {
-    struct dropper dropper = {.pair = pair, .dial = dial};
+    struct dropper *dropper = calloc(1, sizeof(*dropper));
     pthread_t thread;
     bool done;
 
+    assert_non_null(dropper);
+    dropper->pair = pair;
+    dropper->dial = dial;
     pair->refuse = false;
-    assert_int_equal(pthread_create(&thread, NULL, drop_many, &dropper), 0);
-    done = pair_run_for(pair, dropper_is_done, &dropper, DROPPING_NS);
-    atomic_store(&dropper.stop, true);
-    while (!pair_run_for(pair, dropper_is_done, &dropper,
-                         PATIENCE_NS)) { /* accepting is what lets it end */
+    assert_int_equal(pthread_create(&thread, NULL, drop_many, dropper), 0);
+    done = pair_run_for(pair, dropper_is_done, dropper, DROPPING_NS);
+    atomic_store(&dropper->stop, true);
+    /* Accepting is what lets the connect that it waits in end. */
+    if (!done && !pair_run_for(pair, dropper_is_done, dropper, PATIENCE_NS)) {
+        pthread_detach(thread);
+        fail_msg("a connect never ended"); /* `dropper` and `pair` stay: the thread uses them */
     }
-    pthread_join(thread, NULL); /* before anything may fail: it uses this stack */
+    pthread_join(thread, NULL); /* before anything else may fail */
     assert_true(done);
-    assert_int_equal(dropper.error, 0);
+    assert_int_equal(dropper->error, 0);
+    free(dropper);
     assert_true(pair_run(pair, accepted_are_gone, pair));
     good_one_works(pair);
 }
