@@ -9,6 +9,7 @@
 #include "common/base/error.h"
 #include "common/base/local_socket.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
@@ -103,6 +104,20 @@ static bool is_admitted(int listener, uid_t uid, gid_t gid, const gid_t *groups,
     return admitted;
 }
 
+/* An emulated kernel (qemu's user mode) does not know the question. */
+static bool groups_are_told(void)
+{
+    gid_t groups[256];
+    socklen_t bytes = sizeof(groups);
+    int pair[2], result;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    result = getsockopt(pair[0], SOL_SOCKET, SO_PEERGROUPS, groups, &bytes);
+    (void)close(pair[0]);
+    (void)close(pair[1]);
+    return result == 0 || errno != ENOPROTOOPT;
+}
+
 static void test_admits(void **state)
 {
     enum { MANY = 100 };
@@ -123,6 +138,10 @@ static void test_admits(void **state)
     (void)close(pair[1]);
     if (geteuid() != 0) {
         return; /* the rest needs other users */
+    }
+    if (!groups_are_told()) {
+        print_message("no SO_PEERGROUPS here: groups of peers are not tested\n");
+        skip();
     }
     fd = local_socket_listen(path, &own, error);
     assert_true(fd >= 0 && chmod(path, 0666) == 0);

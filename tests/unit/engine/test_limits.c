@@ -8,9 +8,18 @@
 
 #include <fcntl.h>
 #include <jpeglib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* ---- model files ---- */
+
+/* Whether so many bytes of addresses are to be had at all: qemu's user mode and ulimit -v give fewer. */
+static bool addresses_hold(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return at != MAP_FAILED && munmap(at, bytes) == 0;
+}
 
 static int open_of_size(int64_t bytes, char error[ENGINE_ERROR_BYTES])
 {
@@ -39,6 +48,9 @@ static void test_file_bytes(void **state)
     (void)state;
     assert_int_equal(open_of_size(LIMIT_MODEL_FILE_BYTES + 1, error), TANDEM_ETOOBIG);
     assert_non_null(strstr(error, "larger than 68719476736 bytes"));
+    if (!addresses_hold((size_t)LIMIT_MODEL_FILE_BYTES)) {
+        skip();
+    }
     assert_int_equal(open_of_size(LIMIT_MODEL_FILE_BYTES, error), 0);
 }
 
