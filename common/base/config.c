@@ -307,6 +307,9 @@ static int pair_take(void *user, const char *section, const char *name, const ch
             return fail(parse, parse->line, name, "stands twice in this section") == 0;
         }
         parse->seen[i] = true;
+        if (*value == ';') { /* printed with a space before it, it would be a comment */
+            return fail(parse, parse->line, name, "begins with ';', which begins a comment") == 0;
+        }
         if (!key->default_text && *value == '\0') {
             return fail(parse, parse->line, name, "required, so it must not be empty") == 0;
         }

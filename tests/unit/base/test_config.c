@@ -120,6 +120,7 @@ static void test_errors_name_file_line_and_key(void **state)
 {
     (void)state;
     assert_error("[server]\nlisten=x\n\nlisen=y\n", "f.conf:4: [server] lisen: unknown key");
+    assert_error("[server]\nlisten=;x\n", "f.conf:2: [server] listen: begins with ';', which begins a comment");
     assert_error("[server]\nlisten=x\nlisten=y\n", "f.conf:3: [server] listen: stands twice in this section");
     assert_error("[server]\nlisten=x\n[server]\nlisten=y\n", "f.conf:4: [server] listen: stands twice in this section");
     assert_error("[servr]\n", "f.conf:1: [servr] unknown section");

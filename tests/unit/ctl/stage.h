@@ -8,6 +8,7 @@
 #include "client/ctl/ctl.h"
 
 #include <cjson/cJSON.h>
+#include <stdatomic.h>
 
 /* The canned daemon: what it says to which request line. */
 struct reply {
@@ -24,7 +25,8 @@ struct stage {
     size_t reply_count;
     struct fake app;
     pthread_t app_thread;
-    struct local_submit submit; /* the last request */
+    struct local_submit submit; /* the last request; to be read after stage_stop */
+    atomic_bool stream;         /* what it says of streaming; at any time */
     struct buf payload;
     bool without_socket;        /* of the command line */
     char out[16384], err[4096]; /* of the last command */
@@ -104,6 +106,7 @@ static inline void *app_serve(void *user)
             return NULL;
         }
         while (fake_request(&stage->app, &stage->submit, &stage->payload, &id) == 0) {
+            atomic_store(&stage->stream, stage->submit.stream);
             if (strcmp(stage->submit.route, "edge") == 0) {
                 fake_send_error(&stage->app, id, TANDEM_ENOROUTE, "no edge is connected", "41");
             } else if (strcmp(stage->submit.task, "commands") == 0) {

@@ -148,7 +148,7 @@ static void test_text_as_it_comes(void **state)
     tty_begin(tty);
     tty_run(tty, "run", "commands", "walk", NULL);
     assert_int_equal(tty_wait(tty), CTL_DONE);
-    assert_true(tty->stage.submit.stream);
+    assert_true(atomic_load(&tty->stage.stream));
     assert_true(tty->bytes > 8 && memcmp(tty->text, "I_WALK\r\n", 8) == 0);
     assert_true(tty_has(tty, "decision 42: cascade"));
     tty_run(tty, "run", "commands", "walk", "--session", SESSION_AGAIN, NULL);
@@ -156,7 +156,7 @@ static void test_text_as_it_comes(void **state)
     assert_true(tty_has(tty, "WRONG [begun again]\r\nI_WALK\r\ndecision 42"));
     tty_run(tty, "run", "commands", "walk", "--json", NULL);
     assert_int_equal(tty_wait(tty), CTL_DONE);
-    assert_false(tty->stage.submit.stream);
+    assert_false(atomic_load(&tty->stage.stream));
     assert_true(tty->bytes > 0 && tty->text[0] == '{');
     tty_end(tty);
     free(tty);
