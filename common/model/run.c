@@ -108,8 +108,10 @@ static int tokens_run(struct generation *generation, const struct tool *tool, co
         if (rc != 0) {
             break;
         }
-        fwrite(generation->text.data, 1, generation->text.bytes, tool->out);
-        fflush(tool->out);
+        if (generation->text.bytes > 0) { /* a control token has no text */
+            fwrite(generation->text.data, 1, generation->text.bytes, tool->out);
+            fflush(tool->out);
+        }
         made++;
         if (made == tool->options.max_tokens || generation->seq.length == info->n_context) {
             break;
