@@ -115,24 +115,38 @@ static int range_compare(const void *a, const void *b)
 {
     const struct range *left = a, *right = b;
 
-    return left->first < right->first ? -1 : left->first > right->first;
+    if (left->first != right->first) {
+        return left->first < right->first ? -1 : 1;
+    }
+    return left->end < right->end ? -1 : left->end > right->end;
 }
 
-static int overlaps_check(struct range *ranges, size_t count, char error[ENGINE_ERROR_BYTES])
+/* The format has no room for bytes that are nobody's: the tensors lie one behind the other, from
+ * the first byte to the last of `data_bytes`. */
+static int ranges_check(struct range *ranges, size_t count, uint64_t data_bytes,
+                        char error[ENGINE_ERROR_BYTES])
 {
-    size_t low = 0;
+    uint64_t end = 0;
 
     qsort(ranges, count, sizeof(*ranges), range_compare);
-    for (size_t i = 1; i < count; i++) {
-        if (ranges[i].first == ranges[i].end) {
-            continue; /* no bytes */
-        }
-        if (ranges[i].first < ranges[low].end) {
+    for (size_t i = 0; i < count; i++) {
+        if (ranges[i].first < end) {
             snprintf(error, ENGINE_ERROR_BYTES, "tensors %.100s and %.100s overlap",
-                     ranges[low].name, ranges[i].name);
+                     ranges[i - 1].name, ranges[i].name);
             return TANDEM_EFORMAT;
         }
-        low = i;
+        if (ranges[i].first > end) {
+            snprintf(error, ENGINE_ERROR_BYTES,
+                     "a hole of %llu bytes before tensor %.200s: the format has none",
+                     (unsigned long long)(ranges[i].first - end), ranges[i].name);
+            return TANDEM_EFORMAT;
+        }
+        end = ranges[i].end;
+    }
+    if (end != data_bytes) {
+        snprintf(error, ENGINE_ERROR_BYTES, "%llu bytes behind the last tensor are no tensor's",
+                 (unsigned long long)(data_bytes - end));
+        return TANDEM_EFORMAT;
     }
     return 0;
 }
@@ -152,7 +166,8 @@ static int entries_add(struct source *source, uint32_t file, uint64_t data_at, c
             result = entry_add(source, file, data_at, entry, &ranges[used++], error);
         }
     }
-    result = result ? result : overlaps_check(ranges, used, error);
+    result =
+        result ? result : ranges_check(ranges, used, source->file_bytes[file] - data_at, error);
     free(ranges);
     return result;
 }

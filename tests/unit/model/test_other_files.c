@@ -100,41 +100,50 @@ static void test_safetensors_header(void **state)
         const char *json;
         int code;
         const char *word;
+        size_t data_bytes;
     } cases[] = {
-        {"{" ENTRY("w", "F32", "[2,2]", "0", "16") "}", 0, NULL},
+        {"{" ENTRY("w", "F32", "[2,2]", "0", "16") "}", 0, NULL, 16},
         {"{" ENTRY("w", "BF16", "[]", "0", "2") "," ENTRY("e", "F32", "[0,7]", "2", "2") "}", 0,
-         NULL},
+         NULL, 2},
         {"{" ENTRY("w", "F32", "[2,2]", "0", "16") "," ENTRY("x", "I64", "[1]", "16", "24") "}", 0,
-         NULL},
-        {"{" ENTRY("w", "F32", "[2,2]", "0", "12") "}", TANDEM_EFORMAT, "w"},
-        {"{" ENTRY("w", "F32", "[9]", "0", "36") "}", TANDEM_EFORMAT, "past the end"},
-        {"{" ENTRY("w", "F32", "[2]", "8", "0") "}", TANDEM_EFORMAT, "w"},
-        {"{" ENTRY("w", "F32", "[-2]", "0", "8") "}", TANDEM_EFORMAT, "w"},
-        {"{" ENTRY("w", "F32", "[1.5]", "0", "6") "}", TANDEM_EFORMAT, "w"},
-        {"{" ENTRY("w", "F32", "[1e18]", "0", "8") "}", TANDEM_EFORMAT, "w"},
-        {"{" ENTRY("w", "F32", "[4294967296,4294967296,2]", "0", "0") "}", TANDEM_EFORMAT, "w"},
-        {"{" ENTRY("w", "F32", "[4503599627370496,1024]", "0", "0") "}", TANDEM_EFORMAT, "w"},
-        {"{" ENTRY("w", "F32", "[1,1,1,1,1]", "0", "4") "}", TANDEM_EFORMAT, "four"},
-        {"{" ENTRY("w", "F8_E4M3", "[1]", "0", "1") "}", TANDEM_EUNSUPPORTED, "F8_E4M3"},
+         NULL, 24},
+        {"{" ENTRY("x", "I64", "[1]", "16", "24") "," ENTRY("w", "F32", "[2,2]", "0", "16") "}", 0,
+         NULL, 24}, /* in any order */
+        {"{" ENTRY("w", "F32", "[2,2]", "4", "20") "}", TANDEM_EFORMAT, "hole of 4 bytes before",
+         20},
+        {"{" ENTRY("w", "F32", "[1]", "0", "4") "," ENTRY("x", "F32", "[1]", "12", "16") "}",
+         TANDEM_EFORMAT, "hole of 8 bytes before tensor x", 16},
+        {"{" ENTRY("w", "F32", "[2,2]", "0", "16") "}", TANDEM_EFORMAT, "1 bytes behind", 17},
+        {"{" ENTRY("w", "F32", "[2,2]", "0", "12") "}", TANDEM_EFORMAT, "w", 32},
+        {"{" ENTRY("w", "F32", "[9]", "0", "36") "}", TANDEM_EFORMAT, "past the end", 32},
+        {"{" ENTRY("w", "F32", "[2]", "8", "0") "}", TANDEM_EFORMAT, "w", 32},
+        {"{" ENTRY("w", "F32", "[-2]", "0", "8") "}", TANDEM_EFORMAT, "w", 32},
+        {"{" ENTRY("w", "F32", "[1.5]", "0", "6") "}", TANDEM_EFORMAT, "w", 32},
+        {"{" ENTRY("w", "F32", "[1e18]", "0", "8") "}", TANDEM_EFORMAT, "w", 32},
+        {"{" ENTRY("w", "F32", "[4294967296,4294967296,2]", "0", "0") "}", TANDEM_EFORMAT, "w", 32},
+        {"{" ENTRY("w", "F32", "[4503599627370496,1024]", "0", "0") "}", TANDEM_EFORMAT, "w", 32},
+        {"{" ENTRY("w", "F32", "[1,1,1,1,1]", "0", "4") "}", TANDEM_EFORMAT, "four", 32},
+        {"{" ENTRY("w", "F8_E4M3", "[1]", "0", "1") "}", TANDEM_EUNSUPPORTED, "F8_E4M3", 32},
         {"{" ENTRY("w", "F32", "[1]", "0", "4") "," ENTRY("w", "F32", "[1]", "4", "8") "}",
-         TANDEM_EFORMAT, "twice"},
+         TANDEM_EFORMAT, "twice", 32},
         {"{" ENTRY("a", "F32", "[2]", "0", "8") "," ENTRY("b", "F32", "[2]", "4", "12") "}",
-         TANDEM_EFORMAT, "overlap"},
+         TANDEM_EFORMAT, "overlap", 32},
         {"{" ENTRY("a", "F32", "[3]", "0", "12") "," ENTRY("e", "F32", "[0]", "4", "4") "," ENTRY(
              "b", "F32", "[1]", "8", "12") "}",
-         TANDEM_EFORMAT, "overlap"},
-        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[1]}}", TANDEM_EFORMAT, "w"},
-        {"{" ENTRY("w", "I64", "[9]", "0", "72") "}", TANDEM_EFORMAT, "past the end"},
-        {"{\"w\":7}", TANDEM_EFORMAT, "w"},
-        {"{\"__metadata__\":{\"a\":\"b\"}}", TANDEM_EFORMAT, "no tensors"},
-        {"[]", TANDEM_EFORMAT, "JSON"},
-        {"{\"w\":", TANDEM_EFORMAT, "JSON"},
-        {"", TANDEM_EFORMAT, "JSON"},
+         TANDEM_EFORMAT, "overlap", 32},
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[1]}}", TANDEM_EFORMAT, "w", 32},
+        {"{" ENTRY("w", "I64", "[9]", "0", "72") "}", TANDEM_EFORMAT, "past the end", 32},
+        {"{\"w\":7}", TANDEM_EFORMAT, "w", 32},
+        {"{\"__metadata__\":{\"a\":\"b\"}}", TANDEM_EFORMAT, "32 bytes", 32},
+        {"{\"__metadata__\":{\"a\":\"b\"}}", TANDEM_EFORMAT, "no tensors", 0},
+        {"[]", TANDEM_EFORMAT, "JSON", 32},
+        {"{\"w\":", TANDEM_EFORMAT, "JSON", 32},
+        {"", TANDEM_EFORMAT, "JSON", 32},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        const int code = header_try(cases[i].json, 32, cases[i].word);
+        const int code = header_try(cases[i].json, cases[i].data_bytes, cases[i].word);
 
         if (code != cases[i].code) {
             fail_msg("%s: code %d, wanted %d", cases[i].json, code, cases[i].code);
