@@ -8,28 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Pairs about the file and not about the model, which the new file has its own values of. Numbers
- * of general.file_type are those of other engines. */
+/* Pairs about the file and not about the model, which the new file has its own values of
+ * (target_types_choose). */
 static const char *const replaced[] = {"general.alignment", "general.file_type",
                                        "general.quantization_version"};
-#define QUANTIZATION_VERSION 2 /* of ggml's block layouts */
-
-static uint32_t file_type_of(enum engine_weight_type type)
-{
-    switch (type) {
-    case ENGINE_WEIGHT_F32:
-        break;
-    case ENGINE_WEIGHT_F16:
-        return 1;
-    case ENGINE_WEIGHT_Q4_0:
-        return 2;
-    case ENGINE_WEIGHT_Q8_0:
-        return 7;
-    case ENGINE_WEIGHT_BF16:
-        return 32;
-    }
-    return 0;
-}
 
 static bool pair_is_replaced(const struct engine_file_pair *pair)
 {
@@ -42,8 +24,7 @@ static bool pair_is_replaced(const struct engine_file_pair *pair)
     return false;
 }
 
-static void pairs_copy(const struct engine_file *file, enum engine_weight_type type,
-                       struct gguf_writer *writer)
+static void pairs_copy(const struct engine_file *file, struct gguf_writer *writer)
 {
     for (size_t i = 0; i < engine_file_pair_count(file); i++) {
         const struct engine_file_pair pair = engine_file_pair(file, i);
@@ -51,10 +32,6 @@ static void pairs_copy(const struct engine_file *file, enum engine_weight_type t
         if (!pair_is_replaced(&pair)) {
             gguf_put_pair(writer, pair.data, pair.bytes);
         }
-    }
-    gguf_put_u32(writer, "general.file_type", file_type_of(type));
-    if (engine_weight_block(type) > 1) {
-        gguf_put_u32(writer, "general.quantization_version", QUANTIZATION_VERSION);
     }
 }
 
@@ -104,7 +81,7 @@ int quantize_run(struct tool *tool)
         return tool_say(tool, TOOL_FAILED, "%s", error);
     }
     target.file = file;
-    pairs_copy(file, type, &target.writer);
+    pairs_copy(file, &target.writer);
     result = tensors_take(file, &target, error);
     if (result == 0) {
         target_types_choose(&target, type);

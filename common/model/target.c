@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECE_FLOATS (1u << 20) /* read and written at once, or one row when that is longer */
+#define QUANTIZATION_VERSION 2          /* of ggml's block layouts */
+#define PIECE_FLOATS         (1u << 20) /* read and written at once, or one row when that is longer */
 
 void target_init(struct target *target)
 {
@@ -45,8 +46,30 @@ struct target_tensor *target_add(struct target *target, const char *format, ...)
     return tensor;
 }
 
+/* general.file_type: what most of a file's matrices are, by the numbers of other engines. */
+static uint32_t file_type_of(enum engine_weight_type type)
+{
+    switch (type) {
+    case ENGINE_WEIGHT_F32:
+        break;
+    case ENGINE_WEIGHT_F16:
+        return 1;
+    case ENGINE_WEIGHT_Q4_0:
+        return 2;
+    case ENGINE_WEIGHT_Q8_0:
+        return 7;
+    case ENGINE_WEIGHT_BF16:
+        return 32;
+    }
+    return 0;
+}
+
 void target_types_choose(struct target *target, enum engine_weight_type wish)
 {
+    gguf_put_u32(&target->writer, "general.file_type", file_type_of(wish));
+    if (engine_weight_block(wish) > 1) {
+        gguf_put_u32(&target->writer, "general.quantization_version", QUANTIZATION_VERSION);
+    }
     for (size_t i = 0; i < target->count; i++) {
         struct target_tensor *tensor = &target->tensors[i];
         const uint32_t block = engine_weight_block(wish);

@@ -105,7 +105,7 @@ static void test_converting_twice_gives_the_same_bytes(void **state)
     size_t first_bytes, second_bytes;
 
     (void)state;
-    for (size_t i = 0; i < CHECKPOINTS; i += 5) {
+    for (size_t i = 0; i < CHECKPOINTS; i++) {
         engine_model_unref(converted_open(&checkpoints[i], "F16"));
         checkpoint_path(path, &checkpoints[i], "F16");
         first = file_read(path, &first_bytes);
@@ -115,6 +115,39 @@ static void test_converting_twice_gives_the_same_bytes(void **state)
         assert_memory_equal(first, second, first_bytes);
         free(first);
         free(second);
+    }
+}
+
+/* What a file says of its type (general.file_type, by the numbers of other engines), once. */
+static void test_file_says_its_type(void **state)
+{
+    static const struct {
+        const char *type;
+        uint32_t number;
+    } types[] = {{"F32", 0}, {"F16", 1}, {"Q4_0", 2}, {"Q8_0", 7}, {"BF16", 32}};
+    const char *key = "general.file_type";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        char path[512], error[ENGINE_ERROR_BYTES] = "";
+        struct engine_file *file = NULL;
+        uint32_t found = 0;
+
+        engine_model_unref(converted_open(&checkpoints[0], types[i].type));
+        checkpoint_path(path, &checkpoints[0], types[i].type);
+        assert_int_equal(engine_file_open(path, &file, error), 0);
+        for (size_t j = 0; j < engine_file_pair_count(file); j++) {
+            const struct engine_file_pair pair = engine_file_pair(file, j);
+
+            if (pair.key_bytes == strlen(key) && memcmp(pair.key, key, pair.key_bytes) == 0) {
+                assert_int_equal(le32_load((const uint8_t *)pair.data + pair.bytes - 4),
+                                 types[i].number);
+                found++;
+            }
+        }
+        assert_int_equal(found, 1);
+        engine_file_close(file);
+        unlink(path);
     }
 }
 
@@ -140,7 +173,7 @@ static int folder_remove(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[CHECKPOINTS + 1];
+    struct CMUnitTest tests[CHECKPOINTS + 2];
 
     for (size_t i = 0; i < CHECKPOINTS; i++) {
         tests[i] = (struct CMUnitTest){.name = checkpoints[i].name,
@@ -149,5 +182,6 @@ int main(void)
     }
     tests[CHECKPOINTS] =
         (struct CMUnitTest)cmocka_unit_test(test_converting_twice_gives_the_same_bytes);
+    tests[CHECKPOINTS + 1] = (struct CMUnitTest)cmocka_unit_test(test_file_says_its_type);
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

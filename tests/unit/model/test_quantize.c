@@ -124,7 +124,6 @@ static void test_same_bytes(void **state)
         EXPECT(TOOL_DONE, NULL, "quantize", EDGE, work_path("a.gguf"), types[i]);
         EXPECT(TOOL_DONE, NULL, "quantize", EDGE, work_path("b.gguf"), types[i]);
         assert_true(files_same(work_path("a.gguf"), work_path("b.gguf")));
-        /* what has its type is not packed again */
         EXPECT(TOOL_DONE, NULL, "quantize", work_path("a.gguf"), work_path("b.gguf"), types[i]);
         assert_true(files_same(work_path("a.gguf"), work_path("b.gguf")));
     }
@@ -133,6 +132,55 @@ static void test_same_bytes(void **state)
     EXPECT(TOOL_DONE, NULL, "quantize", work_path("wide.gguf"), work_path("b.gguf"), "F16");
     EXPECT(TOOL_DONE, NULL, "quantize", EDGE, work_path("a.gguf"), "F16");
     assert_true(files_same(work_path("a.gguf"), work_path("b.gguf")));
+}
+
+/* A file of one row of two blocks as another program may have rounded them: scale 1 and small
+ * numbers, where our packing would take the smallest scale that fits. */
+static void odd_write(const char *path, enum engine_weight_type type, uint8_t *block, size_t bytes)
+{
+    const uint64_t dimensions[2] = {64, 1};
+    char error[ENGINE_ERROR_BYTES] = "";
+    struct gguf_writer writer;
+    struct gguf_file *file = NULL;
+
+    gguf_writer_init(&writer);
+    gguf_put_tensor(&writer, "row", type, dimensions, 2);
+    assert_int_equal(gguf_file_create(&writer, path, &file, error), 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(gguf_file_append_packed(file, block, bytes, error), 0);
+    }
+    assert_int_equal(gguf_file_tensor_end(file, error), 0);
+    assert_int_equal(gguf_file_commit(file, error), 0);
+    gguf_writer_fini(&writer);
+}
+
+static void test_same_type_is_not_packed_again(void **state)
+{
+    static const enum engine_weight_type types[] = {ENGINE_WEIGHT_Q8_0, ENGINE_WEIGHT_Q4_0};
+    uint8_t block[2 + 32] = {0x00, 0x3c}; /* 1 as F16 */
+
+    (void)state;
+    for (size_t i = 2; i < sizeof(block); i++) {
+        block[i] = (uint8_t)(0x88 + i % 3 * 0x11); /* as Q8_0 -120 to -86, as Q4_0 0 to 2 */
+    }
+    for (size_t i = 0; i < 2; i++) {
+        const size_t bytes = (size_t)engine_weight_bytes(types[i], 32);
+        uint8_t again[2 * sizeof(block)];
+        float values[64];
+        struct engine_file *file;
+
+        odd_write(work_path("odd.gguf"), types[i], block, bytes);
+        EXPECT(TOOL_DONE, NULL, "quantize", work_path("odd.gguf"), work_path("kept.gguf"),
+               engine_weight_text(types[i]));
+        file = file_get(work_path("kept.gguf"));
+        assert_memory_equal(engine_file_tensor(file, 0).data, block, bytes);
+        assert_memory_equal((const uint8_t *)engine_file_tensor(file, 0).data + bytes, block,
+                            bytes);
+        engine_weight_unpack(types[i], engine_file_tensor(file, 0).data, 64, values);
+        engine_weight_pack(types[i], values, 64, again);
+        assert_memory_not_equal(again, block, bytes); /* else this test could not fail */
+        engine_file_close(file);
+    }
 }
 
 /* Sample commands that the model answers exactly. */
@@ -230,6 +278,7 @@ int main(void)
         cmocka_unit_test(test_file_keys_are_replaced),
         cmocka_unit_test(test_types_follow_the_rule),
         cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_same_type_is_not_packed_again),
         cmocka_unit_test(test_commands_stay_exact),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_in_place),
