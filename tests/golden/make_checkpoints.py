@@ -268,8 +268,9 @@ def encoders():
 
 
 def visions():
-    for seed, (variant, colours, channels, task) in enumerate([("QKV", 3, 0, "vision_cifar10"), ("Q-K=V", 1, 0, "vision_mnist"),
-                                                               ("Q=K=V", 3, 50, "vision_cifar100")]):
+    cases = [("QKV", 3, 0, "vision_cifar10"), ("Q-K=V", 1, 0, "vision_mnist"), ("Q=K=V", 3, 50, "vision_cifar100"),
+             ("Q=K-V", 1, 0, "vision_fmnist"), ("Q=K=V", 1, 0, "vision_mnist"), ("Q=K-V", 3, 50, "vision_cifar10")]
+    for seed, (variant, colours, channels, task) in enumerate(cases):
         model = randomize(Vision(variant, colours, channels), 80 + seed)
         pixels = torch.randn((1, colours, 16, 16), generator=torch.Generator().manual_seed(seed))
         name = "vision_" + variant.lower().replace("=", "e").replace("-", "_") + ("_plus" if channels else "")

@@ -31,6 +31,9 @@ static const struct checkpoint checkpoints[] = {
     {"vision_qkv", "QKV", 4},
     {"vision_q_kev", "Q-K=V", 4},
     {"vision_qekev_plus", "Q=K=V", 4},
+    {"vision_qek_v", "Q=K-V", 4},
+    {"vision_qekev", "Q=K=V", 4},
+    {"vision_qek_v_plus", "Q=K-V", 4},
 };
 #define CHECKPOINTS (sizeof(checkpoints) / sizeof(checkpoints[0]))
 
