@@ -90,6 +90,8 @@
 #define LIMIT_STATUS_ANSWER_BYTES (4u << 20) /* to one request line */
 #define LIMIT_STATUS_QUEUE_BYTES (1u << 20)  /* slow readers are cut off here */
 #define LIMIT_DECISION_RING 1024
+#define LIMIT_RESULT_ENTRIES 4096           /* answers in the result cache, whatever their size */
+#define LIMIT_RESULT_SIMILAR 16             /* frames of one scope that a new one is compared with */
 #define LIMIT_DECISION_FILE_BYTES (16 << 20) /* decisions.jsonl; the one before it is kept as .1 */
 #define LIMIT_DECISION_ID_BLOCK 4096         /* ids that one write of the mark in decision-ids allows */
 #define LIMIT_EDGES 16
