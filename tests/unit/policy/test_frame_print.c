@@ -10,6 +10,7 @@
 #include "client/policy/frame_print.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define WIDTH  320u
@@ -125,12 +126,43 @@ static void test_small_and_empty(void **state)
     assert_true(isinf(frame_print_distance(&b, &b)));
 }
 
+static void hall_read(int number, struct frame_print *ret_print)
+{
+    static uint8_t pixels[192 * 108];
+    char path[64], size[16];
+    struct frame_view view = {pixels, 192, 108, 192, 1, 1};
+    FILE *file;
+
+    snprintf(path, sizeof(path), "tests/unit/policy/data/hall_%d.pgm", number);
+    file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "P5 %15[0-9 ]", size), 1);
+    assert_string_equal(size, "192 108");
+    assert_int_equal(fscanf(file, " %15[0-9]%*c", size), 1);
+    assert_int_equal(fread(pixels, 1, sizeof(pixels), file), sizeof(pixels));
+    fclose(file);
+    frame_print_make(&view, ret_print);
+}
+
+/* A real camera: the empty hall half a second later is the same, somebody who comes in is not. */
+static void test_real_frames(void **state)
+{
+    struct frame_print empty, later, somebody;
+
+    (void)state;
+    hall_read(40, &empty);
+    hall_read(45, &later);
+    hall_read(61, &somebody);
+    assert_true(frame_print_distance(&empty, &later) < 3);
+    assert_true(frame_print_distance(&empty, &somebody) > 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_is_zero),      cmocka_unit_test(test_distance_is_brightness),
         cmocka_unit_test(test_noise_and_objects), cmocka_unit_test(test_formats),
-        cmocka_unit_test(test_small_and_empty),
+        cmocka_unit_test(test_small_and_empty),   cmocka_unit_test(test_real_frames),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
