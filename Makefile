@@ -85,7 +85,7 @@ ROOMS = base engine model wire stream policy lib ctl server daemon
 ON_golden = model engine base
 ON_integration = lib policy stream wire engine base
 ON_fuzz = model ctl server daemon policy lib stream wire engine base
-ON_bench = lib policy stream wire engine base
+ON_bench = model lib policy stream wire engine base
 archives = $(foreach r,$(ON_$(1)),$(call A,$(r)))
 libs = $(foreach r,$(ON_$(1)),$(LIBS_$(r)))
 
@@ -247,7 +247,7 @@ help:
 	@echo 'make check           the same set-up, then every test; the last line says how many passed and failed'
 	@echo 'make check-long      unit, golden and integration tests under the sanitizers'
 	@echo 'make fuzz            every fuzz target with libFuzzer (clang), FUZZ_SECONDS=60 each, one after the other'
-	@echo 'make bench           round trips of a connection and of whole requests next to bare echoes, the time of a decision, and the engine'
+	@echo 'make bench           round trips of a connection and of whole requests next to bare echoes, the time of a decision, the engine, and KV memory'
 	@echo 'make unit-ROOM       one room of: $(ROOMS)'
 	@echo 'make install         DESTDIR= PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) LIBDIR=$(LIBDIR); make uninstall'
 	@echo 'make configs         writes deploy/config/*.conf and the keys in tandem.conf(5) from the tables in the code'

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <xxhash.h>
 
 static size_t element_bytes(enum engine_kv_type type)
@@ -22,6 +23,25 @@ void *pages_rows(const struct engine_pool *pool, uint32_t page, uint32_t layer, 
 
     return pool->memory + page * pool->page_bytes +
            rows * ENGINE_PAGE_TOKENS * info->head_dim * element_bytes(pool->type);
+}
+
+/* Zeroed memory straight from the system, so that pages that were never written take none, and
+ * those of a pool that is gone are the system's again. The heap promises neither. NULL when there
+ * is not enough. */
+static void *memory_take(uint64_t bytes)
+{
+    void *memory = bytes > SIZE_MAX ? MAP_FAILED
+                                    : mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void memory_give_back(void *memory, uint64_t bytes)
+{
+    if (memory) {
+        (void)munmap(memory, (size_t)bytes);
+    }
 }
 
 int engine_pool_new(struct engine_model *model, enum engine_kv_type type, uint64_t budget_bytes,
@@ -50,8 +70,7 @@ int engine_pool_new(struct engine_model *model, enum engine_kv_type type, uint64
     if (pool) {
         pool->references = calloc(pages, sizeof(*pool->references));
         pool->free_pages = calloc(pages, sizeof(*pool->free_pages));
-        pool->memory =
-            calloc(pages, page_bytes); /* zeroed by the system, so untouched pages take no memory */
+        pool->memory = memory_take(pages * page_bytes);
     }
     if (!pool || !pool->references || !pool->free_pages || !pool->memory) {
         snprintf(error, ENGINE_ERROR_BYTES, "no memory for %llu cache pages",
@@ -59,7 +78,7 @@ int engine_pool_new(struct engine_model *model, enum engine_kv_type type, uint64
         if (pool) {
             free(pool->references);
             free(pool->free_pages);
-            free(pool->memory);
+            memory_give_back(pool->memory, pages * page_bytes);
         }
         free(pool);
         return TANDEM_ENOMEM;
@@ -85,7 +104,7 @@ void engine_pool_free(struct engine_pool *pool)
     engine_model_unref(pool->model);
     free(pool->references);
     free(pool->free_pages);
-    free(pool->memory);
+    memory_give_back(pool->memory, (uint64_t)pool->page_bytes * pool->page_count);
     free(pool);
 }
 

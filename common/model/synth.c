@@ -1,6 +1,7 @@
 /* synth.c: `tandem-model synth`. */
 #include "common/model/synth.h"
 
+#include "common/base/limits.h"
 #include "common/model/progress.h"
 #include "common/model/tool.h"
 
@@ -28,10 +29,11 @@ static const struct {
     {"Q=K=V", true, true},
 };
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+#define LETTERS      256   /* tokens of the tokenizer */
 #define DEVIATION    0.02f /* of matrices, as the paper's code starts them */
 
 struct synth {
-    const struct shape *shape;
+    struct shape shape;
     uint32_t kv_width; /* columns of K or V */
     uint64_t seed;
     struct target *target;
@@ -117,7 +119,7 @@ static void pair_add(struct synth *synth, uint32_t layer, const char *base, uint
 
 static void block_add(struct synth *synth, uint32_t layer, bool q_is_k, bool v_is_k)
 {
-    const struct shape *shape = synth->shape;
+    const struct shape *shape = &synth->shape;
 
     pair_add(synth, layer, "attn_norm", 0, shape->d);
     if (!q_is_k && !v_is_k) {
@@ -143,11 +145,11 @@ static void block_add(struct synth *synth, uint32_t layer, bool q_is_k, bool v_i
  * the vocabulary prints nothing. */
 static void tokenizer_put(struct gguf_writer *writer)
 {
-    char letters[256][4];
-    const char *tokens[256];
+    char letters[LETTERS][4];
+    const char *tokens[LETTERS];
     uint32_t others = 256;
 
-    for (uint32_t byte = 0; byte < 256; byte++) {
+    for (uint32_t byte = 0; byte < LETTERS; byte++) {
         const bool printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte != 173);
         const uint32_t code = printable ? byte : others++;
 
@@ -162,13 +164,13 @@ static void tokenizer_put(struct gguf_writer *writer)
     }
     gguf_put_text(writer, "tokenizer.ggml.model", "gpt2");
     gguf_put_text(writer, "tokenizer.ggml.pre", "gpt-2");
-    gguf_put_texts(writer, "tokenizer.ggml.tokens", tokens, NULL, 256);
+    gguf_put_texts(writer, "tokenizer.ggml.tokens", tokens, NULL, LETTERS);
     gguf_put_texts(writer, "tokenizer.ggml.merges", NULL, NULL, 0);
 }
 
 static void pairs_put(const struct synth *synth, const char *projection, uint32_t kv_heads)
 {
-    const struct shape *shape = synth->shape;
+    const struct shape *shape = &synth->shape;
     struct gguf_writer *writer = &synth->target->writer;
     const struct {
         const char *key;
@@ -198,18 +200,52 @@ static int fail(char error[ENGINE_ERROR_BYTES], const char *line)
     return TANDEM_EINVAL;
 }
 
+/* The named shape with what is asked for in place of its own. */
+static int shape_take(const struct synth_options *options, struct shape *ret_shape,
+                      char error[ENGINE_ERROR_BYTES])
+{
+    const struct {
+        const char *option;
+        uint32_t wish, least, most, *at;
+    } wishes[] = {
+        {"--layers", options->layers, 1, LIMIT_MODEL_LAYERS, &ret_shape->layers},
+        {"--context", options->context, 1, LIMIT_MODEL_CONTEXT_TOKENS, &ret_shape->positions},
+        {"--vocabulary", options->vocabulary, LETTERS, LIMIT_MODEL_VOCABULARY,
+         &ret_shape->vocabulary},
+    };
+    size_t i = 0;
+
+    while (i < COUNT(shapes) && strcmp(shapes[i].name, options->shape) != 0) {
+        i++;
+    }
+    if (i == COUNT(shapes)) {
+        return fail(error, "--shape is none of 300M, 1.2B, tiny");
+    }
+    *ret_shape = shapes[i];
+    for (i = 0; i < COUNT(wishes); i++) {
+        if (wishes[i].wish == 0) {
+            continue;
+        }
+        if (wishes[i].wish < wishes[i].least || wishes[i].wish > wishes[i].most) {
+            snprintf(error, ENGINE_ERROR_BYTES, "%s is %u to %u", wishes[i].option, wishes[i].least,
+                     wishes[i].most);
+            return TANDEM_EINVAL;
+        }
+        *wishes[i].at = wishes[i].wish;
+    }
+    return 0;
+}
+
 int synth_describe(const struct synth_options *options, struct target *target,
                    char error[ENGINE_ERROR_BYTES])
 {
     struct synth synth = {.seed = options->seed, .target = target};
     size_t projection = 0;
     uint32_t kv_heads;
+    int result = shape_take(options, &synth.shape, error);
 
-    for (size_t i = 0; i < COUNT(shapes); i++) {
-        synth.shape = strcmp(shapes[i].name, options->shape) == 0 ? &shapes[i] : synth.shape;
-    }
-    if (!synth.shape) {
-        return fail(error, "--shape is none of 300M, 1.2B, tiny");
+    if (result != 0) {
+        return result;
     }
     while (projection < COUNT(projections) &&
            strcmp(projections[projection].name, options->projection) != 0) {
@@ -218,23 +254,23 @@ int synth_describe(const struct synth_options *options, struct target *target,
     if (projection == COUNT(projections)) {
         return fail(error, "--projection is none of QKV, Q=K-V, Q-K=V, Q=K=V");
     }
-    kv_heads = options->kv_heads ? options->kv_heads : synth.shape->heads;
-    if (kv_heads > synth.shape->heads || synth.shape->heads % kv_heads != 0) {
+    kv_heads = options->kv_heads ? options->kv_heads : synth.shape.heads;
+    if (kv_heads > synth.shape.heads || synth.shape.heads % kv_heads != 0) {
         snprintf(error, ENGINE_ERROR_BYTES, "--kv-heads: %u does not divide the %u heads of %s",
-                 kv_heads, synth.shape->heads, synth.shape->name);
+                 kv_heads, synth.shape.heads, synth.shape.name);
         return TANDEM_EINVAL;
     }
-    if (projections[projection].q_is_k && kv_heads != synth.shape->heads) {
+    if (projections[projection].q_is_k && kv_heads != synth.shape.heads) {
         return fail(error, "--kv-heads: a key that is the query (Q=K) needs as many as heads");
     }
-    synth.kv_width = synth.shape->d / synth.shape->heads * kv_heads;
+    synth.kv_width = synth.shape.d / synth.shape.heads * kv_heads;
     pairs_put(&synth, options->projection, kv_heads);
-    tensor_add(&synth, "token_embd.weight", synth.shape->d, synth.shape->vocabulary, noise_make);
-    tensor_add(&synth, "position_embd.weight", synth.shape->d, synth.shape->positions, noise_make);
-    for (uint32_t i = 0; i < synth.shape->layers; i++) {
+    tensor_add(&synth, "token_embd.weight", synth.shape.d, synth.shape.vocabulary, noise_make);
+    tensor_add(&synth, "position_embd.weight", synth.shape.d, synth.shape.positions, noise_make);
+    for (uint32_t i = 0; i < synth.shape.layers; i++) {
         block_add(&synth, i, projections[projection].q_is_k, projections[projection].v_is_k);
     }
-    pair_add(&synth, WHOLE, "output_norm", 0, synth.shape->d);
+    pair_add(&synth, WHOLE, "output_norm", 0, synth.shape.d);
     if (synth.no_memory) {
         snprintf(error, ENGINE_ERROR_BYTES, "no memory for the table of tensors");
         return TANDEM_ENOMEM;
@@ -251,6 +287,9 @@ int synth_run(struct tool *tool)
         .shape = from->shape ? from->shape : "",
         .projection = from->projection ? from->projection : "QKV",
         .kv_heads = (uint32_t)from->kv_heads,
+        .layers = (uint32_t)from->layers,
+        .context = (uint32_t)from->context,
+        .vocabulary = (uint32_t)from->vocabulary,
         .seed = from->seed,
     };
     enum engine_weight_type type = ENGINE_WEIGHT_F16;

@@ -6,9 +6,10 @@
 #include "common/model/target.h"
 
 struct synth_options {
-    const char *shape;      /* "300M", "1.2B": the paper's; "tiny" */
-    const char *projection; /* "Q-K=V" */
-    uint32_t kv_heads;      /* 0: all */
+    const char *shape;                    /* "300M", "1.2B": the paper's; "tiny" */
+    const char *projection;               /* "Q-K=V" */
+    uint32_t kv_heads;                    /* 0: all */
+    uint32_t layers, context, vocabulary; /* in place of the shape's; 0: the shape's */
     uint64_t seed;
 };
 

@@ -20,7 +20,7 @@ struct tool_options {
     const char *prompt, *image, *tokens; /* NULL: not given */
     const char *type, *tokenizer, *merges, *labels, *mean, *std, *name, *license;
     const char *shape, *projection;
-    uint64_t heads, kv_heads, ctx;
+    uint64_t heads, kv_heads, ctx, layers, context, vocabulary;
     bool json, all;
     double temperature, top_p;
     uint64_t top_k, seed, max_tokens;

@@ -83,6 +83,25 @@ static void test_tiny_models_run(void **state)
     model_check("Q=K=V", "4", "Q4_0");
 }
 
+/* Another number of layers, positions and tokens in place of the shape's. */
+static void test_parts_of_a_shape(void **state)
+{
+    char error[ENGINE_ERROR_BYTES] = "";
+    struct engine_model *model = NULL;
+    const struct engine_model_info *info;
+
+    (void)state;
+    EXPECT(TOOL_DONE, "", "synth", "--shape", "tiny", "--layers", "3", "--context", "77",
+           "--vocabulary", "256", work_path("m.gguf"));
+    assert_int_equal(engine_model_open(work_path("m.gguf"), &model, error), 0);
+    info = engine_model_info(model);
+    assert_int_equal(info->n_layer, 3);
+    assert_int_equal(info->n_context, 77);
+    assert_int_equal(info->n_vocab, 256);
+    assert_int_equal(info->n_embd, 64);
+    engine_model_unref(model);
+}
+
 static void test_seed(void **state)
 {
     (void)state;
@@ -135,6 +154,12 @@ static void test_refused(void **state)
            "--shape", "tiny", "--kv-heads", "8");
     EXPECT(TOOL_WRONG_USE, "Q=K) needs as many", "synth", work_path("no.gguf"), "--shape", "tiny",
            "--projection", "Q=K=V", "--kv-heads", "2");
+    EXPECT(TOOL_WRONG_USE, "--layers is 1 to 1024", "synth", work_path("no.gguf"), "--shape",
+           "tiny", "--layers", "1025");
+    EXPECT(TOOL_WRONG_USE, "--vocabulary is 256 to", "synth", work_path("no.gguf"), "--shape",
+           "tiny", "--vocabulary", "255");
+    EXPECT(TOOL_WRONG_USE, "--context is 1 to", "synth", work_path("no.gguf"), "--shape", "tiny",
+           "--context", "1048577");
     EXPECT(TOOL_WRONG_USE, "\"Q3\"", "synth", work_path("no.gguf"), "--shape", "tiny", "--type",
            "Q3");
     EXPECT(TOOL_WRONG_USE, "no OUT", "synth", "--shape", "tiny");
@@ -146,6 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parameters_are_the_papers),
         cmocka_unit_test(test_tiny_models_run),
+        cmocka_unit_test(test_parts_of_a_shape),
         cmocka_unit_test(test_seed),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_refused),
