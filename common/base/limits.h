@@ -14,7 +14,7 @@
 /* engine: model files */
 #define LIMIT_MODEL_FILE_BYTES (INT64_C(64) << 30)
 #define LIMIT_MODEL_MAPPINGS 64 /* model files open at once in a process */
-#define LIMIT_TEXT_FILE_BYTES (64u << 20) /* what tandem-model perplexity reads */
+#define LIMIT_TEXT_FILE_BYTES (64u << 20) /* what tandem-model perplexity and evaluate read */
 #define LIMIT_GGUF_KEYS 65536
 #define LIMIT_GGUF_TENSORS 65536
 #define LIMIT_GGUF_KEY_BYTES 256

@@ -41,12 +41,12 @@ int input_tokens(const char *text, uint32_t *ids, size_t capacity, size_t *ret_c
         if (*at < '0' || *at > '9' || errno != 0 || value > UINT32_MAX ||
             (*end != ',' && *end != '\0')) {
             snprintf(error, ENGINE_ERROR_BYTES,
-                     "--tokens: ids with commas between them are expected, not \"%.40s\"", at);
+                     "ids with commas between them are expected, not \"%.40s\"", at);
             return TANDEM_EINVAL;
         }
         if (count == capacity) {
             snprintf(error, ENGINE_ERROR_BYTES,
-                     "--tokens: more than the %zu that the model takes at once", capacity);
+                     "more tokens than the %zu that the model takes at once", capacity);
             return TANDEM_ETOOBIG;
         }
         ids[count++] = (uint32_t)value;

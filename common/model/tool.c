@@ -15,7 +15,8 @@ enum {
     FOR_CONVERT = 8,
     FOR_PERPLEXITY = 16,
     FOR_QUANTIZE = 32,
-    FOR_SYNTH = 64
+    FOR_SYNTH = 64,
+    FOR_EVALUATE = 256
 };
 
 #define AT(field) offsetof(struct tool_options, field)
@@ -75,6 +76,13 @@ static const struct command commands[] = {
      true,
      perplexity_run,
      "of a decoder over a text file, cut into chunks"},
+    {"evaluate",
+     FOR_EVALUATE,
+     {FILE_IN, {"LIST", AT(text)}},
+     true,
+     true,
+     evaluate_run,
+     "how often an encoder is right: a line of LIST is input, tab, truth"},
     {"convert",
      FOR_CONVERT,
      {FILES},
@@ -110,7 +118,7 @@ struct option {
 };
 
 static const struct option options[] = {
-    {"--json", NULL, KIND_FLAG, FOR_INFO, AT(json), 0, "one JSON object instead of lines"},
+    {"--json", NULL, KIND_FLAG, FOR_INFO | FOR_EVALUATE, AT(json), 0, "one JSON object instead of lines"},
     {"--prompt", "TEXT", KIND_TEXT, FOR_RUN, AT(prompt), 0, "what to continue"},
     {"--image", "FILE", KIND_TEXT, FOR_RUN | FOR_LOGITS, AT(image), 0, "a JPEG or PNG picture"},
     {"--tokens", "1,2,3", KIND_TEXT, FOR_LOGITS, AT(tokens), 0, "token ids"},
