@@ -87,6 +87,21 @@ static void on_decision(const struct decision *decision, void *user)
 
 /* ---- status ---- */
 
+/* What a text is believed to be made of. */
+static void text_rates_json(const struct client_task *task, struct json_writer *json)
+{
+    const struct estimate_text *text = &task->text;
+
+    if (task->config->kind == TASK_GENERATE) {
+        json_double(json, "prefill_ms_per_token",
+                    text->prefill.mean.count ? text->prefill.mean.mean : NAN);
+        json_double(json, "decode_ms_per_token",
+                    text->decode.mean.count ? text->decode.mean.mean : NAN);
+        json_double(json, "answer_tokens",
+                    text->answer.mean.count ? text->answer.mean.mean : NAN);
+    }
+}
+
 static void tasks_json(struct daemon *daemon, struct json_writer *json)
 {
     json_array_open(json, "tasks");
@@ -101,6 +116,7 @@ static void tasks_json(struct daemon *daemon, struct json_writer *json)
             json_text(json, "model", task->config->local.model);
             json_text(json, "digest", engine_model_digest(task->local.model));
             json_double(json, "run_ms", task->estimate.run.count ? task->estimate.run.mean : NAN);
+            text_rates_json(task, json);
             json_object_close(json);
         } else {
             json_null(json, "local");
@@ -611,8 +627,8 @@ int daemon_check(const char *config_path)
     for (size_t i = 0; result == 0 && i < daemon.tasks->count; i++) {
         (void)buf_printf(&out, "\n# ---- task %s ----\n", daemon.tasks->names[i]);
         result = config_print(&task_config_schema, &daemon.tasks->configs[i], &out);
-        (void)requests_decide(&daemon.requests, &daemon.tasks->items[i], &submit, 0, clock_now_ns(),
-                              &choice);
+        (void)requests_decide(&daemon.requests, &daemon.tasks->items[i], &submit, 0, 0,
+                              clock_now_ns(), &choice);
         decision.deadline_ms = (double)daemon.tasks->configs[i].default_deadline_ms;
         decision.threshold = choice.plan.route == JOB_CASCADE ? choice.plan.threshold : NAN;
         snprintf(decision.task, sizeof(decision.task), "%s", daemon.tasks->names[i]);

@@ -7,29 +7,98 @@
 #include <stdio.h>
 #include <string.h>
 
-static void edges_fill(struct requests *all, const struct client_task *task, uint64_t up_bytes,
-                       int64_t now_ns, struct decide_edge *edges, size_t *ret_count)
+/* What a text request asks of whoever computes it. */
+static struct estimate_text_work text_work(const struct client_task *task,
+                                           const struct local_submit *submit, uint64_t prompt_bytes)
+{
+    const uint32_t most =
+        submit->max_new_tokens ? submit->max_new_tokens : (uint32_t)task->config->max_new_tokens;
+
+    return (struct estimate_text_work){.prompt_bytes = (double)prompt_bytes,
+                                       .most_tokens = (double)most};
+}
+
+static struct estimate_text_work request_work(const struct request *request)
+{
+    return text_work(request->task, &request->submit,
+                     request->session ? request->transcript.bytes : request->input.bytes);
+}
+
+/* What this device takes for one request. False: not known. */
+static bool local_latency(const struct client_task *task, const struct estimate_text_work *work,
+                          double wait_ms, struct latency *ret_latency)
+{
+    return task->config->kind == TASK_GENERATE
+               ? estimate_text_get(&task->text, work, wait_ms, ret_latency)
+               : estimate_local_get(&task->estimate, wait_ms, ret_latency);
+}
+
+static double local_bound_ms(const struct client_task *task, const struct estimate_text_work *work)
+{
+    return task->config->kind == TASK_GENERATE ? estimate_text_bound_ms(&task->text, work)
+                                               : estimate_local_bound_ms(&task->estimate);
+}
+
+/* The runs that stand before a new one: each with what it is believed to take, all of it. */
+static double queue_ms(const struct requests *all)
+{
+    double sum_ms = 0;
+
+    for (const struct request *at = all->list; at; at = at->next) {
+        struct estimate_text_work work;
+        struct latency latency;
+
+        if (!at->local_out || at->ended) {
+            continue;
+        }
+        work = request_work(at);
+        if (local_latency(at->task, &work, 0, &latency)) {
+            sum_ms += latency.mean_ms;
+        }
+    }
+    return sum_ms;
+}
+
+/* What an edge says of its own speed, for this request; 0: nothing. */
+static double edge_hint_ms(const struct client_task *task, const struct edge_load *load,
+                           const struct estimate_text_work *work)
+{
+    double ms = 0;
+
+    if (task->config->kind != TASK_GENERATE) {
+        return (double)load->picture_us / 1000.0;
+    }
+    if (load->decode_tokens_per_s > 0) {
+        ms = 1000.0 * estimate_text_answer(&task->text, work->most_tokens) /
+             load->decode_tokens_per_s;
+    }
+    if (load->prefill_tokens_per_s > 0) {
+        ms += 1000.0 * estimate_text_prompt(&task->text, work->prompt_bytes) /
+              load->prefill_tokens_per_s;
+    }
+    return ms;
+}
+
+static void edges_fill(struct requests *all, const struct client_task *task,
+                       const struct estimate_text_work *work, uint64_t up_bytes, int64_t now_ns,
+                       struct decide_edge *edges, size_t *ret_count)
 {
     const size_t task_index = (size_t)(task - all->tasks->items);
     const size_t count = all->links ? links_count(all->links) : 0;
 
     for (size_t i = 0; i < count; i++) {
         struct link_view view;
+        struct latency here;
         double hint_ms;
 
         links_view(all->links, i, &view);
         edges[i].name = view.name;
         edges[i].unusable = links_unusable(all->links, i, task_index, &edges[i].trouble);
-        hint_ms = (double)view.load->picture_us / 1000.0;
-        if (task->config->kind == TASK_GENERATE) {
-            hint_ms = view.load->decode_tokens_per_s > 0
-                          ? 1000.0 * 32 / view.load->decode_tokens_per_s
-                          : 0;
-        }
+        hint_ms = edge_hint_ms(task, view.load, work);
         /* An edge that has said nothing about itself yet is tried on the belief that it is as fast
          * as this device. */
-        if (hint_ms <= 0 && task->estimate.run.count > 0) {
-            hint_ms = task->estimate.run.mean;
+        if (hint_ms <= 0 && local_latency(task, work, 0, &here)) {
+            hint_ms = here.mean_ms;
         }
         edges[i].latency_known = estimate_edge_get(&task->edges[i], view.estimate, up_bytes,
                                                    (double)view.load->predicted_wait_us / 1000.0,
@@ -47,11 +116,17 @@ static size_t insured_fill(const struct requests *all, struct decide_insured *in
     size_t count = 0;
 
     for (const struct request *at = all->list; at && count < max; at = at->next) {
-        const double bound_ms = estimate_local_bound_ms(&at->task->estimate);
+        struct estimate_text_work work;
+        double bound_ms;
 
-        if (at->ended || at->job.plan.deadline_ns == 0 || isnan(bound_ms) ||
+        if (at->ended || at->job.plan.deadline_ns == 0 ||
             (!at->local_out &&
              (at->job.plan.insure_at_ns == 0 || at->job.side[JOB_SIDE_LOCAL] != JOB_SIDE_IDLE))) {
+            continue;
+        }
+        work = request_work(at);
+        bound_ms = local_bound_ms(at->task, &work);
+        if (isnan(bound_ms)) {
             continue;
         }
         insured[count].start_ns = at->local_out ? 0 : at->job.plan.insure_at_ns;
@@ -71,9 +146,10 @@ static void forced_fill(const struct local_submit *submit, struct decide_input *
 }
 
 int requests_decide(struct requests *all, const struct client_task *task,
-                    const struct local_submit *submit, uint64_t up_bytes, int64_t now_ns,
-                    struct choice *ret_choice)
+                    const struct local_submit *submit, uint64_t up_bytes, uint64_t prompt_bytes,
+                    int64_t now_ns, struct choice *ret_choice)
 {
+    const struct estimate_text_work work = text_work(task, submit, prompt_bytes);
     struct decide_edge edges[LIMIT_EDGES];
     struct decide_insured insured[INSURED_MAX];
     struct decide_input input = {.weights = client_config_weights(all->config),
@@ -85,9 +161,6 @@ int requests_decide(struct requests *all, const struct client_task *task,
                                  .now_ns = now_ns,
                                  .edges = edges,
                                  .insured = insured};
-    const double queue_ms = all->runner && task->estimate.run.count > 0
-                                ? (double)runner_queued(all->runner) * task->estimate.run.mean
-                                : 0;
     int64_t budget_ns = submit->deadline_us > 0 ? (int64_t)submit->deadline_us * NS_PER_US
                                                 : task->config->default_deadline_ms * NS_PER_MS;
 
@@ -102,9 +175,9 @@ int requests_decide(struct requests *all, const struct client_task *task,
         input.deadline_ns = now_ns + (budget_ns > 1 ? budget_ns : 1);
     }
     input.deliver_late = submit->deliver_late || task->config->late == TASK_LATE_DELIVER;
-    input.local_known = estimate_local_get(&task->estimate, queue_ms, &input.local);
-    input.local_bound_ms = estimate_local_bound_ms(&task->estimate);
-    edges_fill(all, task, up_bytes, now_ns, edges, &input.edge_count);
+    input.local_known = local_latency(task, &work, queue_ms(all), &input.local);
+    input.local_bound_ms = local_bound_ms(task, &work);
+    edges_fill(all, task, &work, up_bytes, now_ns, edges, &input.edge_count);
     input.insured_count = insured_fill(all, insured, INSURED_MAX);
     return decide(&input, ret_choice);
 }

@@ -168,6 +168,10 @@ static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result,
     estimate_edge_add(&request->task->edges[edge], total_ms, wait_ms,
                       estimate_link_ms(view.estimate, (uint64_t)outcome->bytes_up, clock_now_ns()),
                       clock_now_ns());
+    if (result->answer.kind == WIRE_GENERATE) { /* as long as ours would be, more or less */
+        estimate_text_answer_add(&request->task->text, result->answer.tokens,
+                                 result->answer.finish == WIRE_FINISH_DEADLINE);
+    }
     request->answers[JOB_SIDE_EDGE] = result->answer;
     request->has_answer[JOB_SIDE_EDGE] = true;
     result->answer = (struct answer){0};

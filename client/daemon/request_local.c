@@ -38,8 +38,20 @@ static void on_text(struct runner_job *job, const uint8_t *text, size_t bytes, v
  * the beginning of a text says little about the whole. */
 static void run_learn(struct client_task *task, const struct runner_job *job)
 {
+    const struct runner_work *work = &job->work;
     const double run_ms = ms_between(0, job->run_ns);
 
+    if (job->answer.kind == WIRE_GENERATE) {
+        estimate_text_add(&task->text,
+                          &(struct estimate_text_run){.prompt_bytes = (double)job->input_bytes,
+                                                      .prompt_tokens = work->prompt_tokens,
+                                                      .prefill_tokens = work->prefill_tokens,
+                                                      .prefill_ms = ms_between(0, work->prefill_ns),
+                                                      .decode_tokens = work->decode_tokens,
+                                                      .decode_ms = ms_between(0, work->decode_ns)});
+        estimate_text_answer_add(&task->text, job->answer.tokens,
+                                 job->answer.finish == WIRE_FINISH_DEADLINE);
+    }
     if (job->answer.finish != WIRE_FINISH_DEADLINE) {
         estimate_local_add(&task->estimate, run_ms);
         confidence_see(&task->confidence, job->answer.confidence);

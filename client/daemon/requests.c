@@ -231,8 +231,9 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
         result = session_begin(request);
     }
     if (result == 0) {
-        result = requests_decide(all, request->task, submit, input.bytes, request->start_ns,
-                                 &request->choice);
+        result = requests_decide(all, request->task, submit, input.bytes,
+                                 request->session ? request->transcript.bytes : input.bytes,
+                                 request->start_ns, &request->choice);
     }
     if (result == TANDEM_ENOTASK) {
         snprintf(request->why, sizeof(request->why), "there is no task '%s'", submit->task);

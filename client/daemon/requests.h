@@ -41,9 +41,10 @@ extern const struct app_callbacks requests_app_callbacks;
 extern const struct runner_callbacks requests_runner_callbacks;
 /* Ends every request with `error` (draining is over). */
 void requests_end_all(struct requests *requests);
-/* What decide() would say of a request of this task now. */
+/* What decide() says of a request of this task now: `up_bytes` would go to an edge, and a text model
+ * would compute `prompt_bytes`, in a session the whole conversation. */
 int requests_decide(struct requests *requests, const struct client_task *task,
-                    const struct local_submit *submit, uint64_t up_bytes, int64_t now_ns,
-                    struct choice *ret_choice);
+                    const struct local_submit *submit, uint64_t up_bytes, uint64_t prompt_bytes,
+                    int64_t now_ns, struct choice *ret_choice);
 
 #endif

@@ -12,7 +12,6 @@ struct runner {
     struct runner_job *arrived, *done, *talking; /* under the mutex */
     bool stop;                                   /* under the mutex */
     struct runner_queue queue;                   /* the thread's */
-    size_t out;
     struct runner_callbacks callbacks;
     void *user;
 };
@@ -111,7 +110,6 @@ static void on_async(uv_async_t *async)
     }
     for (; done; done = next) {
         next = done->next;
-        runner->out--;
         runner->callbacks.on_done(done, runner->user);
     }
 }
@@ -140,7 +138,6 @@ void runner_submit(struct runner *runner, struct runner_job *job)
 {
     job->queued_ns = clock_now_ns();
     buf_init(&job->pieces, LIMIT_ANSWER_TEXT_BYTES);
-    runner->out++;
     uv_mutex_lock(&runner->mutex);
     job_append(&runner->arrived, job);
     uv_cond_signal(&runner->wake);
@@ -151,11 +148,6 @@ void runner_cancel(struct runner *runner, struct runner_job *job)
 {
     (void)runner;
     atomic_store(&job->abort, true);
-}
-
-size_t runner_queued(const struct runner *runner)
-{
-    return runner->out;
 }
 
 static void jobs_return(struct runner_job *list)

@@ -52,6 +52,14 @@ bool local_model_share(struct local_model *from, const char *path, uint32_t kind
 /* What others share goes with the last of them; a zeroed one is fine. */
 void local_model_close(struct local_model *model);
 
+/* What a generation was made of: tokens that were computed in chunks or belong to the prompt, and
+ * those that were fed one by one for another. Rows that had to be computed again count again. */
+struct runner_work {
+    uint32_t prompt_tokens; /* what the input became */
+    uint32_t prefill_tokens, decode_tokens;
+    int64_t prefill_ns, decode_ns;
+};
+
 struct generation;
 struct runner_job {
     struct runner_job *next, *next_talking, *next_taken; /* the runner's */
@@ -75,6 +83,7 @@ struct runner_job {
     struct answer answer; /* owned by the job's owner after on_done; finish DEADLINE: cut short */
     int64_t queued_ns, started_ns, ended_ns;
     int64_t run_ns; /* of its own steps; the rest it stood in line */
+    struct runner_work work;
 };
 
 struct runner_callbacks { /* on the loop's thread */
@@ -89,7 +98,6 @@ int runner_new(uv_loop_t *loop, const struct runner_callbacks *callbacks, void *
 void runner_submit(struct runner *runner, struct runner_job *job);
 /* Asks it to end soon with ECANCELED; on_done still comes. */
 void runner_cancel(struct runner *runner, struct runner_job *job);
-size_t runner_queued(const struct runner *runner); /* handed over and not back yet */
 /* Runs on the calling thread; at start, before jobs. */
 void runner_run_now(struct runner_job *job);
 /* Stops the thread after the step that runs and closes the handle. on_done no longer comes: jobs

@@ -1,5 +1,7 @@
 #include "client/daemon/runner_parts.h"
 
+#include "common/base/clock.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +95,7 @@ int generation_begin(struct runner_job *job)
     result = generation->ids && generation->scratch ? 0 : TANDEM_ENOMEM;
     if (result == 0) {
         result = job_tokens(job, generation->ids, info->n_context, &generation->id_count);
+        job->work.prompt_tokens = (uint32_t)generation->id_count;
     }
     if (result != 0) {
         generation_free(job);
@@ -176,6 +179,17 @@ static int token_take(struct runner_job *job, const float *logits, bool *ret_mor
     return 0;
 }
 
+static void work_add(struct runner_work *work, bool decode, uint32_t tokens, int64_t ns)
+{
+    if (decode) {
+        work->decode_tokens += tokens;
+        work->decode_ns += ns;
+    } else {
+        work->prefill_tokens += tokens;
+        work->prefill_ns += ns;
+    }
+}
+
 int generation_step(struct runner_job *job, bool *ret_more)
 {
     struct generation *generation = job->generation;
@@ -183,10 +197,13 @@ int generation_step(struct runner_job *job, bool *ret_more)
     const bool last = generation->seq.length + count == generation->id_count;
     struct engine_chunk chunk = {&generation->seq, generation->ids + generation->seq.length, count,
                                  last ? ENGINE_LOGITS_LAST : ENGINE_LOGITS_NONE, 0};
+    const bool decode = count == 1 && generation->seq.length >= job->work.prompt_tokens;
+    const int64_t start_ns = clock_now_ns();
     const float *logits;
     int result = engine_step(job->model->context, &chunk, 1, &job->abort, &logits);
 
     *ret_more = true;
+    work_add(&job->work, decode, count, clock_now_ns() - start_ns);
     return result == 0 && last ? token_take(job, logits, ret_more) : result;
 }
 

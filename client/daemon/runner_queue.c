@@ -142,6 +142,7 @@ void runner_queue_add(struct runner_queue *queue, struct runner_job *job)
     *end = job;
     job->next = NULL;
     job->started_ns = job->run_ns = 0;
+    job->work = (struct runner_work){0};
 }
 
 struct runner_job *runner_queue_step(struct runner_queue *queue)

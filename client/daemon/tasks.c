@@ -1,5 +1,6 @@
 #include "client/daemon/tasks.h"
 
+#include "client/daemon/warm_up.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
@@ -73,38 +74,6 @@ static int label_count_check(const struct client_config *config, const struct ta
     return task_wrong(config, file, "[task] labels", TANDEM_ECONFIG, wrong, error);
 }
 
-/* A grey picture, or one word the tokenizer may or may not know: what counts is that the model ran.
- */
-static int warm_up(const struct client_config *config, struct client_task *task,
-                   char error[CONFIG_ERROR_BYTES])
-{
-    static const uint8_t grey[32 * 32];
-    struct runner_job job = {.model = &task->local,
-                             .input = grey,
-                             .input_bytes = sizeof(grey),
-                             .picture = {ENGINE_PIXELS_GREY, 32, 32, 0},
-                             .max_new_tokens = 4,
-                             .sampling = {.top_p = 1}};
-    static const char text[] = "walk";
-
-    if (task->local.kind == WIRE_GENERATE) {
-        job.input = (const uint8_t *)text;
-        job.input_bytes = sizeof(text) - 1;
-    }
-    runner_run_now(&job); /* the first run pays for cold memory */
-    answer_fini(&job.answer);
-    if (job.error == 0) {
-        runner_run_now(&job);
-        estimate_local_add(&task->estimate, (double)job.run_ns / (double)NS_PER_MS);
-    }
-    answer_fini(&job.answer);
-    if (job.error != 0 && job.error != TANDEM_EINVAL) {
-        return task_wrong(config, task->config, "[local] model does not answer", job.error,
-                          job.why[0] ? job.why : tandem_error_text(job.error), error);
-    }
-    return 0;
-}
-
 /* Whether the model is one that `old` has open, under whatever task. */
 static bool model_share(const struct client_config *config, struct client_task *task,
                         struct tasks *old)
@@ -133,6 +102,7 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     task->shares = -1;
     task->has_local = file->local.model[0] != '\0';
     estimate_local_init(&task->estimate);
+    estimate_text_init(&task->text);
     for (size_t i = 0; i < LIMIT_EDGES; i++) {
         estimate_edge_init(&task->edges[i]);
     }
@@ -169,7 +139,10 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
         snprintf(contract->model_digest, sizeof(contract->model_digest), "%s",
                  engine_model_digest(task->local.model));
         if (task->shares < 0) {
-            result = warm_up(config, task, error);
+            result = warm_up(&task->local, &task->estimate, &task->text, why);
+        }
+        if (result != 0) {
+            return task_wrong(config, file, "[local] model does not answer", result, why, error);
         }
     }
     return result;
@@ -228,6 +201,7 @@ void tasks_inherit(struct tasks *tasks, const struct tasks *old)
 
         if (task->shares >= 0) {
             task->estimate = old->items[task->shares].estimate;
+            task->text = old->items[task->shares].text;
         }
         if (!was || was->config->kind != task->config->kind) {
             continue;
@@ -236,6 +210,7 @@ void tasks_inherit(struct tasks *tasks, const struct tasks *old)
         if (task->has_local && was->has_local &&
             strcmp(tasks->contracts[i].model_digest, old->contracts[at].model_digest) == 0) {
             task->estimate = was->estimate;
+            task->text = was->text;
             task->confidence = was->confidence;
         }
     }

@@ -9,6 +9,7 @@
 #include "client/daemon/runner.h"
 #include "client/policy/confidence.h"
 #include "client/policy/estimate_edge.h"
+#include "client/policy/estimate_text.h"
 #include "common/base/task_config.h"
 #include "common/wire/edge_msg.h"
 
@@ -17,7 +18,8 @@ struct client_task {
     bool has_local;
     struct local_model local;
     int shares; /* the model is that of this task of the generation before; -1: opened anew */
-    struct estimate_local estimate;
+    struct estimate_local estimate; /* of whole runs */
+    struct estimate_text text;      /* `generate`: of their parts; what is believed of a request */
     struct estimate_edge edges[LIMIT_EDGES];
     struct confidence confidence;
 };

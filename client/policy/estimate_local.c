@@ -33,11 +33,15 @@ bool estimate_local_get(const struct estimate_local *estimate, double wait_ms,
     return true;
 }
 
+double estimate_bound_ms(double worst_ms)
+{
+    return BOUND_FACTOR * worst_ms + (LIMIT_TIMER_US + LIMIT_HANDOVER_US) / US_PER_MS;
+}
+
 double estimate_local_bound_ms(const struct estimate_local *estimate)
 {
     if (estimate->run.count == 0) {
         return NAN;
     }
-    return BOUND_FACTOR * quantile_window_get(&estimate->window, 1.0) +
-           (LIMIT_TIMER_US + LIMIT_HANDOVER_US) / US_PER_MS;
+    return estimate_bound_ms(quantile_window_get(&estimate->window, 1.0));
 }
