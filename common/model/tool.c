@@ -1,4 +1,5 @@
 /* tool.c: the tables of commands and options, and what the command line means. */
+#include "common/base/limits.h"
 #include "common/model/tool.h"
 
 #include <errno.h>
@@ -16,7 +17,8 @@ enum {
     FOR_PERPLEXITY = 16,
     FOR_QUANTIZE = 32,
     FOR_SYNTH = 64,
-    FOR_EVALUATE = 256
+    FOR_EVALUATE = 256,
+    FOR_BENCH = 128
 };
 
 #define AT(field) offsetof(struct tool_options, field)
@@ -83,6 +85,13 @@ static const struct command commands[] = {
      true,
      evaluate_run,
      "how often an encoder is right: a line of LIST is input, tab, truth"},
+    {"bench",
+     FOR_BENCH,
+     {FILE_IN},
+     true,
+     true,
+     bench_run,
+     "tokens a second: prefill, generation, after 2048 tokens, eight at once; pictures"},
     {"convert",
      FOR_CONVERT,
      {FILES},
@@ -118,7 +127,17 @@ struct option {
 };
 
 static const struct option options[] = {
-    {"--json", NULL, KIND_FLAG, FOR_INFO | FOR_EVALUATE, AT(json), 0, "one JSON object instead of lines"},
+    {"--json", NULL, KIND_FLAG, FOR_INFO | FOR_EVALUATE | FOR_BENCH, AT(json), 0,
+     "one JSON object instead of lines"},
+    {"--csv", NULL, KIND_FLAG, FOR_BENCH, AT(csv), 0, "CSV with a header line instead"},
+    {"-p", "N", KIND_COUNT, FOR_BENCH, AT(prompt_tokens), LIMIT_MODEL_CONTEXT_TOKENS,
+     "tokens of prefill; 512 is the default, 0: none"},
+    {"-n", "N", KIND_COUNT, FOR_BENCH, AT(generate_tokens), LIMIT_MODEL_CONTEXT_TOKENS,
+     "tokens to generate; 128 is the default, 0: none"},
+    {"-t", "N", KIND_COUNT, FOR_BENCH, AT(threads), LIMIT_STEP_THREADS,
+     "threads of a step; as many as processors is the default"},
+    {"-r", "N", KIND_COUNT, FOR_BENCH, AT(rounds), 1000,
+     "rounds, of which each test's best counts; 3 is the default"},
     {"--prompt", "TEXT", KIND_TEXT, FOR_RUN, AT(prompt), 0, "what to continue"},
     {"--image", "FILE", KIND_TEXT, FOR_RUN | FOR_LOGITS, AT(image), 0, "a JPEG or PNG picture"},
     {"--tokens", "1,2,3", KIND_TEXT, FOR_LOGITS, AT(tokens), 0, "token ids"},
@@ -347,7 +366,13 @@ static bool help_wanted(int argc, char **argv)
 
 int tool_main(int argc, char **argv, FILE *out, FILE *notes)
 {
-    struct tool tool = {.out = out, .notes = notes, .options = {.top_p = 1, .max_tokens = 128}};
+    struct tool tool = {.out = out,
+                        .notes = notes,
+                        .options = {.top_p = 1,
+                                    .max_tokens = 128,
+                                    .prompt_tokens = 512,
+                                    .generate_tokens = 128,
+                                    .rounds = 3}};
     const char *name = argc > 1 ? argv[1] : NULL;
 
     if (help_wanted(argc, argv)) {

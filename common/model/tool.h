@@ -21,7 +21,8 @@ struct tool_options {
     const char *type, *tokenizer, *merges, *labels, *mean, *std, *name, *license;
     const char *shape, *projection;
     uint64_t heads, kv_heads, ctx, layers, context, vocabulary;
-    bool json, all;
+    uint64_t prompt_tokens, generate_tokens, threads, rounds; /* of bench */
+    bool json, csv, all;
     double temperature, top_p;
     uint64_t top_k, seed, max_tokens;
 };
@@ -47,6 +48,7 @@ int run_run(struct tool *tool);    /* run.c */
 int logits_run(struct tool *tool); /* logits.c */
 int perplexity_run(struct tool *tool);
 int evaluate_run(struct tool *tool);
+int bench_run(struct tool *tool);
 
 /* ---- shared by them (tool.c, input.c) ---- */
 

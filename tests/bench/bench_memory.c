@@ -10,7 +10,7 @@
 
 #define LAYERS       4
 #define LAYERS_300M  20
-#define TOKENS       4096
+#define TOKENS       2048
 #define TEXT_(value) #value
 #define TEXT(value)  TEXT_(value)
 
