@@ -304,13 +304,17 @@ bool safetensors_is(const char *path)
            ends_with(path, "." SUFFIX ".index.json");
 }
 
+/* The tokenizer that lies beside, of both the one that says more, and config.json. */
 static int beside_load(struct source *source, const char *folder, char error[ENGINE_ERROR_BYTES])
 {
+    static const char *const tokenizers[] = {"tokenizer.json", "tokenizer.model"};
     char path[PATH];
 
-    snprintf(path, sizeof(path), "%stokenizer.json", folder);
-    if (is_file(path) && !(source->tokenizer = strdup(path))) {
-        return fail(error, TANDEM_ENOMEM, path, "no memory");
+    for (size_t i = 0; i < 2 && !source->tokenizer; i++) {
+        snprintf(path, sizeof(path), "%s%s", folder, tokenizers[i]);
+        if (is_file(path) && !(source->tokenizer = strdup(path))) {
+            return fail(error, TANDEM_ENOMEM, path, "no memory");
+        }
     }
     snprintf(path, sizeof(path), "%sconfig.json", folder);
     return is_file(path) ? json_load(path, &source->config, error) : 0;

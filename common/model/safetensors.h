@@ -9,7 +9,7 @@
 bool safetensors_is(const char *path);
 /* Fills `source` with the tensors of a file, of all files of an index
  * (model.safetensors.index.json) or of what a folder holds. config.json beside them becomes
- * source->config, tokenizer.json beside them source->tokenizer. TANDEM_E* with a line. */
+ * source->config, a tokenizer beside them source->tokenizer. TANDEM_E* with a line. */
 int safetensors_load(struct source *source, const char *path, char error[ENGINE_ERROR_BYTES]);
 
 #endif

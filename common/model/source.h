@@ -40,7 +40,7 @@ struct source {
     struct source_tensor *tensors;
     size_t tensor_count, tensor_capacity;
     bool pairs_adjacent; /* rotary rows stand pair after pair already (llama2.c) */
-    char *tokenizer;     /* path of the tokenizer.json that lies beside; NULL: none. Owned */
+    char *tokenizer;     /* path of the one that lies beside; NULL: none. Owned */
     struct cJSON
         *config; /* config.json, or what the checkpoint says of itself; NULL: nothing. Owned */
 };

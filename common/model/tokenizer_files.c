@@ -26,7 +26,8 @@ struct tokenizer_files {
     size_t made_count;
 };
 
-static int file_read(const struct convert *convert, const char *path, char **ret_text)
+static int file_read(const struct convert *convert, const char *path, char **ret_text,
+                     size_t *ret_bytes)
 {
     struct stat status;
     const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -61,6 +62,7 @@ static int file_read(const struct convert *convert, const char *path, char **ret
     }
     text[bytes] = '\0';
     *ret_text = text;
+    *ret_bytes = bytes;
     return 0;
 }
 
@@ -99,7 +101,8 @@ static int merge_put(const struct convert *convert, struct tokenizer_files *file
 static int merges_read(const struct convert *convert, struct tokenizer_files *files)
 {
     char *next;
-    int result = file_read(convert, convert->options->merges, &files->merges_text);
+    size_t bytes;
+    int result = file_read(convert, convert->options->merges, &files->merges_text, &bytes);
 
     next = files->merges_text;
     for (char *line; result == 0 && next && (line = strsep(&next, "\n"));) {
@@ -255,36 +258,49 @@ static int pairs_put(const struct convert *convert, struct tokenizer_files *file
     return 0;
 }
 
+static int json_put(const struct convert *convert, struct tokenizer_files *files)
+{
+    int result;
+
+    files->tokens = calloc(files->count, sizeof(*files->tokens));
+    files->types = calloc(files->count, sizeof(*files->types));
+    if (!files->tokens || !files->types) {
+        result = convert_fail(convert, TANDEM_ENOMEM, "no memory for the tokenizer");
+    } else if (cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(files->json, "model"))) {
+        result = json_read(convert, files);
+    } else {
+        result = vocabulary_read(convert, files);
+    }
+    return result ? result : pairs_put(convert, files);
+}
+
+/* What a message begins with whose first field is 1 and has a length: its first piece. */
+#define PIECES_BEGIN '\x0a'
+
 int tokenizer_files_put(const struct convert *convert, uint32_t vocabulary)
 {
     struct tokenizer_files files = {.count = vocabulary};
     char *text = NULL;
+    size_t bytes = 0;
     int result;
 
     if (!convert->options->tokenizer) {
         return 0;
     }
-    result = file_read(convert, convert->options->tokenizer, &text);
+    result = file_read(convert, convert->options->tokenizer, &text, &bytes);
     if (result != 0) {
         return result;
     }
     files.json = cJSON_Parse(text);
-    free(text);
-    files.tokens = calloc(vocabulary, sizeof(*files.tokens));
-    files.types = calloc(vocabulary, sizeof(*files.types));
-    if (!files.tokens || !files.types) {
-        result = convert_fail(convert, TANDEM_ENOMEM, "no memory for the tokenizer");
-    } else if (!cJSON_IsObject(files.json)) {
+    if (cJSON_IsObject(files.json)) {
+        result = json_put(convert, &files);
+    } else if (text[0] == PIECES_BEGIN) {
+        result = tokenizer_model_put(convert, text, bytes, vocabulary);
+    } else {
         result = convert_fail(convert, TANDEM_EFORMAT, "%.300s: not a JSON object",
                               convert->options->tokenizer);
-    } else if (cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(files.json, "model"))) {
-        result = json_read(convert, &files);
-    } else {
-        result = vocabulary_read(convert, &files);
     }
-    if (result == 0) {
-        result = pairs_put(convert, &files);
-    }
+    free(text);
     for (size_t i = 0; i < files.made_count; i++) {
         free(files.made[i]);
     }

@@ -1,5 +1,5 @@
 /* tokenizer_files.h: a tokenizer from the files that lie beside checkpoints: vocab.json with
- * merges.txt, or tokenizer.json. */
+ * merges.txt, tokenizer.json, or SentencePiece's tokenizer.model. */
 #ifndef TANDEM_MODEL_TOKENIZER_FILES_H
 #define TANDEM_MODEL_TOKENIZER_FILES_H
 
@@ -9,6 +9,12 @@
  * many rows the token table has; it may have more than the tokenizer knows. TANDEM_E* with a line
  * that names file and entry. */
 int tokenizer_files_put(const struct convert *convert, uint32_t vocabulary);
+
+/* tokenizer_model.c: the pairs of a SentencePiece model (BPE pieces; texts are not changed before
+ * they are cut) of at most `vocabulary` pieces. TANDEM_EFORMAT, EUNSUPPORTED, ENOMEM with a line.
+ */
+int tokenizer_model_put(const struct convert *convert, const void *data, size_t bytes,
+                        uint32_t vocabulary);
 
 struct cJSON;
 

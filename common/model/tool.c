@@ -171,7 +171,7 @@ static const struct option options[] = {
     {"--heads", "N", KIND_COUNT, FOR_CONVERT, AT(heads), 65536,
      "query heads, when the checkpoint does not say"},
     {"--tokenizer", "FILE", KIND_TEXT, FOR_CONVERT, AT(tokenizer), 0,
-     "tokenizer.json, vocab.json with --merges, or llama2.c's; none: not the one beside"},
+     "tokenizer.json or .model, vocab.json with --merges, llama2.c's; none: not the one beside"},
     {"--merges", "FILE", KIND_TEXT, FOR_CONVERT, AT(merges), 0, "merges.txt"},
     {"--labels", "FILE", KIND_TEXT, FOR_CONVERT, AT(labels), 0, "names of the classes, one a line"},
     {"--mean", "A,B,C", KIND_TEXT, FOR_CONVERT, AT(mean), 0,

@@ -165,6 +165,47 @@ def pieces_hf(name, seed):
     (DATA / f"{name}.golden").write_bytes(out)
 
 
+def varint(value):
+    value &= (1 << 64) - 1
+    out = b""
+    while value > 127:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
+
+
+def proto(number, value):
+    """One field of a protobuf message: bytes, a float or a whole number."""
+    if isinstance(value, bytes):
+        return varint(number << 3 | 2) + varint(len(value)) + value
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
+    return varint(number << 3) + varint(value)
+
+
+def sentencepiece_hf(name, seed):
+    """The pieces of pieces_hf as SentencePiece writes them; the texts and ids are those of llama_pieces.golden."""
+    pieces = llama.pieces_learn(120)
+    letters = sorted(set(llama.TRAINING.replace(" ", llama.SIGN)) - {"\n"})
+    rows = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
+    rows += [(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)]
+    rows += [(piece, -float(i), None) for i, piece in enumerate(pieces + letters)]
+    model = b""
+    for text, score, kind in rows:
+        model += proto(1, proto(1, text.encode()) + proto(2, score) + (proto(3, kind) if kind else b""))
+    training = proto(1, b"story.txt") + proto(3, 2) + proto(4, len(rows)) + proto(10, 0.99995) + proto(35, 1) + proto(43, -1)
+    model += proto(2, training) + proto(3, proto(1, b"identity") + proto(2, b"") + proto(3, 1) + proto(4, 0) + proto(5, 1))
+    case = llama.Case(pairing="halves")
+    tensors = llama.weights_make(case, seed)
+    tensors["token_embd.weight"] = torch.zeros(len(rows), llama.WIDTH)
+    folder = DATA / name
+    folder.mkdir(exist_ok=True)
+    safetensors_write(folder / "model.safetensors",
+                      {key: value.half() for key, value in hf_names(case, tensors).items()})
+    (folder / "config.json").write_text(json.dumps(llama_config(case)))
+    (folder / "tokenizer.model").write_bytes(model)
+
+
 def stories(path):
     """Greedy tokens and their logits, with the matrices rounded as the F16 file has them."""
     data = pathlib.Path(path).read_bytes()
@@ -201,6 +242,7 @@ def stories(path):
 def main():
     torch.set_num_threads(1)
     pieces_hf("llama_pieces", 506)
+    sentencepiece_hf("llama_sentencepiece", 506)
     halves = dict(pairing="halves")
     llama2c("llama2c", llama.Case(kv_heads=2), 500)
     llama2c("llama2c_own", llama.Case(own_output=True), 501)

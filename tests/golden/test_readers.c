@@ -80,31 +80,39 @@ static void texts_check(const struct engine_model *model)
     free(expected);
 }
 
-/* tokenizer.json beside a checkpoint is taken and said, unless told not to. */
+/* tokenizer.json or tokenizer.model beside a checkpoint is taken and said, unless told not to. */
 static void test_tokenizer_beside(void **state)
 {
-    static const char *const choices[] = {NULL, "none"};
+    static const struct {
+        const char *folder, *file, *choice;
+    } beside[] = {
+        {"llama_pieces", "tokenizer.json", NULL},
+        {"llama_pieces", "tokenizer.json", "none"},
+        {"llama_sentencepiece", "tokenizer.model", NULL},
+        {"llama_sentencepiece", "tokenizer.model", "none"},
+    };
 
     (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        char from[512], to[] = "/tmp/tandem-reader.XXXXXX", *said = NULL;
-        const char *words[] = {
-            "tandem-model", "convert", from, to, choices[i] ? "--tokenizer" : NULL,
-            choices[i],     NULL};
+    for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++) {
+        const char *choice = beside[i].choice;
+        char from[512], name[100], to[] = "/tmp/tandem-reader.XXXXXX", *said = NULL;
+        const char *words[] = {"tandem-model", "convert", from, to, choice ? "--tokenizer" : NULL,
+                               choice,         NULL};
         struct engine_model *model = NULL;
         char error[ENGINE_ERROR_BYTES] = "";
         size_t said_bytes;
         FILE *notes = open_memstream(&said, &said_bytes);
 
         close(mkstemp(to));
-        golden_path(from, "../checkpoints/llama_pieces");
-        assert_int_equal(tool_main(choices[i] ? 6 : 4, (char **)(uintptr_t)words, stdout, notes),
+        snprintf(name, sizeof(name), "../checkpoints/%s", beside[i].folder);
+        golden_path(from, name);
+        assert_int_equal(tool_main(choice ? 6 : 4, (char **)(uintptr_t)words, stdout, notes),
                          TOOL_DONE);
         fclose(notes);
         assert_int_equal(engine_model_open(to, &model, error), 0);
-        assert_int_equal(engine_model_info(model)->has_tokenizer, !choices[i]);
-        assert_int_equal(strstr(said, "tokenizer.json") != NULL, !choices[i]);
-        if (!choices[i]) {
+        assert_int_equal(engine_model_info(model)->has_tokenizer, !choice);
+        assert_int_equal(strstr(said, beside[i].file) != NULL, !choice);
+        if (!choice) {
             texts_check(model);
             assert_true(engine_is_end_token(model, 2));
         }
