@@ -86,6 +86,7 @@ ON_golden = model engine base
 ON_integration = lib policy stream wire engine base
 ON_fuzz = model ctl server daemon policy lib stream wire engine base
 ON_bench = model lib policy stream wire engine base
+ON_sim = policy base
 archives = $(foreach r,$(ON_$(1)),$(call A,$(r)))
 libs = $(foreach r,$(ON_$(1)),$(LIBS_$(r)))
 
@@ -199,7 +200,18 @@ $(eval $(call test_rules,fuzz,tests/fuzz,,$(if $(findstring fuzzer,$(SANITIZE)),
 FUZZ_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 $(eval $(call test_rules,bench,tests/bench))
 BENCH_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/bench_*.c))
-TEST_BIN = $(UNIT_BIN) $(GOLDEN_BIN) $(INTEGRATION_BIN) $(FUZZ_BIN)
+# The decision benchmark: the real policy in virtual time. Its test links the same files without main.
+SIM_SRC := $(filter-out %/main.c %/test_sim.c,$(wildcard tests/sim/*.c))
+$(BUILD)/tests/sim/decide_sim: tests/sim/main.c $(SIM_SRC) $(wildcard tests/sim/*.h) $(call archives,sim)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.a,$^) $(call libs,sim) -lpthread
+$(BUILD)/tests/sim/test_sim: tests/sim/test_sim.c $(SIM_SRC) $(wildcard tests/sim/*.h) $(call archives,sim)
+	$(say) TEST $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS_test) $(call libs,sim)
+SIM_BIN := $(BUILD)/tests/sim/test_sim
+TEST_BIN = $(UNIT_BIN) $(GOLDEN_BIN) $(INTEGRATION_BIN) $(FUZZ_BIN) $(SIM_BIN)
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 export CC BUILD VERSION SANITIZE PREFIX SYSCONFDIR LIBDIR DESTDIR
 
@@ -218,6 +230,10 @@ unit: $(addprefix unit-,$(ROOMS))
 .PHONY: bench
 bench: $(BENCH_BIN)
 	@tests/bench/run.sh
+.PHONY: bench-decide
+bench-decide: $(BUILD)/tests/sim/decide_sim
+	@mkdir -p $(BUILD)/bench
+	@$< tests/sim/data/pairs.csv $(BUILD)/bench $(TRACES) | tee $(BUILD)/bench/decide-table.txt
 sanitize check-long:
 	@deploy/setup.sh
 	@tests/sanitize.sh
@@ -248,6 +264,7 @@ help:
 	@echo 'make check-long      unit, golden and integration tests under the sanitizers'
 	@echo 'make fuzz            every fuzz target with libFuzzer (clang), FUZZ_SECONDS=60 each, one after the other'
 	@echo 'make bench           round trips of a connection and of whole requests next to bare echoes, the time of a decision, the engine, and KV memory'
+	@echo 'make bench-decide    policies on emulated links, TRACES=DIR adds recorded ones: build/bench/decide.csv and pictures'
 	@echo 'make unit-ROOM       one room of: $(ROOMS)'
 	@echo 'make install         DESTDIR= PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) LIBDIR=$(LIBDIR); make uninstall'
 	@echo 'make configs         writes deploy/config/*.conf and the keys in tandem.conf(5) from the tables in the code'

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Runs the tests that `make check` has built, group by group, and counts. A cmocka program counts once per test function, a
 # script or a fuzz target counts once. The last line is `N passed, M failed`; the exit status is 1 when one failed.
-#   BUILD=build TESTS="rooms limits unit golden integration fuzz install systemd" ONLY=word tests/run.sh
+#   BUILD=build TESTS="rooms limits unit golden sim integration fuzz install systemd" ONLY=word tests/run.sh
 # `make check` also hands over BUILD_STATUS, make's own, and EXPECTED, every file that the build should have made: each one that is
 # missing counts as failed.
 # ONLY runs what has the word in its name. A script skips itself with exit status 77 and says why in its last line.
 set -u
 cd "$(dirname "$0")/.."
-: "${BUILD:=build}" "${TESTS:=rooms limits unit golden integration fuzz install systemd}" "${ONLY:=}"
+: "${BUILD:=build}" "${TESTS:=rooms limits unit golden sim integration fuzz install systemd}" "${ONLY:=}"
 : "${TEST_SECONDS:=180}" "${FUZZ_SECONDS:=3}" "${BUILD_STATUS:=0}" "${EXPECTED:=}"
 export BUILD FUZZ_SECONDS
 unset JOURNAL_STREAM NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID
@@ -96,6 +96,7 @@ group_boot() { run_script check_boot tests/check_boot.sh; } # of make check-long
 group_aarch64() { run_script check_aarch64 tests/check_aarch64.sh; } # of make check-long: cross tools and qemu
 group_limits() { run_script check_limits tests/check_limits.sh; }
 group_golden() { programs golden; }
+group_sim() { programs sim; }
 
 group_unit() {
     for room in base engine model wire stream policy lib ctl server daemon; do

@@ -1,0 +1,43 @@
+/* measure.h: what came of a run, as one row of decide.csv and what is printed besides. */
+#ifndef TANDEM_SIM_MEASURE_H
+#define TANDEM_SIM_MEASURE_H
+
+#include "tests/sim/run.h"
+
+#define HINDSIGHT_THRESHOLDS 12
+#define POLICIES_MAX         16
+
+struct measures {
+    const struct scene *scene;
+    const char *policy;
+    size_t clients;
+    uint64_t seed;
+    size_t requests, lost; /* lost: neither answered nor failed */
+    double total_cost, regret;
+    double miss_rate, network_miss_rate, in_time_accuracy;
+    double p50_ms, p95_ms, p99_ms, p999_ms;
+    double bytes_up, bytes_down, energy_j, wasted_ms, offload_rate;
+    double threshold;     /* hindsight: the best one */
+    double latency_error; /* median of |predicted - real| / real of answers from an edge; NAN */
+    double p95_coverage;  /* share of those within the predicted 95 % point; NAN */
+    double
+        recovery_ms; /* longest, from the end of an outage to the first edge answer in time; NAN */
+};
+/* The cost of one request with the default weights, against the true labels. */
+double request_cost(const struct request *request);
+/* 0 or TANDEM_ENOMEM. */
+int measures_take(struct run *run, struct measures *ret_measures);
+
+/* All policies on one world, in the table's order, regret filled in; `ret_rows` has POLICIES_MAX.
+ */
+int world_run(const struct scene *scene, const struct pairs *pairs, size_t clients, uint64_t seed,
+              int64_t length_ns, struct measures *ret_rows, size_t *ret_count);
+
+/* report.c */
+int report_csv(const char *path, const struct measures *rows, size_t count);
+/* The table on stdout; false when a measure that must hold does not. */
+void report_print(const struct measures *rows, size_t count, size_t per_world);
+/* picture.c: cost by policy, and a run of tandem over time. */
+int picture_costs(const char *path, const struct measures *rows, size_t count, size_t per_world);
+int picture_trace(const char *path, const struct run *run, double from_s, double length_s);
+#endif

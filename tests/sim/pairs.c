@@ -1,0 +1,170 @@
+#include "common/base/error.h"
+#include "tests/sim/sim.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEVICE_SLOWER 6.0 /* than the machine that recorded: the processor of a small board */
+#define TRUTH_BINS    20
+
+/* A camera's picture is some thirty times as large as the 32x32 thumbnail that was recorded. */
+const struct task_kind task_kinds[SIM_TASKS] = {
+    {"objects", 4.0, 250 * NS_PER_MS, 32},
+    {"commands", 0.5, 2000 * NS_PER_MS, 1},
+};
+
+static int double_compare(const void *left, const void *right)
+{
+    const double a = *(const double *)left, b = *(const double *)right;
+
+    return (a > b) - (a < b);
+}
+
+static int pair_compare(const void *left, const void *right)
+{
+    const struct pair *a = left, *b = right;
+
+    return a->task != b->task ? a->task - b->task
+                              : (a->confidence > b->confidence) - (a->confidence < b->confidence);
+}
+
+/* The middle of a task's times per step: what the machine that recorded did besides is no part of
+ * it. */
+static double middle_ms(const struct pairs *pairs, int task, bool edge, double *scratch)
+{
+    size_t count = 0;
+
+    for (size_t i = pairs->first[task]; i < pairs->first[task + 1]; i++) {
+        const struct pair *pair = &pairs->items[i];
+
+        scratch[count++] = (edge ? pair->edge_ms : pair->local_ms) / pair->steps;
+    }
+    qsort(scratch, count, sizeof(*scratch), double_compare);
+    return count ? scratch[count / 2] : 0;
+}
+
+/* How often answers are right, over equally many neighbours in confidence. */
+static void truth_fill(struct pairs *pairs, int task)
+{
+    const size_t first = pairs->first[task], count = pairs->first[task + 1] - first;
+
+    for (size_t bin = 0; bin < TRUTH_BINS; bin++) {
+        const size_t from = first + bin * count / TRUTH_BINS;
+        const size_t to = first + (bin + 1) * count / TRUTH_BINS;
+        double local = 0, edge = 0;
+
+        for (size_t i = from; i < to; i++) {
+            local += pairs->items[i].local_right;
+            edge += pairs->items[i].edge_right;
+        }
+        for (size_t i = from; i < to; i++) {
+            pairs->items[i].local_true = local / (double)(to - from);
+            pairs->items[i].edge_true = edge / (double)(to - from);
+        }
+    }
+}
+
+static int pairs_finish(struct pairs *pairs)
+{
+    double *scratch = malloc(sizeof(*scratch) * (pairs->count ? pairs->count : 1));
+
+    if (!scratch) {
+        return TANDEM_ENOMEM;
+    }
+    qsort(pairs->items, pairs->count, sizeof(*pairs->items), pair_compare);
+    for (int task = 0; task <= SIM_TASKS; task++) {
+        pairs->first[task] = 0;
+        while (pairs->first[task] < pairs->count && pairs->items[pairs->first[task]].task < task) {
+            pairs->first[task]++;
+        }
+    }
+    for (int task = 0; task < SIM_TASKS; task++) {
+        const double local_ms = middle_ms(pairs, task, false, scratch);
+        const double edge_ms = middle_ms(pairs, task, true, scratch);
+
+        for (size_t i = pairs->first[task]; i < pairs->first[task + 1]; i++) {
+            pairs->items[i].local_ms = DEVICE_SLOWER * local_ms * pairs->items[i].steps;
+            pairs->items[i].edge_ms = edge_ms * pairs->items[i].steps;
+        }
+        truth_fill(pairs, task);
+    }
+    free(scratch);
+    return 0;
+}
+
+static bool pair_parse(const char *line, struct pair *pair)
+{
+    char task[32];
+    int local_right, edge_right, agree;
+    unsigned long long bytes;
+    double local_us, edge_us;
+    unsigned tokens;
+
+    memset(pair, 0, sizeof(*pair));
+    if (sscanf(line, "%31[a-z],%lf,%d,%d,%d,%llu,%lf,%lf,%u", task, &pair->confidence, &local_right,
+               &edge_right, &agree, &bytes, &local_us, &edge_us, &tokens) != 9) {
+        return false;
+    }
+    for (pair->task = 0; pair->task < SIM_TASKS; pair->task++) {
+        if (strcmp(task_kinds[pair->task].name, task) == 0) {
+            pair->local_right = local_right != 0;
+            pair->edge_right = edge_right != 0;
+            pair->agree = agree != 0;
+            pair->bytes = (uint64_t)((double)bytes * task_kinds[pair->task].bytes_factor);
+            pair->local_ms = local_us / 1000;
+            pair->edge_ms = edge_us / 1000;
+            pair->steps = tokens > 0 ? tokens : 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+int pairs_load(const char *path, struct pairs *ret_pairs)
+{
+    FILE *file = fopen(path, "re");
+    char line[256];
+    struct pairs pairs = {0};
+    size_t room = 0;
+    int result = file ? 0 : TANDEM_EIO;
+
+    if (!file || !fgets(line, sizeof(line), file)) {
+        fprintf(stderr, "%s cannot be read\n", path);
+        result = TANDEM_EIO;
+    }
+    while (result == 0 && fgets(line, sizeof(line), file)) {
+        if (pairs.count == room) {
+            struct pair *grown = realloc(pairs.items, sizeof(*grown) * (room = room * 2 + 1024));
+
+            if (!grown) {
+                result = TANDEM_ENOMEM;
+                break;
+            }
+            pairs.items = grown;
+        }
+        if (!pair_parse(line, &pairs.items[pairs.count++])) {
+            fprintf(stderr, "%s: no pair: %s", path, line);
+            result = TANDEM_EFORMAT;
+        }
+    }
+    if (file) {
+        (void)fclose(file);
+    }
+    if (result == 0) {
+        result = pairs_finish(&pairs);
+    }
+    if (result != 0) {
+        pairs_fini(&pairs);
+        return result;
+    }
+    *ret_pairs = pairs;
+    return 0;
+}
+
+void pairs_fini(struct pairs *pairs)
+{
+    free(pairs->items);
+    memset(pairs, 0, sizeof(*pairs));
+}

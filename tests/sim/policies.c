@@ -1,0 +1,254 @@
+#include "tests/sim/run.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The rules that others use, each with the product's own link, runner and job, so that what is
+ * compared is the choice alone. */
+
+#define SWITCH_BOUND_MS 50.0 /* FogROS2's default bound on the mean */
+#define SWITCH_PROBE_NS (10 * NS_PER_S)
+#define PRICE_PRIOR_MS  30.0
+#define LCB_ALPHA       0.52
+
+static struct client *client_of(struct run *run, const struct request *request)
+{
+    return &run->clients[request->client];
+}
+
+/* The first edge that is connected; -1: none. */
+static int edge_connected(const struct run *run, const struct request *request)
+{
+    for (size_t i = 0; i < run->scene->edges; i++) {
+        if (run->clients[request->client].links[i].up_now) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static void go_edge(struct request *request, int edge, bool local_allowed)
+{
+    request->plan.route = JOB_EDGE;
+    request->plan.local_allowed = local_allowed;
+    request->edge = edge;
+}
+
+static void go_cascade(struct run *run, struct request *request, double threshold)
+{
+    request->plan.route = JOB_CASCADE;
+    request->plan.threshold = threshold;
+    request->edge = edge_connected(run, request);
+}
+
+static void local_choose(struct run *run, struct request *request)
+{
+    (void)run, (void)request;
+}
+
+static void edge_choose(struct run *run, struct request *request)
+{
+    go_edge(request, edge_connected(run, request), false);
+}
+
+static void random_choose(struct run *run, struct request *request)
+{
+    if (random_unit(&run->random) < run->random_rate) {
+        go_edge(request, edge_connected(run, request), true);
+    }
+}
+
+static void threshold_choose(struct run *run, struct request *request)
+{
+    go_cascade(run, request, run->threshold);
+}
+
+static void availability_choose(struct run *run, struct request *request)
+{
+    const int edge = edge_connected(run, request);
+
+    if (edge >= 0) {
+        go_edge(request, edge, true);
+    }
+}
+
+/* The smaller of both predicted latencies, from means: what is queued here and there, the link,
+ * the service (arXiv 2504.15162). */
+static double edge_mean_ms(const struct run *run, const struct request *request, int *ret_edge)
+{
+    const struct client *client = &run->clients[request->client];
+    double best_ms = INFINITY;
+
+    *ret_edge = -1;
+    for (size_t i = 0; i < run->scene->edges; i++) {
+        const struct link *link = &client->links[i];
+        struct latency latency;
+
+        if (link->up_now &&
+            estimate_edge_get(&client->edges[request->task][i], &link->estimate,
+                              request->pair->bytes, link->load_ms,
+                              edge_hint_ms(client, link, request), run->now_ns, &latency) &&
+            latency.mean_ms < best_ms) {
+            best_ms = latency.mean_ms;
+            *ret_edge = (int)i;
+        }
+    }
+    return best_ms;
+}
+
+static void latency_choose(struct run *run, struct request *request)
+{
+    const struct client *client = client_of(run, request);
+    int edge;
+    const double edge_ms = edge_mean_ms(run, request, &edge);
+
+    if (edge >= 0 &&
+        edge_ms < local_queue_ms(run, request, false) + local_mean_ms(client, request)) {
+        go_edge(request, edge, false);
+    }
+}
+
+static double window_mean(const double *window, size_t count)
+{
+    const size_t held = count < SWITCH_WINDOW ? count : SWITCH_WINDOW;
+    double sum = 0;
+
+    for (size_t i = 0; i < held; i++) {
+        sum += window[i];
+    }
+    return held ? sum / (double)held : 0;
+}
+
+/* The whole service stays where it is while its mean latency keeps the bound and the link lives;
+ * else it moves. What it left is tried anew now and then (FogROS2's latency scheduler). */
+static void switch_choose(struct run *run, struct request *request)
+{
+    struct client *client = client_of(run, request);
+    const int edge = edge_connected(run, request);
+    bool broken;
+
+    broken = client->on_edge
+                 ? edge < 0 ||
+                       window_mean(client->edge_window_ms, client->edge_windowed) > SWITCH_BOUND_MS
+                 : window_mean(client->local_window_ms, client->local_windowed) > SWITCH_BOUND_MS ||
+                       run->now_ns - client->probed_ns > SWITCH_PROBE_NS;
+    if (broken) {
+        client->on_edge = !client->on_edge && edge >= 0;
+        client->edge_windowed = client->local_windowed = 0;
+        client->probed_ns = run->now_ns;
+    }
+    if (client->on_edge && edge >= 0) {
+        go_edge(request, edge, true);
+    }
+}
+
+static void race_choose(struct run *run, struct request *request)
+{
+    const int edge = edge_connected(run, request);
+
+    if (edge >= 0) {
+        go_edge(request, edge, true);
+        request->plan.race = true;
+    }
+}
+
+/* HI-LCB with one price for all requests: the mean of what the edge has cost so far. A local answer
+ * of a confidence whose error is surely under the price stays. The threshold is where that begins,
+ * since P(right) rises with confidence. */
+static void hi_lcb_choose(struct run *run, struct request *request)
+{
+    const struct client *client = client_of(run, request);
+    const struct confidence *confidence = &client->confidence[request->task];
+    const double price = (PRICE_PRIOR_MS + client->price_sum) / (1 + (double)client->price_count);
+    double all = 1;
+    size_t bin = CONFIDENCE_BINS;
+
+    for (size_t i = 0; i < CONFIDENCE_BINS; i++) {
+        all += (double)confidence->both[i];
+    }
+    while (bin > 0) {
+        const double both = (double)confidence->both[bin - 1];
+        const double mean = both > 0 ? (double)confidence->agreed[bin - 1] / both : 0;
+        const double bound = both > 0 ? mean - sqrt(LCB_ALPHA * log(all) / both) : 0;
+
+        if (ONE_ERROR_MS * (1 - bound) > price) {
+            break;
+        }
+        bin--;
+    }
+    go_cascade(run, request, (double)bin / CONFIDENCE_BINS);
+}
+
+/* ---- those who know ---- */
+
+static double plain_cost(const struct request *request, double done_ms, double error, double bytes,
+                         double joule)
+{
+    const double left_ms = (double)(request->deadline_ns - request->start_ns) / (double)NS_PER_MS;
+
+    return done_ms + ONE_ERROR_MS * error + (done_ms > left_ms ? ONE_MISS_MS : 0) +
+           ONE_MEGABYTE_MS * bytes / 1e6 + ONE_JOULE_MS * joule;
+}
+
+/* When an answer of this edge would be here, if it were asked now and nobody else came. */
+static double edge_true_ms(const struct run *run, const struct request *request, size_t edge)
+{
+    const struct link *link = &run->clients[request->client].links[edge];
+    int64_t at_ns = pipe_ask(&link->up, (double)request->pair->bytes, run->now_ns);
+    const double way_ms = (double)(at_ns - run->now_ns) / (double)NS_PER_MS;
+    const double wait_ms = fmax(edge_wait_ms(run, edge) - way_ms, 0);
+
+    at_ns += (int64_t)((wait_ms + request->edge_ms) * (double)NS_PER_MS);
+    at_ns = pipe_ask(&link->down, ANSWER_BYTES, at_ns);
+    return link->up_now ? (double)(at_ns - run->now_ns) / (double)NS_PER_MS : INFINITY;
+}
+
+static void knowing_choose(struct run *run, struct request *request, double local_error,
+                           double edge_error)
+{
+    const double local_ms = local_queue_ms(run, request, true) + request->local_ms;
+    double best =
+        plain_cost(request, local_ms, local_error, 0, LOCAL_WATT * request->local_ms / 1000);
+    const double bytes = (double)request->pair->bytes;
+
+    for (size_t i = 0; i < run->scene->edges; i++) {
+        const double cost =
+            plain_cost(request, edge_true_ms(run, request, i), edge_error, bytes + ANSWER_BYTES,
+                       SEND_J_PER_BYTE * bytes + RECV_J_PER_BYTE * ANSWER_BYTES);
+
+        if (cost < best) {
+            best = cost;
+            go_edge(request, (int)i, true);
+        }
+    }
+}
+
+static void informed_choose(struct run *run, struct request *request)
+{
+    knowing_choose(run, request, 1 - request->pair->local_true, 1 - request->pair->edge_true);
+}
+
+static void oracle_choose(struct run *run, struct request *request)
+{
+    knowing_choose(run, request, !request->pair->local_right, !request->pair->edge_right);
+}
+
+const struct policy policies[] = {
+    {"local", local_choose, false},         {"edge", edge_choose, false},
+    {"threshold", threshold_choose, false}, {"availability", availability_choose, false},
+    {"latency", latency_choose, false},     {"switch", switch_choose, false},
+    {"race", race_choose, false},           {"hi_lcb", hi_lcb_choose, false},
+    {"hindsight", threshold_choose, true},  {"informed", informed_choose, false},
+    {"oracle", oracle_choose, false},       {"tandem", tandem_choose, false},
+    {"random", random_choose, false},       {NULL, NULL, false},
+};
+
+const struct policy *policy_find(const char *name)
+{
+    for (const struct policy *at = policies; at->name; at++) {
+        if (strcmp(at->name, name) == 0) {
+            return at;
+        }
+    }
+    return NULL;
+}

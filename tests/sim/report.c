@@ -1,0 +1,219 @@
+#include "tests/sim/measure.h"
+
+#include "common/base/error.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define HINDSIGHT_SLACK 1.03
+#define GAP_GOAL        0.85
+
+int report_csv(const char *path, const struct measures *rows, size_t count)
+{
+    FILE *file = fopen(path, "we");
+
+    if (!file) {
+        fprintf(stderr, "%s cannot be written\n", path);
+        return TANDEM_EIO;
+    }
+    fprintf(file, "link,policy,clients,seed,requests,total_cost,regret,miss_rate,network_miss_rate,"
+                  "in_time_accuracy,p50_ms,p95_ms,p99_ms,p999_ms,bytes_up,bytes_down,energy_j,"
+                  "wasted_ms,offload_rate\n");
+    for (size_t i = 0; i < count; i++) {
+        const struct measures *row = &rows[i];
+
+        fprintf(file,
+                "%s,%s,%zu,%llu,%zu,%.3f,%.3f,%.6f,%.6f,%.6f,%.3f,%.3f,%.3f,%.3f,%.0f,%.0f,%.4f,"
+                "%.3f,%.6f\n",
+                row->scene->name, row->policy, row->clients, (unsigned long long)row->seed,
+                row->requests, row->total_cost, row->regret, row->miss_rate, row->network_miss_rate,
+                row->in_time_accuracy, row->p50_ms, row->p95_ms, row->p99_ms, row->p999_ms,
+                row->bytes_up, row->bytes_down, row->energy_j, row->wasted_ms, row->offload_rate);
+    }
+    return fclose(file) == 0 ? 0 : TANDEM_EIO;
+}
+
+/* Rows of one link and one number of clients: `seeds` worlds of `per_world` policies. */
+struct group {
+    const struct measures *rows;
+    size_t seeds, per_world;
+};
+
+static const struct measures *row_of(const struct group *group, size_t seed, size_t policy)
+{
+    return &group->rows[seed * group->per_world + policy];
+}
+
+static size_t policy_index(const struct group *group, const char *name)
+{
+    size_t at = 0;
+
+    while (at < group->per_world && strcmp(group->rows[at].policy, name) != 0) {
+        at++;
+    }
+    return at;
+}
+
+static double mean_of(const struct group *group, size_t policy, size_t offset)
+{
+    double sum = 0;
+
+    for (size_t seed = 0; seed < group->seeds; seed++) {
+        double value;
+
+        memcpy(&value, (const char *)row_of(group, seed, policy) + offset, sizeof(value));
+        sum += value;
+    }
+    return sum / (double)group->seeds;
+}
+#define MEAN(group, policy, member) mean_of(group, policy, offsetof(struct measures, member))
+
+/* Student's 97.5 % points for 1 to 9 degrees of freedom. */
+static double student(size_t freedom)
+{
+    static const double points[] = {12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26};
+
+    return freedom == 0 ? NAN : freedom <= 9 ? points[freedom - 1] : 2.0;
+}
+
+static double cost_half_width(const struct group *group, size_t policy)
+{
+    const double mean = MEAN(group, policy, total_cost);
+    double squares = 0;
+
+    for (size_t seed = 0; seed < group->seeds; seed++) {
+        const double off = row_of(group, seed, policy)->total_cost - mean;
+
+        squares += off * off;
+    }
+    return group->seeds > 1 ? student(group->seeds - 1) *
+                                  sqrt(squares / (double)(group->seeds - 1) / (double)group->seeds)
+                            : NAN;
+}
+
+/* From the better of local and edge (0) to `best` (1). */
+static double gap_closed(const struct group *group, size_t policy, const char *best)
+{
+    const double local = MEAN(group, policy_index(group, "local"), total_cost);
+    const double edge = MEAN(group, policy_index(group, "edge"), total_cost);
+    const double from = fmin(local, edge);
+    const double to = MEAN(group, policy_index(group, best), total_cost);
+
+    return from > to ? (from - MEAN(group, policy, total_cost)) / (from - to) : NAN;
+}
+
+static void group_print(const struct group *group)
+{
+    const double requests = (double)group->rows->requests;
+
+    printf("\n%s, %zu client%s, %.0f requests, %zu seed%s (costs a request, in ms)\n",
+           group->rows->scene->name, group->rows->clients, group->rows->clients == 1 ? "" : "s",
+           requests, group->seeds, group->seeds == 1 ? "" : "s");
+    printf("  %-12s %7s %6s %7s %6s %7s %7s %6s %7s %7s %7s %7s %8s %7s %7s %6s\n", "policy",
+           "cost", "+-95%", "regret", "gap", "miss%", "net%", "acc%", "p50", "p95", "p99", "p99.9",
+           "KB up", "joule", "wasted", "off%");
+    for (size_t at = 0; at < group->per_world; at++) {
+        printf("  %-12s %7.2f %6.2f %7.2f %6.2f %7.3f %7.3f %6.2f %7.1f %7.1f %7.1f %7.1f %8.1f "
+               "%7.4f %7.2f %6.1f\n",
+               group->rows[at].policy, MEAN(group, at, total_cost) / requests,
+               cost_half_width(group, at) / requests, MEAN(group, at, regret) / requests,
+               gap_closed(group, at, "informed"), 100 * MEAN(group, at, miss_rate),
+               100 * MEAN(group, at, network_miss_rate), 100 * MEAN(group, at, in_time_accuracy),
+               MEAN(group, at, p50_ms), MEAN(group, at, p95_ms), MEAN(group, at, p99_ms),
+               MEAN(group, at, p999_ms), MEAN(group, at, bytes_up) / requests / 1000,
+               MEAN(group, at, energy_j) / requests, MEAN(group, at, wasted_ms) / requests,
+               100 * MEAN(group, at, offload_rate));
+    }
+}
+
+struct summary {
+    size_t groups, beaten, within;
+    double gap, oracle_gap, gap_groups, worst_hindsight;
+    double network_misses, lost;
+};
+
+/* tandem against each baseline on this link: who was cheaper, and against hindsight. */
+static void group_judge(const struct group *group, struct summary *summary)
+{
+    const size_t tandem = policy_index(group, "tandem");
+    const double own = MEAN(group, tandem, total_cost);
+    const double gap = gap_closed(group, tandem, "informed");
+    const double ratio = own / MEAN(group, policy_index(group, "hindsight"), total_cost);
+    bool best = true;
+
+    for (size_t at = 0; at < group->per_world; at++) {
+        const char *name = group->rows[at].policy;
+
+        if (at != tandem && strcmp(name, "hindsight") != 0 && strcmp(name, "informed") != 0 &&
+            strcmp(name, "oracle") != 0 && MEAN(group, at, total_cost) < own) {
+            best = false;
+            printf("  dearer than %s: %s, %zu clients: by %.2f %%\n", name,
+                   group->rows->scene->name, group->rows->clients,
+                   100 * (own / MEAN(group, at, total_cost) - 1));
+        }
+    }
+    summary->groups++;
+    summary->beaten += best;
+    summary->within += ratio <= HINDSIGHT_SLACK;
+    summary->worst_hindsight = fmax(summary->worst_hindsight, ratio);
+    summary->network_misses +=
+        MEAN(group, tandem, network_miss_rate) * (double)(group->rows->requests * group->seeds);
+    for (size_t i = 0; i < group->seeds * group->per_world; i++) {
+        summary->lost += (double)group->rows[i].lost;
+    }
+    if (!isnan(gap)) {
+        summary->gap += gap;
+        summary->oracle_gap += gap_closed(group, tandem, "oracle");
+        summary->gap_groups++;
+    }
+}
+
+static void predictions_print(const struct measures *rows, size_t count)
+{
+    printf("\ntandem's predictions of an edge's time: median relative error, share within the "
+           "predicted 95 %% point; longest recovery\n");
+    for (size_t i = 0; i < count; i++) {
+        const struct measures *row = &rows[i];
+
+        if (strcmp(row->policy, "tandem") == 0 && row->seed == 1) {
+            printf("  %-32s %2zu clients  %5.1f %%  %5.1f %%  %6.0f ms\n", row->scene->name,
+                   row->clients, 100 * row->latency_error, 100 * row->p95_coverage,
+                   row->recovery_ms);
+        }
+    }
+}
+
+void report_print(const struct measures *rows, size_t count, size_t per_world)
+{
+    struct summary summary = {0};
+    size_t first = 0;
+
+    for (int pass = 0; pass < 2; pass++) {
+        printf("%s", pass == 1 ? "\ntandem against the others\n" : "");
+        for (first = 0; first < count;) {
+            struct group group = {.rows = &rows[first], .seeds = 0, .per_world = per_world};
+
+            while (first < count && rows[first].scene == group.rows->scene &&
+                   rows[first].clients == group.rows->clients) {
+                group.seeds++;
+                first += per_world;
+            }
+            if (pass == 0) {
+                group_print(&group);
+            } else {
+                group_judge(&group, &summary);
+            }
+        }
+    }
+    printf("  at most every baseline's cost: %zu of %zu; at most 1.03 of hindsight: %zu of %zu "
+           "(worst %.3f)\n",
+           summary.beaten, summary.groups, summary.within, summary.groups, summary.worst_hindsight);
+    printf("  gap from the better of local and edge closed on average: %.1f %% to informed, "
+           "%.1f %% to oracle (goal %.0f %% to informed)\n",
+           100 * summary.gap / summary.gap_groups, 100 * summary.oracle_gap / summary.gap_groups,
+           100 * GAP_GOAL);
+    printf("  network-attributable misses: %.0f; requests without an end: %.0f\n",
+           summary.network_misses, summary.lost);
+    predictions_print(rows, count);
+}

@@ -1,0 +1,124 @@
+/* sim.h: the decision benchmark's world in virtual time. One run is one scene (the links of one
+ * kind), one policy, N clients that share the edges, one seed. What decides is the product's own
+ * client/policy; what is simulated is what the daemon has around it: links, edges, the local
+ * runner, the moments at which something is measured. One thread; a run owns all its memory. */
+#ifndef TANDEM_SIM_H
+#define TANDEM_SIM_H
+
+#include "client/policy/confidence.h"
+#include "client/policy/decide.h"
+#include "client/policy/estimate_edge.h"
+#include "client/policy/job.h"
+#include "common/base/clock.h"
+#include "common/base/random.h"
+
+#define SIM_EDGES_MAX   2
+#define SIM_CLIENTS_MAX 64
+#define SIM_TASKS       2
+
+/* What is asked, how often, and what it costs. The same for every policy. */
+#define ONE_MISS_MS     1000.0
+#define ONE_ERROR_MS    200.0
+#define ONE_MEGABYTE_MS 20.0
+#define ONE_JOULE_MS    20.0
+#define LOCAL_WATT      5.0    /* of a small board's processor at load */
+#define SEND_J_PER_BYTE 0.8e-6 /* Wi-Fi: about 100 nJ a bit */
+#define RECV_J_PER_BYTE 0.4e-6
+#define ANSWER_BYTES    200
+
+struct task_kind {
+    const char *name;
+    double per_s; /* of one client, Poisson */
+    int64_t deadline_ns;
+    double bytes_factor; /* of the recorded input */
+};
+extern const struct task_kind task_kinds[SIM_TASKS];
+
+/* pairs.c: what the shipped models said of one real input. */
+struct pair {
+    int task;
+    double confidence;
+    bool local_right, edge_right, agree;
+    uint64_t bytes;
+    double local_ms, edge_ms;
+    unsigned steps; /* after each the local runner may turn to another request */
+    double local_true,
+        edge_true; /* how often answers this sure are right, over all that is recorded */
+};
+struct pairs {
+    struct pair *items;
+    size_t count;
+    size_t first[SIM_TASKS + 1]; /* items of task t: first[t] to first[t + 1] */
+};
+/* 0 or TANDEM_E*, said on stderr. *returns owned* until pairs_fini. */
+int pairs_load(const char *path, struct pairs *ret_pairs);
+void pairs_fini(struct pairs *pairs);
+
+/* scene.c, scene_make.c: capacity and delay over time; it repeats. */
+struct bin {
+    int64_t at_ns;
+    double bytes_per_ns;
+    int64_t delay_ns; /* one way */
+    double loss;      /* of packets */
+    double sum;       /* bytes before this bin */
+};
+struct trace {
+    struct bin *bins;
+    size_t count;
+    int64_t length_ns;
+    double bytes; /* of the whole length */
+};
+struct scene {
+    char name[64];
+    size_t edges;
+    struct trace up[SIM_EDGES_MAX];
+    bool stationary;
+    bool same_start; /* all clients see the same moment of the trace */
+};
+#define SCENES_MAX 64
+/* The generators of this repository; 0 or TANDEM_ENOMEM. */
+int scenes_make(struct scene *scenes, size_t *ret_count);
+/* Every *.csv of `folder` in name order: t_s,mbit_s[,rtt_ms]. A file that cannot be read is an
+ * error. */
+int scenes_load(const char *folder, struct scene *scenes, size_t *count);
+void scene_fini(struct scene *scene);
+int trace_add(struct trace *trace, double at_s, double mbit_s, double rtt_ms, double loss);
+void trace_end(struct trace *trace, double length_s);
+const struct bin *trace_at(const struct trace *trace, int64_t at_ns);
+/* When `bytes` that begin at `from_ns` are through. */
+int64_t trace_through(const struct trace *trace, int64_t from_ns, double bytes);
+
+/* One direction of a client's link to one edge: a queue in front of a rate and a delay. */
+struct pipe {
+    const struct trace *trace;
+    int64_t offset_ns;
+    int64_t free_ns; /* when what is inside has left */
+    int64_t last_ns; /* when the last of it arrives: order is kept */
+};
+/* Puts bytes in; returns when the last of them arrives. */
+int64_t pipe_put(struct pipe *pipe, double bytes, int64_t now_ns, struct random_source *random);
+/* The same as a question. */
+int64_t pipe_ask(const struct pipe *pipe, double bytes, int64_t now_ns);
+
+struct request {
+    int client, task;
+    const struct pair *pair;
+    int64_t start_ns, deadline_ns;
+    double local_ms, edge_ms; /* its own service times */
+    struct job job;
+    struct job_plan plan;
+    int edge;                       /* that was or would be asked; -1: none */
+    bool ended, local_out, in_edge; /* in_edge: the edge's answer is wanted */
+    bool has_answer[JOB_SIDES];
+    double local_left_ms; /* of its run */
+    unsigned steps_left;
+    int64_t edge_sent_ns, first_byte_ns, uploaded_ns, cancel_ns;
+    double bytes_left; /* not yet put into the link */
+    /* what came of it */
+    bool delivered, late, alone_in_time;
+    enum job_side by;
+    double latency_ms, up_bytes, down_bytes, local_run_ms, edge_run_ms, edge_wait_ms;
+    double edge_took_ms;                   /* from asking to its answer; NAN */
+    double predicted_ms, predicted_p95_ms; /* of the edge's answer; NAN */
+};
+#endif

@@ -1,0 +1,95 @@
+#include "tests/sim/run.h"
+
+#include <math.h>
+
+/* The daemon's own way to a decision: what client/daemon/request_decide.c fills in, from the same
+ * estimators, for the same decide(). */
+#define EDGE_ERROR 0.1 /* the configuration's default */
+
+static const double thresholds[SIM_TASKS] = {0.8, 0.9}; /* as shipped in deploy/config/tasks.d */
+
+static void edges_fill(const struct run *run, const struct request *request,
+                       struct decide_edge *edges)
+{
+    static const char *const names[SIM_EDGES_MAX] = {"a", "b"};
+    const struct client *client = &run->clients[request->client];
+
+    for (size_t i = 0; i < run->scene->edges; i++) {
+        const struct link *link = &client->links[i];
+        const struct estimate_edge *estimate = &client->edges[request->task][i];
+        double hint_ms = edge_hint_ms(client, link, request);
+
+        if (hint_ms <= 0) {
+            hint_ms = local_mean_ms(client, request);
+        }
+        edges[i] = (struct decide_edge){.name = names[i],
+                                        .unusable = link->up_now ? NULL : "no edge connected",
+                                        .trouble = link->up_now ? EDGE_FINE : EDGE_DOWN,
+                                        .silent = link_silent(run, link),
+                                        .retry_due = estimate_edge_retry_due(estimate, run->now_ns),
+                                        .best_ms = estimate_edge_best_ms(estimate, &link->estimate,
+                                                                         request->pair->bytes,
+                                                                         hint_ms, run->now_ns)};
+        edges[i].latency_known =
+            estimate_edge_get(estimate, &link->estimate, request->pair->bytes, link->load_ms,
+                              hint_ms, run->now_ns, &edges[i].latency);
+    }
+}
+
+static size_t insured_fill(struct run *run, const struct request *than,
+                           struct decide_insured *insured)
+{
+    const struct client *client = &run->clients[than->client];
+    size_t count = 0;
+
+    for (size_t i = 0; i < client->open_count && count < INSURED_MAX; i++) {
+        const struct request *at = &run->requests[client->open[i]];
+        const double bound_ms = local_bound_ms(client, at);
+
+        if (at->ended || (!at->local_out && (at->job.plan.insure_at_ns == 0 ||
+                                             at->job.side[JOB_SIDE_LOCAL] != JOB_SIDE_IDLE))) {
+            continue;
+        }
+        insured[count].start_ns = at->local_out ? 0 : at->job.plan.insure_at_ns;
+        insured[count].deadline_ns = at->deadline_ns;
+        insured[count++].run_ns = (int64_t)(bound_ms * (double)NS_PER_MS);
+    }
+    return count;
+}
+
+void tandem_choose(struct run *run, struct request *request)
+{
+    const struct client *client = &run->clients[request->client];
+    struct decide_edge edges[SIM_EDGES_MAX];
+    struct decide_insured insured[INSURED_MAX];
+    struct choice choice;
+    struct decide_input input = {.weights = {ONE_MISS_MS, ONE_MEGABYTE_MS, ONE_ERROR_MS},
+                                 .has_local = true,
+                                 .threshold = thresholds[request->task],
+                                 .confidence = &client->confidence[request->task],
+                                 .edge_error = EDGE_ERROR,
+                                 .up_bytes = request->pair->bytes,
+                                 .now_ns = run->now_ns,
+                                 .deadline_ns = request->deadline_ns,
+                                 .edges = edges,
+                                 .edge_count = run->scene->edges,
+                                 .insured = insured};
+
+    input.local_known =
+        local_latency(client, request, local_queue_ms(run, request, false), &input.local);
+    input.local_bound_ms = local_bound_ms(client, request);
+    edges_fill(run, request, edges);
+    input.insured_count = insured_fill(run, request, insured);
+    (void)decide(&input, &choice);
+    request->plan = choice.plan;
+    request->edge = choice.edge;
+    for (size_t i = 0; i < choice.count; i++) {
+        const struct candidate *candidate = &choice.candidates[i];
+
+        if (candidate->kind == JOB_EDGE && candidate->edge == request->edge &&
+            candidate->latency_known) {
+            request->predicted_ms = candidate->latency.mean_ms;
+            request->predicted_p95_ms = candidate->latency.p95_ms;
+        }
+    }
+}
