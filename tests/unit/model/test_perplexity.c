@@ -175,6 +175,30 @@ static void test_q8_0_is_near(void **state)
     near(tool_value(work_path("q8.gguf"), TEXT, "64"), tool_value(EDGE, TEXT, "64"), 0.01);
 }
 
+/* A model that was trained on stories, and stories: Q8_0 costs less than one per cent of F32, four
+ * bits cost more than eight. */
+static void test_types_on_stories(void **state)
+{
+    static const char stories[] = "tests/golden/data/stories260k.gguf",
+                      text[] = "tests/unit/model/data/story.txt";
+    double wide, half, eight, four;
+
+    (void)state;
+    EXPECT(TOOL_DONE, NULL, "quantize", stories, work_path("wide.gguf"), "F32");
+    EXPECT(TOOL_DONE, NULL, "quantize", stories, work_path("eight.gguf"), "Q8_0");
+    EXPECT(TOOL_DONE, NULL, "quantize", stories, work_path("four.gguf"), "Q4_0");
+    half = tool_value(stories, text, "128");
+    wide = tool_value(work_path("wide.gguf"), text, "128");
+    eight = tool_value(work_path("eight.gguf"), text, "128");
+    four = tool_value(work_path("four.gguf"), text, "128");
+    print_message("perplexity: F32 %.4f, F16 %.4f, Q8_0 %.4f, Q4_0 %.4f\n", wide, half, eight,
+                  four);
+    assert_true(wide > 3 && wide < 6); /* it knows such sentences: of 512 tokens, 4.5 are likely */
+    near(half, wide, 1e-4);            /* the same numbers */
+    near(eight, wide, 0.01);           /* seen: 0.07 per cent */
+    assert_true(eight != wide && four > eight && four < 1.1 * wide);
+}
+
 static void test_refused(void **state)
 {
     FILE *file;
@@ -200,8 +224,11 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pytorch), cmocka_unit_test(test_definition),
-        cmocka_unit_test(test_bos),     cmocka_unit_test(test_q8_0_is_near),
+        cmocka_unit_test(test_pytorch),
+        cmocka_unit_test(test_definition),
+        cmocka_unit_test(test_bos),
+        cmocka_unit_test(test_q8_0_is_near),
+        cmocka_unit_test(test_types_on_stories),
         cmocka_unit_test(test_refused),
     };
 
