@@ -99,7 +99,13 @@ static void entry_sample(struct worker *worker, struct worker_job *job, uint32_t
 {
     struct worker_entry *entry = &job->entries[index];
     const size_t n = engine_model_info(job->model)->n_class;
+    const float *row = logits + (size_t)job->chunks[index].ret_row * n;
 
+    if (!engine_logits_are_sound(row, n)) {
+        entry->error = TANDEM_EINTERNAL;
+        snprintf(entry->why, sizeof(entry->why), "the model computes what is no number");
+        return;
+    }
     if (entry->sampler.params.temperature > 0 && worker->sample_scratch_n < n) {
         void *grown = realloc(worker->sample_scratch, n * 8);
 
@@ -110,8 +116,7 @@ static void entry_sample(struct worker *worker, struct worker_job *job, uint32_t
         worker->sample_scratch = grown;
         worker->sample_scratch_n = n;
     }
-    entry->ret_id = engine_sample(&entry->sampler, logits + (size_t)job->chunks[index].ret_row * n, n, worker->sample_scratch,
-                                  &entry->ret_logprob);
+    entry->ret_id = engine_sample(&entry->sampler, row, n, worker->sample_scratch, &entry->ret_logprob);
 }
 
 static void job_step(struct worker *worker, struct worker_job *job)

@@ -9,6 +9,7 @@
 #include "common/stream/request_lines.h"
 #include "common/stream/status_listener.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
@@ -36,7 +37,7 @@ struct daemon {
     uv_timer_t watchdog_timer, drain_timer;
     int64_t started_ns;
     struct decision_file decisions;
-    bool draining;
+    bool draining, stuck;
 };
 
 /* ---- decisions ---- */
@@ -472,10 +473,22 @@ static void status_say(struct daemon *daemon)
                         (unsigned long long)counts->requests);
 }
 
+/* The loop runs, or this would not be called; the local models must as well. */
 static void on_watchdog(uv_timer_t *timer)
 {
+    struct daemon *daemon = timer->data;
+
+    if (runner_is_stuck(daemon->runner, clock_now_ns())) {
+        if (!daemon->stuck) {
+            log_error("a step of a local model has not ended for %d s: the watchdog is no longer fed",
+                      LIMIT_STEP_MS / 1000);
+        }
+        daemon->stuck = true;
+        return;
+    }
+    daemon->stuck = false;
     (void)notify_watchdog();
-    status_say(timer->data);
+    status_say(daemon);
 }
 
 /* ---- start ---- */
@@ -595,7 +608,10 @@ int daemon_run(const char *config_path)
 
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); /* a file over a limit of its size is an error of the write */
-    if (result == 0 && uv_loop_init(&daemon.loop) == 0) {
+    if (result == 0 && uv_loop_init(&daemon.loop) != 0) {
+        log_error("the event loop cannot be made: %s", strerror(errno));
+        result = TANDEM_EIO;
+    } else if (result == 0) {
         result = daemon_start(&daemon);
         if (result == 0) {
             log_info("tandem-client " TANDEM_VERSION ": ready, %zu tasks, applications at %s",

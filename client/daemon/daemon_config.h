@@ -12,6 +12,7 @@ struct edge_config {
 struct client_config {
     char *app_socket, *status_socket, *tasks_dir, *models_dir, *state_dir;
     int64_t threads, kv_bytes, drain_timeout_ms;
+    bool allow_plaintext;
     char *tls_cert, *tls_key, *tls_ca;
     int prefer;
     double one_miss_ms, one_megabyte_ms, one_error_ms, edge_error;

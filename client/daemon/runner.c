@@ -11,6 +11,7 @@ struct runner {
     uv_cond_t wake;
     struct runner_job *arrived, *done, *talking; /* under the mutex */
     bool stop;                                   /* under the mutex */
+    _Atomic int64_t step_since_ns;               /* 0: between steps */
     struct runner_queue queue;                   /* the thread's */
     struct runner_callbacks callbacks;
     void *user;
@@ -74,7 +75,9 @@ static void runner_main(void *argument)
             continue;
         }
         uv_mutex_unlock(&runner->mutex);
+        atomic_store(&runner->step_since_ns, clock_now_ns());
         job = runner_queue_step(&runner->queue);
+        atomic_store(&runner->step_since_ns, 0);
         uv_mutex_lock(&runner->mutex);
         if (job) {
             job_append(&runner->done, job);
@@ -148,6 +151,13 @@ void runner_cancel(struct runner *runner, struct runner_job *job)
 {
     (void)runner;
     atomic_store(&job->abort, true);
+}
+
+bool runner_is_stuck(const struct runner *runner, int64_t now_ns)
+{
+    const int64_t since_ns = atomic_load(&runner->step_since_ns);
+
+    return since_ns != 0 && now_ns - since_ns > LIMIT_STEP_MS * NS_PER_MS;
 }
 
 static void jobs_return(struct runner_job *list)

@@ -98,6 +98,9 @@ int runner_new(uv_loop_t *loop, const struct runner_callbacks *callbacks, void *
 void runner_submit(struct runner *runner, struct runner_job *job);
 /* Asks it to end soon with ECANCELED; on_done still comes. */
 void runner_cancel(struct runner *runner, struct runner_job *job);
+/* Whether the thread has been inside one step for longer than LIMIT_STEP_MS: then it hangs, and
+ * nothing but a restart brings it back. Any thread. */
+bool runner_is_stuck(const struct runner *runner, int64_t now_ns);
 /* Runs on the calling thread; at start, before jobs. */
 void runner_run_now(struct runner_job *job);
 /* Stops the thread after the step that runs and closes the handle. on_done no longer comes: jobs

@@ -156,11 +156,15 @@ static int token_take(struct runner_job *job, const float *logits, bool *ret_mor
     const struct engine_model_info *info = engine_model_info(job->model->model);
     struct generation *generation = job->generation;
     float logprob;
-    const uint32_t id =
-        engine_sample(&generation->sampler, logits, info->n_class, generation->scratch, &logprob);
+    uint32_t id;
     int result;
 
     *ret_more = false;
+    if (!engine_logits_are_sound(logits, info->n_class)) {
+        snprintf(job->why, sizeof(job->why), "the model computes what is no number");
+        return TANDEM_EINTERNAL;
+    }
+    id = engine_sample(&generation->sampler, logits, info->n_class, generation->scratch, &logprob);
     generation->logprob_sum += (double)logprob;
     if (engine_is_end_token(job->model->model, id)) {
         generation->finish = WIRE_FINISH_END;

@@ -206,6 +206,8 @@ struct engine_sampler {
     uint64_t state;
 };
 void engine_sampler_init(struct engine_sampler *sampler, const struct engine_sampling *params);
+/* Whether a row of logits can be chosen from: nothing in it is NaN or +infinity. */
+bool engine_logits_are_sound(const float *logits, size_t n);
 /* Picks an id from `n` logits. `scratch` holds n pairs of 8 bytes (borrowed for the call; may be
  * NULL when greedy). *ret_logprob (may be NULL) is the log of the id's softmax probability at
  * temperature 1 with no cut-offs. */

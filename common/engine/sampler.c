@@ -159,6 +159,16 @@ static uint32_t draw(const struct candidate *all, size_t n, size_t kept, double 
     return last;
 }
 
+bool engine_logits_are_sound(const float *logits, size_t n)
+{
+    bool sound = true;
+
+    for (size_t i = 0; i < n; i++) {
+        sound &= logits[i] < INFINITY; /* false for what is no number */
+    }
+    return sound;
+}
+
 uint32_t engine_sample(struct engine_sampler *sampler, const float *logits, size_t n, void *scratch,
                        float *ret_logprob)
 {

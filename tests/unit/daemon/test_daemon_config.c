@@ -133,6 +133,8 @@ static void test_wrong_files(void **state)
         {"[edge den]\ntoken_file = /dev/null\n", "url"},
         {"[edge d/n]\nurl = ipc:///x\n", "[edge d/n]"},
         {"[edge den]\nurl = tcp://192.0.2.1:7000\n", "[tls]"},
+        {"[edge den]\nurl = tcp://192.0.2.1:7000\n", "allow_plaintext"},
+        {"[client]\nallow_plaintext = no\n[edge den]\nurl = tcp://192.0.2.1:7000\n", "[tls]"},
         {"[edge den]\nurl = nonsense\n", "[edge den]"},
         {"[tls]\ncert = /c\n", "all three or none"},
         {"[tls]\nkey = /k\nca = /a\n", "all three or none"},
@@ -151,6 +153,24 @@ static void test_wrong_files(void **state)
         }
         config_free(&client_config_schema, &config);
     }
+}
+
+/* Only who says so sends in the clear to another machine. */
+static void test_plaintext_is_allowed(void **state)
+{
+    struct client_config config;
+    char error[CONFIG_ERROR_BYTES] = "";
+
+    (void)state;
+    assert_int_equal(
+        load("[client]\nallow_plaintext = yes\n[edge den]\nurl = tcp://192.0.2.1:7000\n", &config,
+             error),
+        0);
+    assert_true(config.allow_plaintext);
+    config_free(&client_config_schema, &config);
+    assert_int_equal(load("", &config, error), 0);
+    assert_false(config.allow_plaintext);
+    config_free(&client_config_schema, &config);
 }
 
 static void test_edges_are_bounded(void **state)
@@ -175,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_empty_file_is_enough), cmocka_unit_test(test_every_key),
         cmocka_unit_test(test_preferences), cmocka_unit_test(test_wrong_files),
+        cmocka_unit_test(test_plaintext_is_allowed),
         cmocka_unit_test(test_edges_are_bounded)};
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -9,7 +9,12 @@
 #include "client/daemon/runner_parts.h"
 #include "common/base/clock.h"
 
-#define STOPPED_JOBS 64
+#include <stdio.h>
+#include <unistd.h>
+
+#define STOPPED_JOBS    64
+#define MODEL_BYTES_MAX (8u << 20)
+#define BROKEN_BYTES    256
 #define LONG_TEXT    "jump around left twice and walk around right thrice"
 #define OTHER_TEXT   "walk opposite right thrice after run around left thrice"
 #define WORDS_MODEL  "deploy/models/commands-local.gguf" /* a context of 64 tokens: 2 pages */
@@ -332,6 +337,49 @@ static void test_full_context(void **state)
     answer_fini(&job.answer);
 }
 
+/* A model with weights that are no numbers: its file's end, the last tensor's, is all ones. */
+static void broken_model_open(struct local_model *ret_model)
+{
+    char path[] = "/tmp/tandem-runner-XXXXXX", error[ENGINE_ERROR_BYTES] = "";
+    unsigned char *bytes = malloc(MODEL_BYTES_MAX);
+    const int fd = mkstemp(path);
+    FILE *file = fopen(WORDS_MODEL, "rb");
+    size_t count;
+
+    assert_non_null(bytes);
+    assert_non_null(file);
+    assert_true(fd >= 0);
+    count = fread(bytes, 1, MODEL_BYTES_MAX, file);
+    assert_in_range(count, BROKEN_BYTES, MODEL_BYTES_MAX - 1);
+    memset(bytes + count - BROKEN_BYTES, 0xff, BROKEN_BYTES);
+    assert_int_equal(write(fd, bytes, count), count);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(close(fd), 0);
+    free(bytes);
+    assert_int_equal(local_model_open(path, WIRE_GENERATE, 1, 1u << 20, ret_model, error), 0);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* What is no number is no answer: a stated error, greedy and drawn alike. */
+static void test_no_numbers(void **state)
+{
+    struct local_model broken;
+
+    (void)state;
+    broken_model_open(&broken);
+    for (int drawn = 0; drawn < 2; drawn++) {
+        struct runner_job job = text_job("walk", 0);
+
+        job.model = &broken;
+        job.sampling.temperature = (float)drawn;
+        runner_run_now(&job);
+        assert_int_equal(job.error, TANDEM_EINTERNAL);
+        assert_string_equal(job.why, "the model computes what is no number");
+        assert_null(job.answer.text);
+    }
+    local_model_close(&broken);
+}
+
 /* Each token is counted once, with the kind of step that computed it. */
 static void test_work_is_counted(void **state)
 {
@@ -411,6 +459,62 @@ static void test_thread(void **state)
     runner_free(runner);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+/* The clock stands still in the middle of the thread's step until it is let go. */
+static struct {
+    uv_thread_t loop_thread;
+    uv_sem_t inside, go_on;
+    atomic_int looks;
+} hang;
+
+static int64_t hanging_now(void *user)
+{
+    const uv_thread_t self = uv_thread_self();
+
+    (void)user;
+    /* the thread's looks: before the step, at its start, before the model */
+    if (!uv_thread_equal(&self, &hang.loop_thread) && ++hang.looks == 3) {
+        uv_sem_post(&hang.inside);
+        uv_sem_wait(&hang.go_on);
+    }
+    return NS_PER_S;
+}
+
+/* A step that does not end is seen from the loop; one that ends in time, or no step, is not. */
+static void test_hang(void **state)
+{
+    const int64_t bound_ns = NS_PER_S + LIMIT_STEP_MS * NS_PER_MS;
+    struct runner_job job = text_job("walk", 0);
+    struct heard heard = {.ends = 0};
+    struct runner *runner;
+    uv_loop_t loop;
+
+    (void)state;
+    hang.loop_thread = uv_thread_self();
+    hang.looks = 0;
+    assert_int_equal(uv_sem_init(&hang.inside, 0), 0);
+    assert_int_equal(uv_sem_init(&hang.go_on, 0), 0);
+    clock_set_fake(hanging_now, NULL);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(runner_new(&loop, &callbacks, &heard, &runner), 0);
+    assert_false(runner_is_stuck(runner, INT64_MAX));
+    runner_submit(runner, &job);
+    uv_sem_wait(&hang.inside);
+    assert_false(runner_is_stuck(runner, bound_ns));
+    assert_true(runner_is_stuck(runner, bound_ns + 1));
+    uv_sem_post(&hang.go_on);
+    while (heard.ends < 1) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(job.error, 0);
+    assert_false(runner_is_stuck(runner, INT64_MAX));
+    answer_fini(&job.answer);
+    runner_free(runner);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    uv_sem_destroy(&hang.inside);
+    uv_sem_destroy(&hang.go_on);
 }
 
 /* Stopped when the first text has begun: whoever was not back by then is the caller's again. */
@@ -497,6 +601,8 @@ int main(void)
         STEPPED(test_bad_inputs),
         STEPPED(test_full_context),
         STEPPED(test_work_is_counted),
+        STEPPED(test_no_numbers),
+        STEPPED(test_hang),
         cmocka_unit_test_teardown(test_thread, clock_back),
         cmocka_unit_test_teardown(test_stop_while_running, clock_back),
     };
