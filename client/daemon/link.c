@@ -1,5 +1,6 @@
 #include "client/daemon/link.h"
 
+#include "client/daemon/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -10,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BACKOFF_FIRST_MS 200
-#define BACKOFF_MAX_MS   1500 /* an edge that was restarted is found within two seconds */
 #define TROUBLE_BYTES    96
 #define TOKEN_BYTES_MAX  255
 
@@ -23,7 +22,8 @@ struct link {
     struct conn *conn;
     uv_timer_t timer;
     bool up, draining;
-    uint64_t backoff_ms, reconnects;
+    struct backoff backoff;
+    uint64_t reconnects;
     char why[CONN_ERROR_BYTES];  /* the last failure; "" while up */
     char said[CONN_ERROR_BYTES]; /* the one that the log has */
     bool told;                   /* `why` is the peer's own word of why it closes */
@@ -55,16 +55,11 @@ static void on_retry(uv_timer_t *timer)
     link_dial(timer->data);
 }
 
-/* Twice as long each time, at most BACKOFF_MAX_MS, spread over half to the whole of it. */
 static void link_wait(struct link *link)
 {
-    const double jitter = 0.5 + 0.5 * random_unit(&link->links->random);
-
     if (!link->links->closing) {
-        (void)uv_timer_start(&link->timer, on_retry, (uint64_t)((double)link->backoff_ms * jitter),
-                             0);
-        link->backoff_ms =
-            link->backoff_ms * 2 < BACKOFF_MAX_MS ? link->backoff_ms * 2 : BACKOFF_MAX_MS;
+        (void)uv_timer_start(&link->timer, on_retry,
+                             backoff_next(&link->backoff, random_unit(&link->links->random)), 0);
     }
 }
 
@@ -170,7 +165,7 @@ static void on_hello(struct link *link, const struct frame *frame)
     link->up = true;
     link->draining = false;
     link->why[0] = link->said[0] = '\0';
-    link->backoff_ms = BACKOFF_FIRST_MS;
+    backoff_reset(&link->backoff);
     log_info("edge %s: connected to %s (%s)", link->name, link->url, hello.software);
     edge_hello_fini(&hello);
     conn_ping(link->conn);
@@ -316,7 +311,7 @@ static void link_hang_up(struct link *link, const char *why)
     const bool was_up = link->up;
 
     link->up = false;
-    link->backoff_ms = BACKOFF_FIRST_MS;
+    backoff_reset(&link->backoff);
     snprintf(link->why, sizeof(link->why), "%s", why);
     (void)uv_timer_stop(&link->timer);
     if (was_up) {
@@ -379,7 +374,7 @@ static void link_start(struct link *link, struct edge_parts *parts)
     link->url = parts->url;
     memcpy(link->token, parts->token, sizeof(link->token));
     explicit_bzero(parts, sizeof(*parts));
-    link->backoff_ms = BACKOFF_FIRST_MS;
+    backoff_reset(&link->backoff);
     link->reconnects = 0;
     link->draining = false;
     link->why[0] = link->said[0] = '\0';

@@ -41,7 +41,7 @@ token_file = $dir/token
 END
 picture=$top/deploy/models/samples/cat-0153.jpg
 ask() { # task input options...: the JSON of one request
-    timeout 20 "$bin/tandemctl" run "$@" --json --socket "$dir/status.sock" 2>/dev/null
+    timeout 60 "$bin/tandemctl" run "$@" --json --socket "$dir/status.sock" 2>/dev/null
 }
 expect() { # name pattern text
     if printf '%s' "$3" | grep -q "$2"; then
@@ -52,10 +52,11 @@ expect() { # name pattern text
     fi
 }
 until_says() { # pattern: waits for the client's status to say it
-    for _ in $(seq 100); do
+    for _ in $(seq 600); do
         "$bin/tandemctl" status --json --socket "$dir/status.sock" 2>/dev/null | grep -q "$1" && return
         sleep 0.1
     done
+    echo "never said: $1"
 }
 "$bin/tandem-client" --config "$dir/client.conf" 2> "$dir/client.log" & client=$!
 until_says '"schema"'
@@ -74,9 +75,9 @@ head -c 3000 /dev/zero | tr '\0' x | timeout 2 nc -NU "$dir/status.sock" > /dev/
 expect 'after strangers' '"error_code":0' "$(ask objects "$picture" --route local)"
 expect 'a session on the edge' '"outcome_route":"edge:den"' "$(ask commands 'jump' --route edge --session talk)"
 kill -STOP "$server"
-expect 'edge stopped: insured' '"route":"edge:den","outcome_route":"local".*"met_deadline":true' "$(ask objects "$picture" --deadline-ms 2000)"
+expect 'edge stopped: insured' '"route":"edge:den","outcome_route":"local".*"met_deadline":true' "$(ask objects "$picture" --deadline-ms 5000)"
 (sleep 0.3; kill -KILL "$server") &
-expect 'edge killed under a forced route: not local' '"outcome_route":null.*"error_code":-12' "$(ask objects "$picture" --route edge --deadline-ms 5000)"
+expect 'edge killed under a forced route: not local' '"outcome_route":null.*"error_code":-12' "$(ask objects "$picture" --route edge --deadline-ms 50000)"
 wait "$server" 2>/dev/null
 "$bin/tandem-server" --config "$dir/server.conf" 2> "$dir/server.log" & server=$!
 until_says '"state":"up"'
@@ -86,10 +87,10 @@ id=$(printf '%s' "$said" | sed 's/.*"id":"\([0-9]*\)".*/\1/')
 expect 'under the same id: refused' "request $id: .*TANDEM_EPREFIX" "$(cat "$dir/server.log")"
 expect 'under the same id: answered' "request $id: .*answered" "$(cat "$dir/server.log")"
 (sleep 0.05; kill -KILL "$server") &
-expect 'edge killed during' '"error_code":0' "$(ask objects "$picture" --deadline-ms 2000)"
+expect 'edge killed during' '"error_code":0' "$(ask objects "$picture" --deadline-ms 20000)"
 wait "$server" 2>/dev/null
 server=''
-expect 'edge killed before' '"outcome_route":"local"' "$(ask objects "$picture" --deadline-ms 2000)"
+expect 'edge killed before' '"outcome_route":"local"' "$(ask objects "$picture" --deadline-ms 20000)"
 expect 'a forced edge that is gone' '"outcome_route":null.*no edge connected.*"error_code":-12' "$(ask objects "$picture" --route edge)"
 expect 'a forced edge nobody knows' 'no edge of this name.*"error_code":-12' "$(ask objects "$picture" --route edge:attic)"
 expect 'decisions on disk' '"outcome":{' "$(tail -1 "$dir/state/decisions.jsonl")"

@@ -32,10 +32,10 @@ expect() { # expect NAME PATTERN TEXT
     fi
 }
 status() {
-    timeout 20 "$bin/tandemctl" status --json --socket "$dir/status.sock" 2>/dev/null
+    timeout 60 "$bin/tandemctl" status --json --socket "$dir/status.sock" 2>/dev/null
 }
 until_says() { # the client's status
-    for _ in $(seq 200); do
+    for _ in $(seq 600); do
         status | grep -q "$1" && return
         sleep 0.1
     done
@@ -62,7 +62,7 @@ words='labels differ: 10 on both sides, but not the same words'
 expect 'in the log' "$words" "$(cat "$dir/client.log")"
 expect 'in the status' "$words" "$(status)"
 expect 'in edges' "$words" "$("$bin/tandemctl" edges --socket "$dir/status.sock")"
-answer=$(timeout 20 "$bin/tandemctl" run objects "$models/samples/cat-0153.jpg" --json --socket "$dir/status.sock")
+answer=$(timeout 60 "$bin/tandemctl" run objects "$models/samples/cat-0153.jpg" --json --socket "$dir/status.sock")
 expect 'in the reason' "\"reason\":\"$words" "$answer"
 kill -KILL "$server"
 wait "$server" 2>/dev/null

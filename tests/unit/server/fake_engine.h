@@ -1,6 +1,6 @@
 /* fake_engine.h: an engine that is played: engine.h without mathematics, so that the tests of the
  * server decide what a model says and how long it takes. A token is a byte; the next one is the
- * last one plus one, 'z' ends the text, '!' goes on for ever, '~'
+ * last one plus one, 'z' ends the text, '!' goes on for ever, '*' gives what is no number, '~'
  * keeps its step busy for FAKE_HANG_US or until it is aborted. A picture is "0".."9" and its class
  * is that digit. Defining these symbols keeps the real engine out of the program. Pages are counted
  * as the real ones are. */
@@ -148,6 +148,15 @@ void engine_sampler_init(struct engine_sampler *sampler, const struct engine_sam
 {
     *sampler = (struct engine_sampler){*params, params->seed};
 }
+bool engine_logits_are_sound(const float *logits, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(logits[i])) {
+            return false;
+        }
+    }
+    return true;
+}
 uint32_t engine_sample(struct engine_sampler *sampler, const float *logits, size_t n, void *scratch,
                        float *ret_logprob)
 {
@@ -284,7 +293,7 @@ int engine_step(struct engine_context *context, struct engine_chunk *chunks, uin
             memset(logits, 0, sizeof(float) * FAKE_VOCABULARY);
             logits[last == 'z' || last == '~'   ? FAKE_END
                    : last == '!' || last == '#' ? last
-                                                : last + 1] = 1;
+                                                : last + 1] = last == '*' ? NAN : 1;
             chunk->ret_row = row++;
         }
     }

@@ -223,6 +223,21 @@ static void test_sessions_are_evicted(void **state)
     assert_true(status_number(f->socket, "sessions") <= LIMIT_SESSIONS);
 }
 
+/* What the model computes is no number: a stated error, at the first token and after some. */
+static void test_no_numbers(void **state)
+{
+    struct fixture *f = *state;
+
+    generate(f, 1, "*", 0, 8);
+    assert_int_equal(client_result(f->client, 1)->error.code, TANDEM_EINTERNAL);
+    assert_string_equal(client_of(f->client, 1)->error.text,
+                        "the model computes what is no number");
+    generate(f, 2, "(", 0, 8);
+    assert_int_equal(client_result(f->client, 2)->error.code, TANDEM_EINTERNAL);
+    generate(f, 3, "x", 0, 8); /* nobody else is the worse for it */
+    assert_true(client_result(f->client, 3)->has_result);
+}
+
 static void test_refusals(void **state)
 {
     struct fixture *f = *state;
@@ -302,6 +317,7 @@ static int tests_run(void)
         SERVED(test_deadlines),
         SERVED(test_sessions),
         SERVED(test_sessions_are_evicted),
+        SERVED(test_no_numbers),
         SERVED(test_refusals),
         SERVED(test_one_turn_at_a_time),
         SERVED(test_prefix_refusals),
