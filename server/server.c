@@ -5,6 +5,7 @@
 #include "common/base/notify.h"
 #include "common/stream/status_listener.h"
 #include "server/listener.h"
+#include "server/status.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -60,121 +61,17 @@ static int server_load(const char *path, const struct catalog *old, struct serve
 
 /* ---- status ---- */
 
-static void fill_requests(struct json_writer *json, const struct server *server, const struct edge_load *load)
-{
-    const struct service_counts *counts = service_counts(server->service);
-
-    json_object_open(json, "requests");
-    json_uint(json, "queued", load->queued);
-    json_uint(json, "running", load->running);
-    json_uint(json, "accepted", counts->accepted);
-    json_uint(json, "answered", counts->answered);
-    json_uint(json, "failed", counts->failed);
-    json_uint(json, "refused", counts->refused);
-    json_uint(json, "cancelled", counts->cancelled);
-    json_uint(json, "late", counts->late);
-    json_object_close(json);
-    json_object_open(json, "batches");
-    json_uint(json, "steps", counts->steps);
-    json_uint(json, "batch_max", counts->step_requests_max);
-    if (counts->steps > 0) {
-        json_double(json, "batch_mean", (double)counts->step_requests / (double)counts->steps);
-    }
-    json_uint(json, "prompt_tokens", counts->prompt_tokens);
-    json_uint(json, "cached_tokens", counts->cached_tokens);
-    json_uint(json, "answer_tokens", counts->answer_tokens);
-    json_uint(json, "pictures", counts->pictures);
-    json_object_close(json);
-}
-
-static void fill_load(struct json_writer *json, const struct edge_load *load)
-{
-    json_object_open(json, "load");
-    json_uint(json, "predicted_wait_us", load->predicted_wait_us);
-    if (load->prefill_tokens_per_s > 0) {
-        json_double(json, "prefill_tokens_per_s", load->prefill_tokens_per_s);
-    }
-    if (load->decode_tokens_per_s > 0) {
-        json_double(json, "decode_tokens_per_s", load->decode_tokens_per_s);
-    }
-    if (load->picture_us > 0) {
-        json_uint(json, "picture_us", load->picture_us);
-    }
-    json_object_close(json);
-}
-
-static void fill_tasks(struct json_writer *json, const struct catalog *catalog)
-{
-    struct engine_pool_stats pages;
-
-    json_array_open(json, "tasks");
-    for (size_t i = 0; i < catalog->task_count; i++) {
-        const struct served_task *task = &catalog->tasks[i];
-        const struct engine_model_info *info = task->model->info;
-
-        json_object_open(json, NULL);
-        json_text(json, "name", task->name);
-        json_text(json, "kind", task_kind_text(task->kind));
-        json_text(json, "model", info->path);
-        json_text(json, "model_digest", engine_model_digest(task->model->model));
-        json_text(json, "projection", info->projection_text);
-        if (task->model->pool) {
-            engine_pool_stats(task->model->pool, &pages);
-            json_uint(json, "kv_pages_total", pages.pages_total);
-            json_uint(json, "kv_pages_free", pages.pages_free);
-            json_uint(json, "kv_bytes_per_page", pages.bytes_per_page);
-        }
-        json_object_close(json);
-    }
-    json_array_close(json);
-}
-
-static void server_fill(struct json_writer *json, void *user)
-{
-    struct server *server = user;
-    struct edge_load load;
-    const char *url;
-
-    service_load(server->service, &load);
-    json_text(json, "version", TANDEM_VERSION);
-    json_int(json, "pid", getpid());
-    json_int(json, "uptime_s", (clock_now_ns() - server->started_ns) / NS_PER_S);
-    json_text(json, "kernels", engine_kernels_text());
-    json_bool(json, "draining", server->draining);
-    json_uint(json, "reloads", server->reloads);
-    json_uint(json, "reload_failures", server->reload_failures);
-    json_uint(json, "log_lines_lost", log_lost_lines());
-    json_uint(json, "connections", server->listener ? listener_peer_count(server->listener) : 0);
-    json_uint(json, "sessions", service_sessions(server->service));
-    json_array_open(json, "listen");
-    for (size_t i = 0; server->listener && (url = listener_url(server->listener, i)) != NULL; i++) {
-        json_text(json, NULL, url);
-    }
-    json_array_close(json);
-    fill_requests(json, server, &load);
-    fill_load(json, &load);
-    fill_tasks(json, service_catalog(server->service));
-}
-
 static bool on_status_line(const char *line, struct buf *out, void *user)
 {
-    struct json_writer json;
+    const struct server *server = user;
+    const struct status_view view = {.service = server->service,
+                                     .listener = server->listener,
+                                     .started_ns = server->started_ns,
+                                     .draining = server->draining,
+                                     .reloads = server->reloads,
+                                     .reload_failures = server->reload_failures};
 
-    if (strcmp(line, "status") != 0) {
-        (void)status_error_json("tandem-server", "unknown request: status is what this daemon answers", out);
-        return false;
-    }
-    json_begin(&json, out);
-    json_object_open(&json, NULL);
-    json_int(&json, "schema", 1);
-    json_text(&json, "daemon", "tandem-server");
-    server_fill(&json, user);
-    json_object_close(&json);
-    if (json_end(&json) != 0 || buf_append_u8(out, '\n') != 0) {
-        log_warning("status: the answer does not fit %u bytes", LIMIT_STATUS_ANSWER_BYTES);
-        buf_clear(out);
-    }
-    return false;
+    return status_answer(&view, line, out);
 }
 
 static void on_status_timer(uv_timer_t *timer)

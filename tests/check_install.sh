@@ -31,7 +31,7 @@ expected() {
         systemd/system/tandem-server.service sysusers.d/tandem.conf tmpfiles.d/tandem.conf; do
         echo "644 $prefix/lib/$file"
     done
-    for page in man1/tandemctl.1 man1/tandem-model.1 man5/tandem.conf.5 man8/tandem-client.8 man8/tandem-server.8; do
+    for page in man1/tandemctl.1 man1/tandem-model.1 man5/tandem.conf.5 man5/tandem-status.5 man8/tandem-client.8 man8/tandem-server.8; do
         echo "644 $prefix/share/man/$page"
     done
     for file in LICENSE README.md examples/classify.c examples/poll_loop.c; do echo "644 $prefix/share/doc/tandem/$file"; done

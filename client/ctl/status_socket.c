@@ -213,11 +213,14 @@ static int daemon_check(const char *path, const cJSON *object, const char *wante
 {
     const cJSON *daemon = cJSON_GetObjectItemCaseSensitive(object, "daemon");
 
-    if (!wanted || (cJSON_IsString(daemon) && strcmp(daemon->valuestring, wanted) == 0)) {
+    const char *name = cJSON_IsString(daemon) ? daemon->valuestring : "something else";
+
+    if (wanted ? strcmp(name, wanted) == 0
+               : strcmp(name, "tandem-client") == 0 || strcmp(name, "tandem-server") == 0) {
         return 0;
     }
-    (void)ctl_fail(TANDEM_EINVAL, "%s: %s answers here, not %s", path,
-                   cJSON_IsString(daemon) ? daemon->valuestring : "something else", wanted);
+    (void)ctl_fail(TANDEM_EINVAL, "%s: %s answers here, not %s", path, name,
+                   wanted ? wanted : "one of Tandem's daemons");
     return TANDEM_EINVAL;
 }
 

@@ -2,6 +2,7 @@
 
 #include "client/daemon/decision_file.h"
 #include "client/daemon/requests.h"
+#include "client/daemon/status.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -42,20 +43,6 @@ struct daemon {
 
 /* ---- decisions ---- */
 
-static int decision_line(const struct decision *decision, struct buf *out)
-{
-    struct json_writer json;
-    int result;
-
-    json_begin(&json, out);
-    json_object_open(&json, NULL);
-    json_text(&json, "daemon", "tandem-client");
-    decision_json(decision, &json);
-    json_object_close(&json);
-    result = json_end(&json);
-    return result == 0 ? buf_append_u8(out, '\n') : result;
-}
-
 /* The line of a request, with the id that the edge's journal has too. */
 static void decision_log(struct request_lines *lines, const struct decision *decision)
 {
@@ -77,7 +64,7 @@ static void on_decision(const struct decision *decision, void *user)
 
     decision_log(daemon->lines, decision);
     buf_init(&line, LIMIT_STATUS_QUEUE_BYTES);
-    if (decision_line(decision, &line) == 0) {
+    if (status_decision(decision, &line) == 0) {
         decision_file_write(&daemon->decisions, line.data, line.bytes, clock_now_ns());
         if (daemon->status) {
             status_listener_publish(daemon->status, &line);
@@ -88,198 +75,18 @@ static void on_decision(const struct decision *decision, void *user)
 
 /* ---- status ---- */
 
-/* What a text is believed to be made of. */
-static void text_rates_json(const struct client_task *task, struct json_writer *json)
-{
-    const struct estimate_text *text = &task->text;
-
-    if (task->config->kind == TASK_GENERATE) {
-        json_double(json, "prefill_ms_per_token",
-                    text->prefill.mean.count ? text->prefill.mean.mean : NAN);
-        json_double(json, "decode_ms_per_token",
-                    text->decode.mean.count ? text->decode.mean.mean : NAN);
-        json_double(json, "answer_tokens",
-                    text->answer.mean.count ? text->answer.mean.mean : NAN);
-    }
-}
-
-static void tasks_json(struct daemon *daemon, struct json_writer *json)
-{
-    json_array_open(json, "tasks");
-    for (size_t i = 0; i < daemon->tasks->count; i++) {
-        const struct client_task *task = &daemon->tasks->items[i];
-
-        json_object_open(json, NULL);
-        json_text(json, "name", task->config->name);
-        json_text(json, "kind", task_kind_text(task->config->kind));
-        if (task->has_local) {
-            json_object_open(json, "local");
-            json_text(json, "model", task->config->local.model);
-            json_text(json, "digest", engine_model_digest(task->local.model));
-            json_double(json, "run_ms", task->estimate.run.count ? task->estimate.run.mean : NAN);
-            text_rates_json(task, json);
-            json_object_close(json);
-        } else {
-            json_null(json, "local");
-        }
-        json_array_open(json, "edges");
-        for (size_t edge = 0; edge < links_count(daemon->links); edge++) {
-            enum edge_trouble trouble;
-            const char *unusable = links_unusable(daemon->links, edge, i, &trouble);
-            struct link_view view;
-
-            links_view(daemon->links, edge, &view);
-            if (!view.name[0]) {
-                continue;
-            }
-            json_object_open(json, NULL);
-            json_text(json, "name", view.name);
-            json_bool(json, "ok", unusable == NULL);
-            json_text(json, "why", unusable);
-            json_object_close(json);
-        }
-        json_array_close(json);
-        json_object_close(json);
-    }
-    json_array_close(json);
-}
-
-/* What a connected edge and this device do not agree on, "TASK: why". */
-static void tasks_off_json(struct daemon *daemon, size_t edge, struct json_writer *json)
-{
-    json_array_open(json, "tasks_off");
-    for (size_t i = 0; i < daemon->tasks->count; i++) {
-        enum edge_trouble trouble;
-        const char *why = links_unusable(daemon->links, edge, i, &trouble);
-        char text[LIMIT_LINE_BYTES + 1];
-
-        if (trouble == EDGE_NO_TASK || trouble == EDGE_MISMATCH) {
-            snprintf(text, sizeof(text), "%s: %s", daemon->tasks->names[i], why);
-            json_text(json, NULL, text);
-        }
-    }
-    json_array_close(json);
-}
-
-static void edges_json(struct daemon *daemon, struct json_writer *json)
-{
-    json_array_open(json, "edges");
-    for (size_t i = 0; i < links_count(daemon->links); i++) {
-        struct link_view view;
-
-        links_view(daemon->links, i, &view);
-        if (!view.name[0]) {
-            continue;
-        }
-        json_object_open(json, NULL);
-        json_text(json, "name", view.name);
-        json_text(json, "url", view.url);
-        json_text(json, "state", view.state);
-        json_text(json, "why", view.why[0] ? view.why : NULL);
-        json_double(json, "rtt_ms",
-                    estimate_samples_mean(&view.estimate->rtt_ms, NAN, clock_now_ns()));
-        json_double(json, "bandwidth_mbit_s",
-                    estimate_samples_mean(&view.estimate->up_bytes_per_ms, NAN, clock_now_ns()) *
-                        8 / 1000);
-        json_uint(json, "dials", view.reconnects);
-        tasks_off_json(daemon, i, json);
-        if (view.next_attempt_ms >= 0) {
-            json_int(json, "next_attempt_ms", view.next_attempt_ms);
-        } else {
-            json_null(json, "next_attempt_ms");
-        }
-        if (view.up) {
-            json_object_open(json, "load");
-            json_uint(json, "queued", view.load->queued);
-            json_uint(json, "running", view.load->running);
-            json_double(json, "predicted_wait_ms", (double)view.load->predicted_wait_us / 1000);
-            json_object_close(json);
-        }
-        json_object_close(json);
-    }
-    json_array_close(json);
-}
-
-static void status_json(struct daemon *daemon, struct json_writer *json)
-{
-    const struct counts *counts = &daemon->requests.counts;
-
-    json_text(json, "version", TANDEM_VERSION);
-    json_int(json, "pid", getpid());
-    json_int(json, "uptime_s", (clock_now_ns() - daemon->started_ns) / NS_PER_S);
-    json_text(json, "app_socket", daemon->config.app_socket);
-    json_text(json, "decisions_file", daemon->decisions.fd >= 0 ? daemon->decisions.path : NULL);
-    json_bool(json, "draining", daemon->draining);
-    json_uint(json, "reloads", daemon->reloads);
-    json_uint(json, "reload_failures", daemon->reload_failures);
-    json_uint(json, "applications", app_peer_count(daemon->app));
-    json_uint(json, "in_flight", daemon->requests.live);
-    tasks_json(daemon, json);
-    edges_json(daemon, json);
-    json_object_open(json, "counters");
-    json_uint(json, "requests", counts->requests);
-    json_uint(json, "local", counts->local);
-    json_uint(json, "edge", counts->edge);
-    json_uint(json, "cascade_stayed", counts->cascade_stayed);
-    json_uint(json, "cascade_went", counts->cascade_went);
-    json_uint(json, "late", counts->late);
-    json_uint(json, "errors", counts->errors);
-    json_uint(json, "cancelled", counts->cancelled);
-    json_uint(json, "hedges", counts->hedges);
-    json_uint(json, "log_lines_lost", log_lost_lines());
-    json_uint(json, "decision_lines_lost", daemon->decisions.lost);
-    json_object_close(json);
-}
-
-static const struct decision *ring_at(const struct requests *requests, size_t age)
-{
-    return &requests
-                ->ring[(requests->ring_next + LIMIT_DECISION_RING - 1 - age) % LIMIT_DECISION_RING];
-}
-
-static void status_answer(struct daemon *daemon, struct buf *out)
-{
-    struct json_writer json;
-
-    json_begin(&json, out);
-    json_object_open(&json, NULL);
-    json_int(&json, "schema", 1);
-    json_text(&json, "daemon", "tandem-client");
-    status_json(daemon, &json);
-    json_object_close(&json);
-    (void)json_end(&json);
-    (void)buf_append_u8(out, '\n');
-}
-
 static bool on_status_line(const char *line, struct buf *out, void *user)
 {
-    struct daemon *daemon = user;
-    const struct requests *requests = &daemon->requests;
-    unsigned long count = 0;
-    uint64_t id = 0;
+    const struct daemon *daemon = user;
+    const struct status_view view = {.requests = &daemon->requests,
+                                     .app = daemon->app,
+                                     .decisions = &daemon->decisions,
+                                     .started_ns = daemon->started_ns,
+                                     .draining = daemon->draining,
+                                     .reloads = daemon->reloads,
+                                     .reload_failures = daemon->reload_failures};
 
-    if (strcmp(line, "status") == 0) {
-        status_answer(daemon, out);
-    } else if (strcmp(line, "follow") == 0) {
-        return true;
-    } else if (sscanf(line, "decisions %lu", &count) == 1) {
-        count = count < requests->ring_count ? count : requests->ring_count;
-        while (count-- > 0) {
-            (void)decision_line(ring_at(requests, count), out);
-        }
-    } else if (sscanf(line, "explain %" SCNu64, &id) == 1) {
-        for (size_t age = 0; age < requests->ring_count; age++) {
-            if (ring_at(requests, age)->id == id) {
-                (void)decision_line(ring_at(requests, age), out);
-                return false;
-            }
-        }
-        (void)status_error_json("tandem-client", "no decision of this id is kept", out);
-    } else {
-        (void)status_error_json("tandem-client",
-                                "unknown request: status, decisions N, explain ID, follow", out);
-    }
-    return false;
+    return status_answer(&view, line, out);
 }
 
 /* ---- stop ---- */
@@ -656,7 +463,7 @@ int daemon_check(const char *config_path)
         (void)buf_append_text(
             &out,
             "# a request of this task with its default deadline, before any edge is connected: ");
-        result = result == 0 ? decision_line(&decision, &out) : result;
+        result = result == 0 ? status_decision(&decision, &out) : result;
     }
     if (result == 0 && fwrite(out.data, 1, out.bytes, stdout) != out.bytes) {
         result = TANDEM_EIO;

@@ -86,10 +86,33 @@ void request_compare(struct request *request)
     }
 }
 
+/* By the decided route and the end; and what the delivered answer took, as far as measured. */
+static void ended_count(const struct request *request, const struct job_action *action,
+                        struct counts *counts)
+{
+    static const enum counted_route routes[] = {[JOB_LOCAL] = COUNTED_LOCAL,
+                                                [JOB_EDGE] = COUNTED_EDGE,
+                                                [JOB_CASCADE] = COUNTED_CASCADE};
+    const struct decision_outcome *outcome = &request->decision.outcome;
+    const enum counted_route route =
+        request->decision.route[0] ? routes[request->job.plan.route] : COUNTED_NONE;
+    const bool left = action->error == TANDEM_ECANCELED || action->error == TANDEM_EGONE;
+
+    if (action->kind == JOB_FAIL) {
+        counts->ended[route][left ? COUNTED_CANCELLED : COUNTED_FAILED]++;
+    } else {
+        counts->ended[route][action->flags & JOB_FLAG_LATE ? COUNTED_LATE : COUNTED_IN_TIME]++;
+        counts->answer_tokens += request->answers[action->side].tokens;
+    }
+    counts->bytes_up += outcome->bytes_up > 0 ? (uint64_t)outcome->bytes_up : 0;
+    counts->cached_tokens += outcome->cached_tokens > 0 ? (uint64_t)outcome->cached_tokens : 0;
+}
+
 void request_count(struct request *request, const struct job_action *action)
 {
     struct counts *counts = &request->all->counts;
 
+    ended_count(request, action, counts);
     if (action->kind == JOB_FAIL) {
         const bool left = action->error == TANDEM_ECANCELED || action->error == TANDEM_EGONE;
 

@@ -11,8 +11,18 @@
 
 struct request;
 struct session;
+enum counted_route { COUNTED_LOCAL, COUNTED_EDGE, COUNTED_CASCADE, COUNTED_NONE, COUNTED_ROUTES };
+enum counted_end {
+    COUNTED_IN_TIME, /* an answer within the deadline, or one without a deadline */
+    COUNTED_LATE,    /* an answer after it */
+    COUNTED_FAILED,
+    COUNTED_CANCELLED,
+    COUNTED_ENDS
+};
 struct counts {
     uint64_t requests, local, edge, cascade_stayed, cascade_went, late, errors, cancelled, hedges;
+    uint64_t ended[COUNTED_ROUTES][COUNTED_ENDS]; /* by the route decided on */
+    uint64_t bytes_up, answer_tokens, cached_tokens;
 };
 struct requests {
     uv_loop_t *loop;

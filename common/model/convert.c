@@ -176,6 +176,5 @@ int convert_run(struct tool *tool)
     }
     target_fini(&target);
     source_fini(&source);
-    return result == 0 ? TOOL_DONE
-                       : tool_say(tool, TOOL_FAILED, "%s: %s", tool->options.file, error);
+    return result == 0 ? TOOL_DONE : tool_say_file(tool, error);
 }

@@ -104,6 +104,7 @@ int input_encode_picture(struct engine_model *model, struct engine_context *cont
                          const char *path, const float **ret_logits, char error[ENGINE_ERROR_BYTES])
 {
     struct engine_picture picture = {.format = ENGINE_PIXELS_ENCODED};
+    char why[ENGINE_ERROR_BYTES] = "";
     const float *pixels_list[1];
     float *pixels = NULL;
     struct buf file;
@@ -122,8 +123,9 @@ int input_encode_picture(struct engine_model *model, struct engine_context *cont
     }
     picture.data = file.data;
     picture.bytes = file.bytes;
-    rc = engine_picture_prepare(model, &picture, pixels, error);
+    rc = engine_picture_prepare(model, &picture, pixels, why);
     if (rc != 0) {
+        snprintf(error, ENGINE_ERROR_BYTES, "%.255s: %.250s", path, why);
         goto out;
     }
     pixels_list[0] = pixels;

@@ -90,6 +90,5 @@ int quantize_run(struct tool *tool)
     }
     target_fini(&target);
     engine_file_close(file);
-    return result == 0 ? TOOL_DONE
-                       : tool_say(tool, TOOL_FAILED, "%s: %s", tool->options.file, error);
+    return result == 0 ? TOOL_DONE : tool_say_file(tool, error);
 }

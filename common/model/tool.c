@@ -195,6 +195,15 @@ int tool_say(const struct tool *tool, int status, const char *format, ...)
     return status;
 }
 
+int tool_say_file(const struct tool *tool, const char *error)
+{
+    const char *file = tool->options.file;
+
+    return strncmp(error, file, strlen(file)) == 0
+               ? tool_say(tool, TOOL_FAILED, "%s", error)
+               : tool_say(tool, TOOL_FAILED, "%s: %s", file, error);
+}
+
 /* "quantize IN OUT TYPE" */
 static void usage_make(const struct command *command, char ret_usage[40])
 {

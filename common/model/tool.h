@@ -55,6 +55,9 @@ int bench_run(struct tool *tool);
 /* Writes "tandem-model: " and the text as one line to notes, returns `status`. */
 int tool_say(const struct tool *tool, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Says `error` of the command's file, named once also where the error begins with it; returns
+ * TOOL_FAILED. */
+int tool_say_file(const struct tool *tool, const char *error);
 /* Bytes of an F16 KV cache a token needs: 2 bytes, `tensors` a layer, g heads of dk numbers. */
 uint64_t info_kv_bytes(uint32_t tensors, uint32_t layers, uint32_t kv_heads, uint32_t head_dim);
 /* What sharing saves of the cache of plain QKV with all heads, in per cent: 100 * (1 - tensors*g /

@@ -59,5 +59,22 @@ expect 1 err tandem-model info "$dir/missing.gguf"
 said "$dir/missing.gguf"
 expect 0 out tandem-model info deploy/models/objects-local.gguf
 
+
+# once COMMAND...: fails with one line that names the file `wrong` once, behind the program's name
+once() {
+    expect 1 err "$@"
+    [ "$(wc -l <"$dir/err")" -eq 1 ] && [ "$(grep -oF "$dir/wrong" "$dir/err" | wc -l)" -eq 1 ] &&
+        grep -qF "tandem-model: $dir/wrong" "$dir/err" || { echo "$*: $(cat "$dir/err")"; bad=$((bad + 1)); }
+}
+mkdir "$dir/wrong-folder"
+printf 'no such thing' >"$dir/wrong"
+once tandem-model convert "$dir/wrong" "$dir/out.gguf"
+once tandem-model convert "$dir/wrong-not-there" "$dir/out.gguf"
+once tandem-model convert "$dir/wrong-folder" "$dir/out.gguf"
+once tandem-model quantize "$dir/wrong" "$dir/out.gguf" Q8_0
+once tandem-model info "$dir/wrong"
+once tandem-model run deploy/models/objects-local.gguf --image "$dir/wrong"
+once tandem-model run deploy/models/objects-local.gguf --image "$dir/wrong-folder"
+
 [ "$bad" -eq 0 ] || echo "$bad command lines end in another way than they should"
 [ "$bad" -eq 0 ]
