@@ -212,22 +212,24 @@ struct source_tensor *source_find(const struct source *source, const char *name)
     return NULL;
 }
 
-static float element_value(enum source_type type, const uint8_t *at)
+static void elements_unpack(enum source_type type, const uint8_t *in, size_t count,
+                            float *ret_values)
 {
     static const enum engine_weight_type weights[] = {[SOURCE_F32] = ENGINE_WEIGHT_F32,
                                                       [SOURCE_F16] = ENGINE_WEIGHT_F16,
                                                       [SOURCE_BF16] = ENGINE_WEIGHT_BF16};
-    float value;
 
-    if (type == SOURCE_F64) {
-        const uint64_t bits = le64_load(at);
+    if (type != SOURCE_F64) {
+        engine_weight_unpack(weights[type], in, count, ret_values);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t bits = le64_load(in + 8 * i);
         double wide;
 
         memcpy(&wide, &bits, sizeof(wide));
-        return (float)wide;
+        ret_values[i] = (float)wide;
     }
-    engine_weight_unpack(weights[type], at, 1, &value);
-    return value;
 }
 
 /* One row: its elements in order, wherever the strides put them in `span` (which begins at the
@@ -239,7 +241,7 @@ static void row_gather(const struct source_tensor *tensor, const uint8_t *span, 
     uint64_t left = tensor->dimension_count ? tensor->elements / tensor->shape[0] : 1;
 
     for (; left > 0; left--) {
-        *ret_values++ = element_value(tensor->type, span + at * size);
+        elements_unpack(tensor->type, span + at * size, 1, ret_values++);
         for (uint32_t i = tensor->dimension_count; i-- > 1;) {
             at += tensor->stride[i];
             if (++index[i] < tensor->shape[i]) {
@@ -249,6 +251,40 @@ static void row_gather(const struct source_tensor *tensor, const uint8_t *span, 
             index[i] = 0;
         }
     }
+}
+
+/* Whether a row's elements lie one behind the other. */
+static bool row_is_dense(const struct source_tensor *tensor)
+{
+    uint64_t stride = 1;
+
+    for (uint32_t i = tensor->dimension_count; i-- > 1;) {
+        if (tensor->shape[i] > 1 && tensor->stride[i] != stride) {
+            return false;
+        }
+        stride *= tensor->shape[i];
+    }
+    return true;
+}
+
+/* `count` numbers that lie one behind the other. */
+static int dense_read(const struct source *source, const struct source_tensor *tensor,
+                      uint64_t at_bytes, uint64_t count, float *ret_values)
+{
+    const size_t size = source_type_bytes(tensor->type);
+    uint8_t block[1 << 16];
+
+    for (uint64_t here; count > 0; count -= here, at_bytes += here * size, ret_values += here) {
+        int result;
+
+        here = count < sizeof(block) / size ? count : sizeof(block) / size;
+        result = source_read(source, tensor->file, at_bytes, block, (size_t)here * size);
+        if (result != 0) {
+            return result;
+        }
+        elements_unpack(tensor->type, block, (size_t)here, ret_values);
+    }
+    return 0;
 }
 
 int source_rows(const struct source *source, const struct source_tensor *tensor, uint64_t first,
@@ -271,6 +307,10 @@ int source_rows(const struct source *source, const struct source_tensor *tensor,
         return TANDEM_EFORMAT;
     }
     columns = tensor->dimension_count ? tensor->elements / tensor->shape[0] : 1;
+    if (row_is_dense(tensor) && (tensor->dimension_count == 0 || tensor->stride[0] == columns)) {
+        return dense_read(source, tensor, tensor->at_bytes + first * columns * size,
+                          count * columns, ret_values);
+    }
     data = malloc(span * size);
     if (!data) {
         return TANDEM_ENOMEM;

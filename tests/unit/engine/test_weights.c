@@ -261,12 +261,39 @@ static void test_wrong_kernel_is_named(void **state)
     expect_named(&broken, "widen_q4_0");
 }
 
+/* Halves at odd addresses, where a kernel cannot write them, are the same halves. */
+static void test_odd_addresses(void **state)
+{
+    static const float values[] = {0,       -0.0f,   1,        1.0009765f, 65504,   65520,  -1e9f,
+                                   6.1e-5f, 5.9e-8f, 2.98e-8f, -2.99e-8f,  3e-39f,  0.333f, 1e-3f,
+                                   7,       -7,      123.4f,   1.0004883f, 1.0f / 3};
+    enum { ODD_COUNT = sizeof(values) / sizeof(values[0]) };
+    uint16_t even[ODD_COUNT];
+    uint8_t odd[1 + sizeof(even)] = {0};
+    float from_even[ODD_COUNT], from_odd[ODD_COUNT];
+
+    (void)state;
+    engine_weight_pack(ENGINE_WEIGHT_F16, values, ODD_COUNT, even);
+    engine_weight_pack(ENGINE_WEIGHT_F16, values, ODD_COUNT, odd + 1);
+    assert_memory_equal(even, odd + 1, sizeof(even));
+    for (size_t i = 0; i < ODD_COUNT; i++) {
+        assert_int_equal(even[i], float_to_half(values[i]));
+    }
+    engine_weight_unpack(ENGINE_WEIGHT_F16, even, ODD_COUNT, from_even);
+    engine_weight_unpack(ENGINE_WEIGHT_F16, odd + 1, ODD_COUNT, from_odd);
+    assert_memory_equal(from_even, from_odd, sizeof(from_even));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bounds),  cmocka_unit_test(test_q4_0_inside),
-        cmocka_unit_test(test_layout),  cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_kernels), cmocka_unit_test(test_wrong_kernel_is_named),
+        cmocka_unit_test(test_odd_addresses),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_q4_0_inside),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_wrong_kernel_is_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
