@@ -12,8 +12,9 @@
 
 #define ACCURACY_FACTOR  4
 #define BANDWIDTH_FACTOR 20
+#define BATTERY_FACTOR   20
 
-static const char *const prefers[] = {"balanced", "accuracy", "bandwidth", NULL};
+static const char *const prefers[] = {"balanced", "accuracy", "bandwidth", "battery", NULL};
 
 #define AT(member) offsetof(struct client_config, member)
 static const struct config_key keys[] = {
@@ -118,7 +119,8 @@ static const struct config_key keys[] = {
      .offset = AT(prefer),
      .default_text = "balanced",
      .choices = prefers,
-     .help = "accuracy makes an error four times as dear, bandwidth a megabyte twenty times."},
+     .help = "accuracy makes an error four times as dear, bandwidth a megabyte and battery a joule "
+             "twenty times."},
     {.section = "policy",
      .key = "one_miss_ms",
      .type = CONFIG_DOUBLE,
@@ -147,6 +149,15 @@ static const struct config_key keys[] = {
      .unit = "ms",
      .help = "How long one would wait to avoid a wrong answer."},
     {.section = "policy",
+     .key = "one_joule_ms",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(one_joule_ms),
+     .default_text = "20",
+     .min = 0,
+     .max = 1e9,
+     .unit = "ms",
+     .help = "How long one would wait to save a joule. Counts where [device] says what is used."},
+    {.section = "policy",
      .key = "edge_error",
      .type = CONFIG_DOUBLE,
      .offset = AT(edge_error),
@@ -154,6 +165,25 @@ static const struct config_key keys[] = {
      .min = 0,
      .max = 1,
      .help = "How often the edge's answers are believed to be wrong."},
+    {.section = "device",
+     .key = "compute_watt",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(compute_watt),
+     .default_text = "0",
+     .min = 0,
+     .max = 10000,
+     .unit = "W",
+     .help = "What this device takes over idle while a local model runs. 0: not known; where both "
+             "keys are 0, energy plays no part."},
+    {.section = "device",
+     .key = "send_joule_per_megabyte",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(send_joule_per_megabyte),
+     .default_text = "0",
+     .min = 0,
+     .max = 10000,
+     .unit = "J",
+     .help = "What its radio takes to send a megabyte; Wi-Fi about 0.8. 0: not known."},
 };
 static const struct config_repeated repeated[] = {
     {.section = "edge",
@@ -254,5 +284,13 @@ struct decide_weights client_config_weights(const struct client_config *config)
             config->one_megabyte_ms * (config->prefer == PREFER_BANDWIDTH ? BANDWIDTH_FACTOR : 1),
         .one_error_ms =
             config->one_error_ms * (config->prefer == PREFER_ACCURACY ? ACCURACY_FACTOR : 1),
+        .one_joule_ms =
+            config->one_joule_ms * (config->prefer == PREFER_BATTERY ? BATTERY_FACTOR : 1),
     };
+}
+
+struct decide_energy client_config_energy(const struct client_config *config)
+{
+    return (struct decide_energy){.compute_watt = config->compute_watt,
+                                  .joule_per_byte = config->send_joule_per_megabyte / 1e6};
 }

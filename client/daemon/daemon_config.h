@@ -5,7 +5,7 @@
 #include "client/policy/decide.h"
 #include "common/base/config.h"
 
-enum prefer { PREFER_BALANCED, PREFER_ACCURACY, PREFER_BANDWIDTH };
+enum prefer { PREFER_BALANCED, PREFER_ACCURACY, PREFER_BANDWIDTH, PREFER_BATTERY };
 struct edge_config {
     char *name, *url, *token_file;
 };
@@ -15,7 +15,8 @@ struct client_config {
     bool allow_plaintext;
     char *tls_cert, *tls_key, *tls_ca;
     int prefer;
-    double one_miss_ms, one_megabyte_ms, one_error_ms, edge_error;
+    double one_miss_ms, one_megabyte_ms, one_error_ms, one_joule_ms, edge_error;
+    double compute_watt, send_joule_per_megabyte; /* 0: not known */
     struct edge_config *edges;
     size_t edge_count;
 };
@@ -23,6 +24,8 @@ extern const struct config_schema client_config_schema;
 
 /* Loads and checks; `config` zeroed before, freed with config_free(&client_config_schema, ...) in any case. One line in `error`. */
 int client_config_load(const char *path, struct client_config *config, char error[CONFIG_ERROR_BYTES]);
+/* What this device's battery pays, as far as [device] says it. */
+struct decide_energy client_config_energy(const struct client_config *config);
 /* The weights with `prefer` applied. */
 struct decide_weights client_config_weights(const struct client_config *config);
 

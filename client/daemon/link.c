@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PROBE_MS         500 /* an idle link is asked how it is: 40 bytes */
 #define TROUBLE_BYTES    96
 #define TOKEN_BYTES_MAX  255
 
@@ -29,6 +30,7 @@ struct link {
     bool told;                   /* `why` is the peer's own word of why it closes */
     struct edge_load load;
     struct estimate_link estimate;
+    uint64_t acked_id, acked_bytes; /* of the last acknowledgement */
     struct edge_task *theirs; /* of the edge's hello */
     size_t their_count;
     enum edge_trouble trouble[LIMIT_TASKS]; /* by our task's number; EDGE_FINE: agreed */
@@ -96,6 +98,12 @@ static void on_open(struct conn *conn, void *user)
     buf_fini(&header);
 }
 
+static void load_set(struct link *link, const struct edge_load *load)
+{
+    link->load = *load;
+    estimate_link_load(&link->estimate, (double)load->predicted_wait_us / 1000.0, clock_now_ns());
+}
+
 /* What keeps a task from this edge, in words for a person. */
 static enum edge_trouble contract_compare(const struct edge_task *ours,
                                           const struct edge_task *theirs, char text[TROUBLE_BYTES])
@@ -160,7 +168,7 @@ static void on_hello(struct link *link, const struct frame *frame)
     hello.task_count = 0;
     contract_check(link);
     if (hello.has_load) {
-        link->load = hello.load;
+        load_set(link, &hello.load);
     }
     link->up = true;
     link->draining = false;
@@ -176,7 +184,7 @@ static void on_result(struct link *link, const struct frame *frame)
     struct edge_result result = {0};
 
     if (edge_result_unpack(frame->header, frame->header_bytes, &result) == 0) {
-        link->load = result.load;
+        load_set(link, &result.load);
         link->links->callbacks.on_result(link->index, frame->request_id, &result,
                                          link->links->user);
     } else {
@@ -194,7 +202,7 @@ static void on_error(struct link *link, const struct frame *frame)
         return;
     }
     if (error.has_load) {
-        link->load = error.load;
+        load_set(link, &error.load);
     }
     if (frame->request_id == 0) {
         snprintf(link->why, sizeof(link->why), "it says: %.200s", error.text);
@@ -208,13 +216,16 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *user)
 {
     struct link *link = user;
     struct answer_piece piece = {0};
+    struct edge_load load;
 
     switch (frame->kind) {
     case FRAME_HELLO:
         on_hello(link, frame);
         break;
     case FRAME_ACCEPTED:
-        (void)edge_accepted_unpack(frame->header, frame->header_bytes, &link->load);
+        if (edge_accepted_unpack(frame->header, frame->header_bytes, &load) == 0) {
+            load_set(link, &load);
+        }
         link->links->callbacks.on_accepted(link->index, frame->request_id, link->links->user);
         break;
     case FRAME_TOKENS:
@@ -244,10 +255,17 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *user)
 static void on_acked(struct conn *conn, uint64_t id, uint64_t bytes, int64_t elapsed_ns, void *user)
 {
     struct link *link = user;
+    const uint64_t before = id == link->acked_id ? link->acked_bytes : 0;
 
     (void)conn;
-    estimate_link_acked(&link->estimate, bytes, (double)elapsed_ns / (double)NS_PER_MS,
-                        clock_now_ns());
+    /* `bytes` counts from the request's first; of one that another came between, the part since its
+     * last acknowledgement is not known. */
+    if (before > 0 || bytes <= LIMIT_FRAME_DATA_BYTES) {
+        estimate_link_acked(&link->estimate, bytes - before, (double)elapsed_ns / (double)NS_PER_MS,
+                            clock_now_ns());
+    }
+    link->acked_id = id;
+    link->acked_bytes = bytes;
     link->links->callbacks.on_acked(link->index, id, elapsed_ns, link->links->user);
 }
 
@@ -259,7 +277,7 @@ static void on_pong(struct conn *conn, int64_t rtt_ns, const struct edge_load *l
         conn_ping(conn);
     }
     if (load) {
-        link->load = *load;
+        load_set(link, load);
     }
 }
 
@@ -290,6 +308,7 @@ static void on_close(struct conn *conn, int error, const char *why, void *user)
 static void link_dial(struct link *link)
 {
     const struct conn_params params = {.tls = link->links->tls,
+                                       .heartbeat_ns = PROBE_MS * NS_PER_MS,
                                        .callbacks = {.on_open = on_open,
                                                      .on_frame = on_frame,
                                                      .on_acked = on_acked,
@@ -571,6 +590,11 @@ void links_view(const struct links *links, size_t edge, struct link_view *ret_vi
                       : link->draining || link->load.draining ? "draining"
                       : ret_view->silent                      ? "silent"
                                                               : "up";
+}
+
+void links_waited(struct links *links, size_t edge, double wait_ms)
+{
+    estimate_link_waited(&links->items[edge].estimate, wait_ms, clock_now_ns());
 }
 
 const char *links_unusable(const struct links *links, size_t edge, size_t task,

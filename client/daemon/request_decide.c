@@ -101,9 +101,10 @@ static void edges_fill(struct requests *all, const struct client_task *task,
             hint_ms = here.mean_ms;
         }
         edges[i].latency_known = estimate_edge_get(&task->edges[i], view.estimate, up_bytes,
-                                                   (double)view.load->predicted_wait_us / 1000.0,
+                                                   estimate_link_wait_ms(view.estimate, now_ns),
                                                    hint_ms, now_ns, &edges[i].latency);
         edges[i].silent = view.silent;
+        edges[i].failure = estimate_edge_failure(&task->edges[i], now_ns);
         edges[i].best_ms =
             estimate_edge_best_ms(&task->edges[i], view.estimate, up_bytes, hint_ms, now_ns);
         edges[i].retry_due = estimate_edge_retry_due(&task->edges[i], now_ns);
@@ -152,7 +153,9 @@ int requests_decide(struct requests *all, const struct client_task *task,
     const struct estimate_text_work work = text_work(task, submit, prompt_bytes);
     struct decide_edge edges[LIMIT_EDGES];
     struct decide_insured insured[INSURED_MAX];
+    struct latency alone;
     struct decide_input input = {.weights = client_config_weights(all->config),
+                                 .energy = client_config_energy(all->config),
                                  .has_local = task->has_local,
                                  .threshold = task->config->confidence_threshold,
                                  .confidence = &task->confidence,
@@ -176,6 +179,7 @@ int requests_decide(struct requests *all, const struct client_task *task,
     }
     input.deliver_late = submit->deliver_late || task->config->late == TASK_LATE_DELIVER;
     input.local_known = local_latency(task, &work, queue_ms(all), &input.local);
+    input.local_run_ms = local_latency(task, &work, 0, &alone) ? alone.mean_ms : 0;
     input.local_bound_ms = local_bound_ms(task, &work);
     edges_fill(all, task, &work, up_bytes, now_ns, edges, &input.edge_count);
     input.insured_count = insured_fill(all, insured, INSURED_MAX);

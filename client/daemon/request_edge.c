@@ -25,9 +25,9 @@ static uint64_t edge_budget_us(const struct request *request)
     }
     links_view(request->all->links, (size_t)request->choice.edge, &view);
     if (view.estimate->rtt_ms.count > 0) {
-        way_ns += (int64_t)(estimate_samples_quantile(&view.estimate->rtt_ms, 0.95, NAN,
-                                                      clock_now_ns()) *
-                            (double)NS_PER_MS);
+        way_ns +=
+            (int64_t)(estimate_samples_quantile(&view.estimate->rtt_ms, 0.95, NAN, clock_now_ns()) *
+                      (double)NS_PER_MS);
     }
     way_ns = way_ns < left_ns / 2 ? way_ns : left_ns / 2;
     return left_ns - way_ns > NS_PER_US ? (uint64_t)((left_ns - way_ns) / NS_PER_US) : 1;
@@ -72,6 +72,9 @@ static int edge_send(struct request *request)
     }
     request->edge_sent_ns = clock_now_ns();
     estimate_edge_sent(&request->task->edges[request->choice.edge], request->edge_sent_ns);
+    if (request->choice.hoped_ms > 0) {
+        estimate_edge_hoped(&request->task->edges[request->choice.edge], request->edge_sent_ns);
+    }
     request->decision.outcome.bytes_up = (double)(bytes - prefix);
     return 0;
 }
@@ -98,23 +101,60 @@ void request_edge_start(struct request *request)
     }
 }
 
-void request_edge_given_up(struct request *request)
+/* What was predicted of the edge that was asked; NULL: nothing. */
+static const struct latency *edge_predicted(const struct request *request)
 {
-    const int64_t now_ns = clock_now_ns(), deadline_ns = request->job.plan.deadline_ns;
-    const double waited_ms = ms_between(request->edge_sent_ns, now_ns);
-    struct link_view view;
-
     for (size_t i = 0; i < request->choice.count; i++) {
         const struct candidate *candidate = &request->choice.candidates[i];
 
         if (candidate->kind == JOB_EDGE && candidate->edge == request->choice.edge &&
-            ((deadline_ns != 0 && now_ns >= deadline_ns) ||
-             (candidate->latency_known && waited_ms > candidate->latency.mean_ms))) {
-            links_view(request->all->links, (size_t)candidate->edge, &view);
-            estimate_edge_overdue(&request->task->edges[candidate->edge], view.estimate, waited_ms,
-                                  now_ns);
-            return;
+            candidate->latency_known) {
+            return &candidate->latency;
         }
+    }
+    return NULL;
+}
+
+void request_edge_given_up(struct request *request)
+{
+    const int64_t now_ns = clock_now_ns(), deadline_ns = request->job.plan.deadline_ns;
+    const double waited_ms = ms_between(request->edge_sent_ns, now_ns);
+    const struct latency *predicted = edge_predicted(request);
+    struct estimate_edge *edge = &request->task->edges[request->choice.edge];
+    struct link_view view;
+
+    if (predicted && waited_ms > predicted->p95_ms) {
+        estimate_edge_check(edge, predicted, waited_ms);
+        estimate_edge_failed(edge, now_ns);
+    }
+    if ((deadline_ns != 0 && now_ns >= deadline_ns) ||
+        (predicted && waited_ms > predicted->mean_ms)) {
+        links_view(request->all->links, (size_t)request->choice.edge, &view);
+        estimate_edge_overdue(edge, view.estimate, waited_ms, now_ns);
+    }
+}
+
+/* What an answer teaches. Its way is as the acknowledgement measured it, else as estimated. */
+static void edge_learn(struct request *request, size_t edge, double total_ms, double wait_ms)
+{
+    struct estimate_edge *estimate = &request->task->edges[edge];
+    const struct decision_outcome *outcome = &request->decision.outcome;
+    const struct latency *predicted = edge_predicted(request);
+    const int64_t now_ns = clock_now_ns();
+    struct link_view view;
+
+    links_view(request->all->links, edge, &view);
+    estimate_edge_add(estimate, total_ms, wait_ms,
+                      isnan(outcome->up_ms)
+                          ? estimate_link_ms(view.estimate, (uint64_t)outcome->bytes_up, now_ns)
+                          : outcome->up_ms,
+                      now_ns);
+    links_waited(request->all->links, edge, wait_ms);
+    if (total_ms < DECIDE_HOPE_FACTOR * request->choice.hoped_ms) {
+        estimate_edge_hope_came_true(estimate);
+    }
+    if (predicted) {
+        estimate_edge_check(estimate, predicted, total_ms);
     }
 }
 
@@ -165,9 +205,7 @@ static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result,
     outcome->cached_tokens = result->cached_tokens;
     outcome->bytes_down = (double)result->answer.text_bytes;
     memcpy(outcome->model_digest, result->model_digest, sizeof(outcome->model_digest));
-    estimate_edge_add(&request->task->edges[edge], total_ms, wait_ms,
-                      estimate_link_ms(view.estimate, (uint64_t)outcome->bytes_up, clock_now_ns()),
-                      clock_now_ns());
+    edge_learn(request, edge, total_ms, wait_ms);
     if (result->answer.kind == WIRE_GENERATE) { /* as long as ours would be, more or less */
         estimate_text_answer_add(&request->task->text, result->answer.tokens,
                                  result->answer.finish == WIRE_FINISH_DEADLINE);

@@ -50,7 +50,8 @@ static void request_end(struct request *request, const struct job_action *action
 
     request->ended = true;
     request->decision.has_outcome = true;
-    request->decision.hedged = request->job.hedged && request->job.plan.route == JOB_EDGE;
+    request->decision.hedged = request->job.hedged &&
+                               (request->job.plan.route == JOB_EDGE || request->job.plan.race);
     outcome->latency_ms = ms_between(request->start_ns, now_ns);
     outcome->met_deadline = action->kind == JOB_DELIVER && !(action->flags & JOB_FLAG_LATE);
     outcome->error_code = action->kind == JOB_FAIL ? action->error : 0;

@@ -1,8 +1,10 @@
 #include "client/policy/confidence.h"
 
+#include <math.h>
 #include <string.h>
 
 #define PRIOR_WEIGHT 5.0
+#define BOUND_ALPHA  0.02
 #define SEEN_PRIOR                                                                                 \
     1.0 /* each bin is believed to have been seen this often before the first request */
 
@@ -19,6 +21,12 @@ static double bin_error(const struct confidence *confidence, size_t bin)
 
     return (PRIOR_WEIGHT * prior + (double)(confidence->both[bin] - confidence->agreed[bin])) /
            (PRIOR_WEIGHT + (double)confidence->both[bin]);
+}
+
+/* Small models are sure more often than not: the prior leans to the upper bins. */
+static double bin_weight(const struct confidence *confidence, size_t bin)
+{
+    return SEEN_PRIOR * ((double)bin + 0.5) / CONFIDENCE_BINS + (double)confidence->seen[bin];
 }
 
 void confidence_init(struct confidence *confidence)
@@ -50,9 +58,7 @@ void confidence_expect(const struct confidence *confidence, double threshold, do
     double all = 0, error = 0, below = 0, error_above = 0;
 
     for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
-        /* Small models are sure more often than not: the prior leans to the upper bins. */
-        const double weight =
-            SEEN_PRIOR * ((double)bin + 0.5) / CONFIDENCE_BINS + (double)confidence->seen[bin];
+        const double weight = bin_weight(confidence, bin);
 
         all += weight;
         error += weight * bin_error(confidence, bin);
@@ -65,4 +71,25 @@ void confidence_expect(const struct confidence *confidence, double threshold, do
     *ret_error = error / all;
     *ret_share_below = below / all;
     *ret_error_above = all > below ? error_above / (all - below) : 0;
+}
+
+void confidence_bins(const struct confidence *confidence,
+                     struct confidence_bin ret_bins[CONFIDENCE_BINS])
+{
+    double all = 0, both = 1;
+
+    for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
+        all += bin_weight(confidence, bin);
+        both += (double)confidence->both[bin];
+    }
+    for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
+        const double error = bin_error(confidence, bin);
+        const double bonus = sqrt(BOUND_ALPHA * error * (1 - error) * log(both) /
+                                  ((double)confidence->both[bin] + PRIOR_WEIGHT));
+
+        ret_bins[bin] = (struct confidence_bin){.middle = ((double)bin + 0.5) / CONFIDENCE_BINS,
+                                                .share = bin_weight(confidence, bin) / all,
+                                                .error = error,
+                                                .error_bound = fmin(error + bonus, 1)};
+    }
 }

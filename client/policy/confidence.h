@@ -26,4 +26,14 @@ double confidence_error(const struct confidence *confidence, double local_confid
 void confidence_expect(const struct confidence *confidence, double threshold, double *ret_error,
                        double *ret_share_below, double *ret_error_above);
 
+/* One bin: its share of all answers, the expected error, and an upper confidence bound of it
+ * (HI-LCB: one minus the lower bound of the accuracy, arXiv 2508.08985): sqrt(a * v * ln(1 + n) /
+ * (n_bin + prior)) above the mean, where v is the variance of one comparison. A bin that was seldom
+ * compared is believed to be worse, so that it is compared. */
+struct confidence_bin {
+    double middle, share, error, error_bound;
+};
+/* All bins, the least sure first. */
+void confidence_bins(const struct confidence *confidence,
+                     struct confidence_bin ret_bins[CONFIDENCE_BINS]);
 #endif

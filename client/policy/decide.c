@@ -1,5 +1,6 @@
 #include "client/policy/decide.h"
 
+#include "client/policy/cascade.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
@@ -7,7 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MEGABYTE 1e6
+#define MEGABYTE      1e6
+#define MS_PER_S      1000.0
+#define HOPE_SHARE    0.7 /* of what is believed: less is worth a try */
+#define PATIENCE_GAIN 0.5 /* an edge that is late for a while may be dead */
 
 bool insurance_feasible(const struct decide_insured *runs, size_t count, int64_t now_ns)
 {
@@ -59,6 +63,17 @@ static double miss_probability(const struct latency *latency, double left_ms)
            exp(-(left_ms - latency->mean_ms) / spread * 2.08); /* 0.4 at the mean, 0.05 at p95 */
 }
 
+/* What running here and sending `bytes` takes of the battery, as far as the device's model knows.
+ */
+static double energy_of(const struct decide_input *input, double run_ms, double bytes)
+{
+    const struct decide_energy *energy = &input->energy;
+
+    return energy->compute_watt > 0 || energy->joule_per_byte > 0
+               ? energy->compute_watt * run_ms / MS_PER_S + energy->joule_per_byte * bytes
+               : NAN;
+}
+
 static void candidate_finish(const struct decide_input *input, struct candidate *candidate)
 {
     const double left_ms = (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS;
@@ -74,6 +89,7 @@ static void candidate_finish(const struct decide_input *input, struct candidate 
     candidate->cost =
         candidate->latency.mean_ms + input->weights.one_error_ms * candidate->error_probability +
         input->weights.one_megabyte_ms * candidate->bytes / MEGABYTE +
+        (isnan(candidate->energy_j) ? 0 : input->weights.one_joule_ms * candidate->energy_j) +
         (input->deadline_ns != 0 ? input->weights.one_miss_ms * candidate->miss_probability : 0);
 }
 
@@ -98,7 +114,7 @@ static bool edge_is_allowed(const struct decide_input *input, size_t index)
 }
 
 /* The cheapest usable edge is the one a cascade would ask. */
-static int edges_add(const struct decide_input *input, struct choice *choice)
+static int edges_add(const struct decide_input *input, struct choice *choice, double error)
 {
     int best = -1;
     double best_cost = 0;
@@ -114,7 +130,8 @@ static int edges_add(const struct decide_input *input, struct choice *choice)
         candidate->latency_known = input->edges[i].latency_known;
         candidate->latency = input->edges[i].latency;
         candidate->bytes = (double)input->up_bytes;
-        candidate->error_probability = input->edge_error;
+        candidate->energy_j = energy_of(input, 0, candidate->bytes);
+        candidate->error_probability = error;
         candidate_finish(input, candidate);
         if (best < 0 || (isnan(best_cost) && !isnan(candidate->cost)) ||
             candidate->cost < best_cost) {
@@ -132,31 +149,57 @@ static void local_add(const struct decide_input *input, struct choice *choice, d
     strcpy(candidate->route, "local");
     candidate->latency_known = input->local_known;
     candidate->latency = input->local;
+    candidate->energy_j = energy_of(input, input->local_run_ms, 0);
     candidate->error_probability = error;
     candidate_finish(input, candidate);
 }
 
+/* What asking an edge costs besides its time. */
+static double send_ms(const struct decide_input *input, double bytes)
+{
+    const double joule = energy_of(input, 0, bytes);
+
+    return input->weights.one_megabyte_ms * bytes / MEGABYTE +
+           (isnan(joule) ? 0 : input->weights.one_joule_ms * joule);
+}
+
+/* Local first; the local answer is kept, so a late edge costs accuracy, not the deadline. */
 static void cascade_add(const struct decide_input *input, struct choice *choice, size_t edge_at,
-                        double below, double error_above)
+                        struct cascade *ret_cascade)
 {
     const struct candidate edge = choice->candidates[edge_at];
     struct candidate *candidate = candidate_new(choice, JOB_CASCADE, edge.edge);
+    const struct cascade_terms terms = {
+        .confidence = input->confidence,
+        .one_error_ms = input->weights.one_error_ms,
+        .edge_error = input->edge_error,
+        .local_ms = input->local_known ? input->local.mean_ms : 0,
+        .edge_ms = edge.latency_known ? edge.latency.mean_ms : 0,
+        .edge_p95_ms = edge.latency_known ? edge.latency.p95_ms : 0,
+        .failure = input->edges[edge.edge].failure,
+        .send_ms = send_ms(input, edge.bytes),
+        .threshold = input->forced == FORCED_CASCADE ? input->threshold : NAN,
+        .in_turn = input->forced == FORCED_CASCADE || input->deadline_ns == 0,
+    };
+    double miss;
 
     strcpy(candidate->route, "cascade");
+    cascade_plan(&terms, ret_cascade);
     candidate->latency_known = input->local_known && edge.latency_known;
-    candidate->latency.mean_ms = input->local.mean_ms + below * edge.latency.mean_ms;
-    candidate->latency.p95_ms = input->local.p95_ms + (below > 0.05 ? edge.latency.p95_ms : 0);
-    candidate->bytes = below * edge.bytes;
-    candidate->error_probability = (1 - below) * error_above + below * input->edge_error;
+    candidate->latency.mean_ms = ret_cascade->latency_ms;
+    candidate->latency.p95_ms = ret_cascade->asked <= 0.05 ? input->local.p95_ms
+                                : ret_cascade->at_once
+                                    ? fmax(input->local.p95_ms, edge.latency.p95_ms)
+                                    : input->local.p95_ms + edge.latency.p95_ms;
+    candidate->bytes = ret_cascade->sent * edge.bytes;
+    candidate->energy_j = energy_of(input, input->local_run_ms, candidate->bytes);
+    candidate->error_probability = ret_cascade->error;
     candidate_finish(input, candidate);
     if (input->deadline_ns != 0 && candidate->latency_known) {
-        /* the local answer is kept, so a late edge costs accuracy, not the deadline */
-        const double missed = candidate->miss_probability;
-        const double local_missed = miss_probability(
-            &input->local, (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS);
-
-        candidate->cost -= input->weights.one_miss_ms * (missed - local_missed);
-        candidate->miss_probability = local_missed;
+        miss = miss_probability(&input->local,
+                                (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS);
+        candidate->cost -= input->weights.one_miss_ms * (candidate->miss_probability - miss);
+        candidate->miss_probability = miss;
     }
 }
 
@@ -260,7 +303,15 @@ static const char *chosen_reason(const struct decide_input *input, const struct 
     return "local first, edge if not sure";
 }
 
-static void insure(const struct decide_input *input, struct choice *choice)
+/* How long an edge is waited for: what it takes nineteen times of twenty, and then for as long as
+ * its answer is worth. */
+static int64_t patience_ns(const struct latency *edge, double gain_ms)
+{
+    return (int64_t)((edge->p95_ms + PATIENCE_GAIN * gain_ms) * (double)NS_PER_MS);
+}
+
+/* `hedge_ns`: when local starts even where the deadline would leave more time; 0: not. */
+static void insure(const struct decide_input *input, struct choice *choice, int64_t hedge_ns)
 {
     struct decide_insured runs[INSURED_MAX];
     struct decide_insured mine;
@@ -273,6 +324,9 @@ static void insure(const struct decide_input *input, struct choice *choice)
     mine.start_ns = input->deadline_ns - mine.run_ns;
     mine.deadline_ns = input->deadline_ns;
     choice->plan.insure_at_ns = mine.start_ns > input->now_ns ? mine.start_ns : input->now_ns;
+    if (hedge_ns > input->now_ns && hedge_ns < choice->plan.insure_at_ns) {
+        choice->plan.insure_at_ns = hedge_ns;
+    }
     if (mine.start_ns <= input->now_ns) {
         choice->plan.race = true;
         return;
@@ -281,7 +335,6 @@ static void insure(const struct decide_input *input, struct choice *choice)
         runs[count] = input->insured[count];
         count++;
     }
-    mine.start_ns = choice->plan.insure_at_ns;
     runs[count++] = mine;
     if (input->insured_count + 1 > INSURED_MAX || !insurance_feasible(runs, count, input->now_ns)) {
         choice->plan.race = true; /* no room for a late start: start now */
@@ -293,7 +346,22 @@ static void insure(const struct decide_input *input, struct choice *choice)
     }
 }
 
-static void plan_make(const struct decide_input *input, struct choice *choice)
+/* An edge alone: local joins when the edge has had its time. */
+static int64_t hedge_at_ns(const struct decide_input *input, const struct choice *choice)
+{
+    const struct candidate *chosen = &choice->candidates[choice->chosen];
+    double local, edge;
+
+    if (!chosen->latency_known) {
+        return 0;
+    }
+    cascade_errors(input->confidence, input->edge_error, &local, &edge);
+    return input->now_ns +
+           patience_ns(&chosen->latency, input->weights.one_error_ms * fmax(local - edge, 0));
+}
+
+static void plan_make(const struct decide_input *input, struct choice *choice,
+                      const struct cascade *cascade)
 {
     const struct candidate *chosen = &choice->candidates[choice->chosen];
     struct job_plan *plan = &choice->plan;
@@ -303,7 +371,7 @@ static void plan_make(const struct decide_input *input, struct choice *choice)
     plan->deadline_ns = input->deadline_ns;
     plan->handover_ns = LIMIT_HANDOVER_US * NS_PER_US;
     plan->deliver_late = input->deliver_late;
-    plan->threshold = input->threshold;
+    plan->threshold = cascade->threshold;
     choice->edge = chosen->edge;
     if (chosen->kind == JOB_CASCADE && input->edges[chosen->edge].latency_known) {
         const struct decide_edge *edge = &input->edges[chosen->edge];
@@ -311,9 +379,16 @@ static void plan_make(const struct decide_input *input, struct choice *choice)
 
         plan->edge_needs_ns =
             (int64_t)((hopes ? edge->best_ms : edge->latency.mean_ms) * (double)NS_PER_MS);
+        plan->race = cascade->at_once;
+        if (input->forced == FORCED_AUTO) {
+            plan->patience_ns =
+                choice->hoped_ms > 0
+                    ? (int64_t)(DECIDE_HOPE_FACTOR * choice->hoped_ms * (double)NS_PER_MS)
+                    : patience_ns(&edge->latency, cascade->gain_ms);
+        }
     }
     if (chosen->kind == JOB_EDGE && plan->local_allowed) {
-        insure(input, choice);
+        insure(input, choice, hedge_at_ns(input, choice));
     }
 }
 
@@ -324,19 +399,21 @@ static const char *no_route_reason(const struct decide_input *input)
     return needs_local && !input->has_local ? "no local model" : no_edge_reason(input);
 }
 
-static void candidates_fill(const struct decide_input *input, struct choice *choice)
+static void candidates_fill(const struct decide_input *input, struct choice *choice,
+                            struct cascade *cascade)
 {
-    double error, below, error_above;
+    double local_error, edge_error;
     int edge_at;
 
     choice->count = 0;
-    confidence_expect(input->confidence, input->threshold, &error, &below, &error_above);
+    *cascade = (struct cascade){.threshold = input->threshold};
+    cascade_errors(input->confidence, input->edge_error, &local_error, &edge_error);
     if (input->has_local) {
-        local_add(input, choice, error);
+        local_add(input, choice, local_error);
     }
-    edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, choice);
+    edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, choice, edge_error);
     if (input->has_local && edge_at >= 0) {
-        cascade_add(input, choice, (size_t)edge_at, below, error_above);
+        cascade_add(input, choice, (size_t)edge_at, cascade);
     }
     choice->chosen = cheapest(choice, input->forced);
 }
@@ -344,11 +421,13 @@ static void candidates_fill(const struct decide_input *input, struct choice *cho
 /* An edge that was slow once would never be asked again, and so never be known to be fast: where
  * the latency that may be hoped for would make an edge the choice, and a local run that starts at
  * the last moment is sure to save the deadline, this request finds out. */
-static void retry_consider(const struct decide_input *input, struct choice *choice)
+static void retry_consider(const struct decide_input *input, struct choice *choice,
+                           struct cascade *cascade)
 {
     struct decide_edge edges[LIMIT_EDGES];
     struct decide_input hopeful = *input;
     struct choice other = {0};
+    struct cascade hoped;
     const struct candidate *candidate;
     bool any = false;
 
@@ -358,7 +437,8 @@ static void retry_consider(const struct decide_input *input, struct choice *choi
     for (size_t i = 0; i < input->edge_count && i < LIMIT_EDGES; i++) {
         edges[i] = input->edges[i];
         if (edges[i].retry_due && edges[i].latency_known &&
-            edges[i].best_ms < edges[i].latency.mean_ms) {
+            edges[i].best_ms < HOPE_SHARE * edges[i].latency.mean_ms) {
+            edges[i].failure = 0;
             edges[i].latency.mean_ms = edges[i].latency.p95_ms = edges[i].best_ms;
             any = true;
         }
@@ -367,26 +447,31 @@ static void retry_consider(const struct decide_input *input, struct choice *choi
     if (!any) {
         return;
     }
-    candidates_fill(&hopeful, &other);
+    candidates_fill(&hopeful, &other, &hoped);
     candidate = &other.candidates[other.chosen];
-    if (candidate->kind == JOB_LOCAL || other.chosen == choice->chosen ||
-        !input->edges[candidate->edge].retry_due) {
+    if (candidate->kind == JOB_LOCAL || !input->edges[candidate->edge].retry_due ||
+        (other.chosen == choice->chosen &&
+         (candidate->kind != JOB_CASCADE || hoped.threshold <= cascade->threshold))) {
         return;
     }
     other.reason = choice->reason;
-    insure(input, &other);
+    insure(input, &other, 0);
     if (candidate->kind == JOB_CASCADE || !other.plan.race) {
         choice->chosen = other.chosen;
         choice->candidates[choice->chosen].edge = candidate->edge;
         choice->reason = "edge is asked again to learn its latency";
+        *cascade = hoped;
+        choice->hoped_ms = edges[candidate->edge].best_ms;
     }
 }
 
 int decide(const struct decide_input *input, struct choice *ret_choice)
 {
+    struct cascade cascade;
+
     memset(ret_choice, 0, sizeof(*ret_choice));
     ret_choice->edge = -1;
-    candidates_fill(input, ret_choice);
+    candidates_fill(input, ret_choice, &cascade);
     if (ret_choice->chosen == ret_choice->count && input->forced == FORCED_CASCADE &&
         input->has_local) {
         /* its first half is there; the reason says why not the other */
@@ -397,7 +482,7 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
         return TANDEM_ENOROUTE;
     }
     ret_choice->reason = chosen_reason(input, ret_choice);
-    retry_consider(input, ret_choice);
-    plan_make(input, ret_choice);
+    retry_consider(input, ret_choice, &cascade);
+    plan_make(input, ret_choice, &cascade);
     return 0;
 }

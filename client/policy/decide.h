@@ -1,14 +1,15 @@
 /* decide.h: where one request goes, and why. Pure: what is known comes in, candidates with their
  * costs and one choice come out.
  *
- *   J = E[T] + one_miss_ms * P(T > deadline) + one_megabyte_ms * MB + one_error_ms * E[error] (all
- * in ms)
+ *   J = E[T] + one_miss_ms * P(T > deadline) + one_joule_ms * E[joule] + one_megabyte_ms * MB
+ *       + one_error_ms * E[error]                                                    (all in ms)
  *
  * Hard limits come first: what the task or the caller forbids, what is down, what has no model is
  * no candidate. A forced route is such a limit: "edge" never runs here, neither at once nor when
  * the edge dies under way, and "local" never leaves. A forced cascade whose edge half is missing
- * stays with its local half. Energy is not measured here and stays absent. Reasons are short and
- * stable. */
+ * stays with its local half. A cascade's threshold is the one that is best for this request
+ * (cascade.h); a forced one takes the task's. Energy is what the device's model says, absent
+ * without one. Reasons are short and stable. */
 #ifndef TANDEM_POLICY_DECIDE_H
 #define TANDEM_POLICY_DECIDE_H
 
@@ -31,7 +32,11 @@ enum edge_trouble {
 };
 
 struct decide_weights {
-    double one_miss_ms, one_megabyte_ms, one_error_ms;
+    double one_miss_ms, one_megabyte_ms, one_error_ms, one_joule_ms;
+};
+struct decide_energy {     /* of this device; 0: not known */
+    double compute_watt;   /* while a local model runs, above idle */
+    double joule_per_byte; /* sent */
 };
 struct decide_edge {
     const char *name;     /* borrowed */
@@ -40,6 +45,7 @@ struct decide_edge {
     bool silent;    /* owes us a reply for too long: only who has no other way goes there */
     bool retry_due; /* may be asked although its latency speaks against it, to learn it anew */
     double best_ms; /* the latency that may be hoped for; NAN */
+    double failure; /* the chance that it is given up, 0..1 */
     bool latency_known;
     struct latency latency;
 };
@@ -50,6 +56,7 @@ struct decide_insured { /* one local run that may still have to happen */
 };
 struct decide_input {
     struct decide_weights weights;
+    struct decide_energy energy;
     enum decide_forced forced;
     const char *forced_edge; /* FORCED_EDGE: the name, or NULL for any */
     const char *only_edge;   /* privacy: the one edge that may see it; NULL: any */
@@ -58,11 +65,12 @@ struct decide_input {
     bool has_local;
     bool local_known;
     struct latency local;  /* with the queue */
+    double local_run_ms;   /* without it */
     double local_bound_ms; /* of one run */
     const struct decide_edge *edges;
     size_t edge_count;
     uint64_t up_bytes;
-    double threshold;
+    double threshold; /* of a forced cascade */
     const struct confidence *confidence;
     double edge_error;           /* expected error of an edge's answer */
     int64_t now_ns, deadline_ns; /* absolute; 0: none */
@@ -79,17 +87,22 @@ struct candidate {
     double miss_probability; /* NAN: no deadline or unknown */
     double error_probability;
     double bytes;
-    double cost; /* NAN: unknown */
+    double energy_j; /* NAN: unknown */
+    double cost;     /* NAN: unknown */
 };
 struct choice {
     struct candidate candidates[LIMIT_CANDIDATES];
     size_t count;
     size_t chosen;
     int edge;           /* where the plan's edge side goes; -1: nowhere */
+    double hoped_ms;    /* not 0: the edge is asked in the hope of this latency */
     const char *reason; /* static */
     struct job_plan plan;
 };
 
+/* An edge that is asked in a hope is given up after so many times the hoped latency: then the hope
+ * was wrong. */
+#define DECIDE_HOPE_FACTOR 1.5
 /* 0, or TANDEM_ENOROUTE with ret_choice->reason set and no plan. */
 int decide(const struct decide_input *input, struct choice *ret_choice);
 

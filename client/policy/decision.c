@@ -30,10 +30,10 @@ static void cascade_end(const struct decision *decision, const struct job *job, 
     } else if (by == JOB_SIDE_EDGE) {
         snprintf(note, DECISION_NOTE_BYTES, "not sure, %.2f < %.2f, the edge was asked", sure,
                  wanted);
+    } else if (sure >= wanted) {
+        snprintf(note, DECISION_NOTE_BYTES, "sure enough, %.2f >= %.2f", sure, wanted);
     } else if (job->side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE) {
-        snprintf(note, DECISION_NOTE_BYTES,
-                 sure < wanted ? "kept at %.2f < %.2f, the edge would miss the deadline"
-                               : "sure enough, %.2f >= %.2f",
+        snprintf(note, DECISION_NOTE_BYTES, "kept at %.2f < %.2f, the edge would miss the deadline",
                  sure, wanted);
     } else if (edge_error != 0) {
         snprintf(note, DECISION_NOTE_BYTES, "kept at %.2f < %.2f, the edge failed (%s)", sure,
@@ -89,7 +89,7 @@ static void candidate_json(const struct candidate *candidate, struct json_writer
     json_double(json, "latency_ms", latency);
     json_double(json, "latency_p95_ms", p95);
     json_double(json, "miss_probability", candidate->miss_probability);
-    json_null(json, "energy_j");
+    json_double(json, "energy_j", candidate->energy_j);
     json_double(json, "bytes", candidate->bytes);
     json_double(json, "error_probability", candidate->error_probability);
     json_double(json, "cost", candidate->cost);

@@ -5,7 +5,14 @@
 #include <math.h>
 #include <string.h>
 
-#define BANDWIDTH_BYTES_MIN  4096 /* less is dominated by the round trip */
+#define BANDWIDTH_BYTES_MIN 4096 /* less is dominated by the round trip */
+#define TRANSFER_SHARE_MIN                                                                         \
+    0.1 /* of the time to an acknowledgement, whatever the round trip says                         \
+         */
+#define LOAD_HALF_LIFE_NS    (50 * NS_PER_MS) /* queues of short requests change as fast */
+#define TAIL_STEP            0.1 /* of the logarithm of the spread, for one that was over it */
+#define TAIL_LOG_MAX         3.0
+#define TAIL_SHARE_MIN       0.02 /* of the mean: no spread is smaller */
 #define STALL_FACTOR         4
 #define STALL_SLACK_MS       150 /* a busy peer may take a breath */
 #define OVERDUE_HALF_LIFE_NS (5 * NS_PER_S)
@@ -13,8 +20,10 @@
 #define OVERDUE_MAX          30 /* more say nothing more */
 #define BEST_AGE_NS          (60 * NS_PER_S)
 #define BEST_SAMPLES         8 /* fewer answers do not refute what the edge says of itself */
+#define HOPE_DOUBLES_NS      (4 * NS_PER_S)
+#define HOPE_MOST            32.0 /* times what was ever seen of late */
 #define RETRY_FIRST_NS       (500 * NS_PER_MS)
-#define RETRY_DOUBLINGS      6 /* at most every 32 s */
+#define RETRY_DOUBLINGS      3 /* at most every 4 s */
 
 void estimate_link_init(struct estimate_link *link)
 {
@@ -47,14 +56,6 @@ bool estimate_link_rtt(struct estimate_link *link, double rtt_ms, int64_t now_ns
     return false;
 }
 
-void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elapsed_ms,
-                         int64_t now_ns)
-{
-    if (bytes >= BANDWIDTH_BYTES_MIN && elapsed_ms > 0) {
-        estimate_samples_add(&link->up_bytes_per_ms, (double)bytes / elapsed_ms, now_ns);
-    }
-}
-
 static double up_ms_of(double up_bytes, double bytes_per_ms)
 {
     return bytes_per_ms > 0 ? up_bytes / bytes_per_ms : 0; /* NAN: not measured yet */
@@ -62,8 +63,72 @@ static double up_ms_of(double up_bytes, double bytes_per_ms)
 
 double estimate_link_ms(const struct estimate_link *link, uint64_t up_bytes, int64_t now_ns)
 {
-    return up_ms_of((double)up_bytes, estimate_samples_mean(&link->up_bytes_per_ms, NAN, now_ns)) +
-           estimate_samples_mean(&link->rtt_ms, NAN, now_ns);
+    return up_ms_of((double)up_bytes, estimate_samples_geometric(&link->up_bytes_per_ms, now_ns)) +
+           estimate_samples_geometric(&link->rtt_ms, now_ns);
+}
+
+/* A transfer that took far longer than usual has sat through a silence and is no measure of the
+ * rate, unless the next one, which began after it, takes as long. */
+static bool transfer_is_outlier(struct estimate_link *link, uint64_t bytes, double elapsed_ms,
+                                int64_t now_ns)
+{
+    const int64_t sent_ns = now_ns - (int64_t)(elapsed_ms * (double)NS_PER_MS);
+    const double usual_ms = estimate_link_ms(link, bytes, now_ns);
+
+    if (link->up_bytes_per_ms.count == 0 || isnan(usual_ms) ||
+        elapsed_ms <= STALL_SLACK_MS + STALL_FACTOR * usual_ms) {
+        link->slow_ns = 0;
+        return false;
+    }
+    if (sent_ns < link->recovered_ns || link->slow_ns == 0 || sent_ns < link->slow_ns) {
+        link->slow_ns = link->slow_ns == 0 ? now_ns : link->slow_ns;
+        return true;
+    }
+    return false;
+}
+
+void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elapsed_ms,
+                         int64_t now_ns)
+{
+    const double since_ms = (double)(now_ns - link->acked_ns) / (double)NS_PER_MS;
+    const double rtt_ms =
+        link->rtt_ms.count > 0 ? estimate_samples_geometric(&link->rtt_ms, now_ns) : 0;
+    const bool busy = link->acked_ns != 0 && since_ms < elapsed_ms - rtt_ms;
+    const double took_ms = busy ? since_ms : elapsed_ms - rtt_ms;
+
+    if (bytes < BANDWIDTH_BYTES_MIN || !(elapsed_ms > 0)) {
+        return;
+    }
+    link->acked_ns = now_ns;
+    if (link->rtt_ms.count > 0 && elapsed_ms < rtt_ms) {
+        estimate_samples_add(&link->rtt_ms, elapsed_ms, now_ns); /* it is not longer than that */
+    }
+    if (transfer_is_outlier(link, bytes, elapsed_ms, now_ns)) {
+        return;
+    }
+    estimate_samples_add(&link->up_bytes_per_ms,
+                         (double)bytes / fmax(took_ms, TRANSFER_SHARE_MIN * elapsed_ms), now_ns);
+}
+
+void estimate_link_load(struct estimate_link *link, double wait_ms, int64_t now_ns)
+{
+    link->reported_wait_ms = wait_ms;
+    link->reported_ns = now_ns;
+}
+
+void estimate_link_waited(struct estimate_link *link, double wait_ms, int64_t now_ns)
+{
+    estimate_samples_add(&link->wait_ms, wait_ms, now_ns);
+}
+
+double estimate_link_wait_ms(const struct estimate_link *link, int64_t now_ns)
+{
+    const double age_ns = (double)(now_ns - link->reported_ns);
+    const double fresh = link->reported_ns == 0 ? 0 : exp2(-age_ns / (double)LOAD_HALF_LIFE_NS);
+    const double others_ms = estimate_samples_mean(&link->wait_ms, NAN, now_ns);
+
+    return isnan(others_ms) ? link->reported_wait_ms
+                            : fresh * link->reported_wait_ms + (1 - fresh) * others_ms;
 }
 
 void estimate_edge_init(struct estimate_edge *edge)
@@ -83,6 +148,7 @@ void estimate_edge_add(struct estimate_edge *edge, double total_ms, double wait_
 
     edge->overdue = 0;
     edge->overdue_ms = 0;
+    estimate_samples_add(&edge->failed, 0, now_ns);
     estimate_samples_add(&edge->rest, fmax(rest_ms, 0), now_ns);
 }
 
@@ -123,6 +189,47 @@ static double stuck_probability(const struct estimate_edge *edge, const struct e
     return (1 - exp2(-(double)edge->overdue)) * exp2(-age_ns / (double)OVERDUE_HALF_LIFE_NS);
 }
 
+static double above_mean(const struct estimate_samples *samples, double prior, int64_t now_ns)
+{
+    const double above = estimate_samples_quantile(samples, 0.95, prior, now_ns) -
+                         estimate_samples_mean(samples, prior, now_ns);
+
+    return above > 0 ? above : 0; /* NAN too: nothing is known */
+}
+
+/* How far the 95 % point lies over the mean: the parts vary by themselves, so their squares add. */
+static double tail_of(const struct estimate_edge *edge, const struct estimate_link *link,
+                      uint64_t up_bytes, double wait_ms, double hint_ms, int64_t now_ns)
+{
+    const double slow = estimate_samples_quantile(&link->up_bytes_per_ms, 0.05, NAN, now_ns);
+    const double usual = estimate_samples_geometric(&link->up_bytes_per_ms, now_ns);
+    const double up =
+        slow > 0 ? up_ms_of((double)up_bytes, slow) - up_ms_of((double)up_bytes, usual) : 0;
+    const double rtt = above_mean(&link->rtt_ms, NAN, now_ns);
+    const double wait = link->wait_ms.count > 0 ? above_mean(&link->wait_ms, NAN, now_ns) : wait_ms;
+    const double rest = estimate_samples_quantile(&edge->rest, 0.95, 2 * hint_ms, now_ns) -
+                        estimate_samples_mean(&edge->rest, hint_ms, now_ns);
+
+    return sqrt(up * up + rtt * rtt + wait * wait + (rest > 0 ? rest * rest : 0));
+}
+
+void estimate_edge_failed(struct estimate_edge *edge, int64_t now_ns)
+{
+    estimate_samples_add(&edge->failed, 1, now_ns);
+}
+
+double estimate_edge_failure(const struct estimate_edge *edge, int64_t now_ns)
+{
+    return estimate_samples_mean(&edge->failed, 0, now_ns);
+}
+
+void estimate_edge_check(struct estimate_edge *edge, const struct latency *predicted,
+                         double total_ms)
+{
+    edge->tail_log += total_ms > predicted->p95_ms ? TAIL_STEP : -TAIL_STEP / 19;
+    edge->tail_log = fmin(fmax(edge->tail_log, -TAIL_LOG_MAX), TAIL_LOG_MAX);
+}
+
 bool estimate_edge_get(const struct estimate_edge *edge, const struct estimate_link *link,
                        uint64_t up_bytes, double wait_ms, double run_hint_ms, int64_t now_ns,
                        struct latency *ret_latency)
@@ -137,17 +244,27 @@ bool estimate_edge_get(const struct estimate_edge *edge, const struct estimate_l
     if (isnan(link_ms) || isnan(rest_ms)) {
         return false;
     }
-    tail_ms = estimate_samples_quantile(&link->rtt_ms, 0.95, NAN, now_ns) -
-              estimate_samples_mean(&link->rtt_ms, NAN, now_ns) + wait_ms +
-              estimate_samples_quantile(&edge->rest, 0.95, 2 * hint_ms, now_ns) - rest_ms;
+    tail_ms = tail_of(edge, link, up_bytes, wait_ms, hint_ms, now_ns);
     ret_latency->mean_ms = link_ms + wait_ms + rest_ms;
-    ret_latency->p95_ms = ret_latency->mean_ms + fmax(tail_ms, 0);
+    ret_latency->p95_ms =
+        ret_latency->mean_ms +
+        fmax(tail_ms, TAIL_SHARE_MIN * ret_latency->mean_ms) * exp(edge->tail_log);
     ret_latency->mean_ms += stuck * fmax(stuck_ms - ret_latency->mean_ms, 0);
     if (stuck > 0.05) {
         ret_latency->p95_ms = fmax(ret_latency->p95_ms, 2 * stuck_ms);
     }
     ret_latency->p95_ms = fmax(ret_latency->p95_ms, ret_latency->mean_ms);
     return true;
+}
+
+/* The best rate that is remembered; the longer ago the last one was measured, the more it may have
+ * become. */
+static double hoped_rate(const struct estimate_link *link, int64_t now_ns)
+{
+    const double age_ns = (double)(now_ns - link->acked_ns);
+
+    return estimate_samples_most(&link->up_bytes_per_ms) *
+           fmin(exp2(age_ns / (double)HOPE_DOUBLES_NS), HOPE_MOST);
 }
 
 double estimate_edge_best_ms(const struct estimate_edge *edge, const struct estimate_link *link,
@@ -161,12 +278,25 @@ double estimate_edge_best_ms(const struct estimate_edge *edge, const struct esti
         rest_ms = fmin(rest_ms, run_hint_ms);
     }
     return estimate_samples_least(&link->rtt_ms, INT64_MIN, &fresh) + rest_ms +
-           up_ms_of((double)up_bytes, estimate_samples_most(&link->up_bytes_per_ms));
+           up_ms_of((double)up_bytes, hoped_rate(link, now_ns));
+}
+
+void estimate_edge_hoped(struct estimate_edge *edge, int64_t now_ns)
+{
+    edge->hopes += edge->hopes < RETRY_DOUBLINGS;
+    edge->hoped_ns = now_ns;
+}
+
+void estimate_edge_hope_came_true(struct estimate_edge *edge)
+{
+    edge->hopes = 0;
 }
 
 bool estimate_edge_retry_due(const struct estimate_edge *edge, int64_t now_ns)
 {
-    const unsigned doublings = edge->overdue < RETRY_DOUBLINGS ? edge->overdue : RETRY_DOUBLINGS;
+    const unsigned vain = edge->overdue > edge->hopes ? edge->overdue : edge->hopes;
+    const unsigned doublings = vain < RETRY_DOUBLINGS ? vain : RETRY_DOUBLINGS;
+    const int64_t asked_ns = edge->hopes > edge->overdue ? edge->hoped_ns : edge->sent_ns;
 
-    return edge->sent_ns == 0 || now_ns - edge->sent_ns >= RETRY_FIRST_NS << doublings;
+    return edge->sent_ns == 0 || now_ns - asked_ns >= RETRY_FIRST_NS << doublings;
 }

@@ -15,26 +15,41 @@
 struct estimate_link {
     struct estimate_samples rtt_ms;
     struct estimate_samples up_bytes_per_ms;
+    struct estimate_samples wait_ms; /* that requests had in the edge's queue */
+    double reported_wait_ms;         /* the edge's last word on its queue, */
+    int64_t reported_ns;             /* and when it came; 0: none */
+    int64_t slow_ns;                 /* the end of a transfer that waits for a second opinion; 0 */
+    int64_t acked_ns;                /* the last acknowledgement */
     bool outlier;         /* the last round trip was far too long and waits for a second opinion */
     int64_t recovered_ns; /* when the link spoke again after a silence; 0: never was silent */
 };
 struct estimate_edge {
-    struct estimate_samples rest; /* ms that the link and the edge's queue do not explain */
-    unsigned overdue;             /* answers in a row that did not come in time */
-    double overdue_ms;            /* the longest that one of them was waited for */
-    int64_t overdue_ns;           /* when the last one was given up */
-    int64_t overdue_sent_ns;      /* when that one had been sent */
-    int64_t sent_ns;              /* the last request; 0: none */
+    struct estimate_samples rest;   /* ms that the link and the edge's queue do not explain */
+    struct estimate_samples failed; /* 1: it was given up after its 95 % point; 0: it answered */
+    unsigned overdue;               /* answers in a row that did not come in time */
+    double overdue_ms;              /* the longest that one of them was waited for */
+    int64_t overdue_ns;             /* when the last one was given up */
+    int64_t overdue_sent_ns;        /* when that one had been sent */
+    int64_t sent_ns;                /* the last request; 0: none */
+    unsigned hopes;                 /* in a row that it was asked in the hope of better, in vain */
+    int64_t hoped_ns;               /* when, the last time */
+    double tail_log;                /* how much wider than thought the spread is, see _check */
 };
 void estimate_link_init(struct estimate_link *link);
 /* A round trip that ended now. One that is far longer than usual is the end of a silence and no
  * measure of the link, unless the next one, sent after it, takes as long. True: ask for that one.
  */
 bool estimate_link_rtt(struct estimate_link *link, double rtt_ms, int64_t now_ns);
-/* `bytes` were acknowledged `elapsed_ms` after the first of them left. Small pieces say nothing
+/* `bytes` more were acknowledged, `elapsed_ms` after the request they belong to began to leave. The
+ * round trip is taken off, or what the link did for others meanwhile. Small pieces say nothing
  * about bandwidth and are ignored. */
 void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elapsed_ms,
                          int64_t now_ns);
+/* What the edge says of the wait in its queue, and what a request has had there. */
+void estimate_link_load(struct estimate_link *link, double wait_ms, int64_t now_ns);
+void estimate_link_waited(struct estimate_link *link, double wait_ms, int64_t now_ns);
+/* The wait that a request sent now may expect: a word is soon old, then what others had counts. */
+double estimate_link_wait_ms(const struct estimate_link *link, int64_t now_ns);
 /* A link that owes us a reply and says nothing for longer than this is stalled. */
 double estimate_link_stall_ms(const struct estimate_link *link, int64_t now_ns);
 /* The link's part of a request: `up_bytes` up and the round trip. NAN before the first round trip.
@@ -44,9 +59,18 @@ double estimate_link_ms(const struct estimate_link *link, uint64_t up_bytes, int
 void estimate_edge_init(struct estimate_edge *edge);
 /* A request went out. */
 void estimate_edge_sent(struct estimate_edge *edge, int64_t now_ns);
-/* An answer came after `total_ms`, of which `wait_ms` in the edge's queue; `link_ms`: see above. */
+/* An answer came after `total_ms`, of which `wait_ms` in the edge's queue and `link_ms` on the way:
+ * as measured, from its first byte to the acknowledgement of its last, else as estimated. */
 void estimate_edge_add(struct estimate_edge *edge, double total_ms, double wait_ms, double link_ms,
                        int64_t now_ns);
+/* An answer took `total_ms` where `predicted` was said: the spread grows a little where it was over
+ * the 95 % point, and shrinks by a nineteenth of that where it was not, so that in the long run one
+ * in twenty is over it, whatever the link does. */
+void estimate_edge_check(struct estimate_edge *edge, const struct latency *predicted,
+                         double total_ms);
+/* It was given up after its 95 % point; and how likely that is for the next request. */
+void estimate_edge_failed(struct estimate_edge *edge, int64_t now_ns);
+double estimate_edge_failure(const struct estimate_edge *edge, int64_t now_ns);
 /* No answer came within `waited_ms`, and that was too long. Says nothing where a silence of the
  * link explains it and is over. */
 void estimate_edge_overdue(struct estimate_edge *edge, const struct estimate_link *link,
@@ -61,8 +85,11 @@ bool estimate_edge_get(const struct estimate_edge *edge, const struct estimate_l
  * late: worth a try if this would do. NAN when nothing is known. */
 double estimate_edge_best_ms(const struct estimate_edge *edge, const struct estimate_link *link,
                              uint64_t up_bytes, double run_hint_ms, int64_t now_ns);
+/* It is asked in the hope of a latency that is not believed; and it had that latency. */
+void estimate_edge_hoped(struct estimate_edge *edge, int64_t now_ns);
+void estimate_edge_hope_came_true(struct estimate_edge *edge);
 /* Whether an edge that is not chosen may be asked again, to learn: at most every half second, more
- * seldom with every miss. */
+ * seldom with every miss and every hope in vain. */
 bool estimate_edge_retry_due(const struct estimate_edge *edge, int64_t now_ns);
 
 #endif

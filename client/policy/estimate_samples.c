@@ -5,6 +5,7 @@
 #include <math.h>
 
 #define DECAY        0.8 /* with each newer sample: about the last five count */
+#define RATE_DECAY   0.6
 #define HALF_LIFE_NS (30 * NS_PER_S)
 #define PRIOR_WEIGHT                                                                               \
     0.2 /* against one fresh sample; under 5 % of many, so that it leaves p95 alone */
@@ -14,13 +15,14 @@ static size_t held(const struct estimate_samples *samples)
     return samples->count < ESTIMATE_SAMPLES ? (size_t)samples->count : ESTIMATE_SAMPLES;
 }
 
-static double weight_of(const struct estimate_samples *samples, size_t index, int64_t now_ns)
+static double weight_of(const struct estimate_samples *samples, size_t index, double decay,
+                        int64_t now_ns)
 {
     const size_t newest = (samples->next + ESTIMATE_SAMPLES - 1) % ESTIMATE_SAMPLES;
     const size_t newer = (newest + ESTIMATE_SAMPLES - index) % ESTIMATE_SAMPLES;
     const double age_ns = fmax((double)(now_ns - samples->at_ns[index]), 0);
 
-    return pow(DECAY, (double)newer) * exp2(-age_ns / (double)HALF_LIFE_NS);
+    return pow(decay, (double)newer) * exp2(-age_ns / (double)HALF_LIFE_NS);
 }
 
 void estimate_samples_add(struct estimate_samples *samples, double value, int64_t now_ns)
@@ -42,7 +44,7 @@ double estimate_samples_mean(const struct estimate_samples *samples, double prio
         return NAN;
     }
     for (size_t i = 0; i < held(samples); i++) {
-        const double own = weight_of(samples, i, now_ns);
+        const double own = weight_of(samples, i, DECAY, now_ns);
 
         weight += own;
         sum += own * samples->values[i];
@@ -50,6 +52,20 @@ double estimate_samples_mean(const struct estimate_samples *samples, double prio
     /* Without a prior, ages that underflow would leave nothing: then the newest speaks alone. */
     return weight > 0 ? sum / weight
                       : samples->values[(samples->next + ESTIMATE_SAMPLES - 1) % ESTIMATE_SAMPLES];
+}
+
+double estimate_samples_geometric(const struct estimate_samples *samples, int64_t now_ns)
+{
+    double weight = 0, sum = 0;
+
+    for (size_t i = 0; i < held(samples); i++) {
+        const double own = weight_of(samples, i, RATE_DECAY, now_ns);
+
+        weight += own;
+        sum += own * log(samples->values[i]);
+    }
+    /* as above: where all are too old to weigh anything, the newest */
+    return weight > 0 ? exp(sum / weight) : estimate_samples_mean(samples, NAN, now_ns);
 }
 
 double estimate_samples_quantile(const struct estimate_samples *samples, double q, double prior,
@@ -63,7 +79,7 @@ double estimate_samples_quantile(const struct estimate_samples *samples, double 
         return NAN;
     }
     for (size_t i = 0; i < count; i++) {
-        weights[i] = weight_of(samples, i, now_ns);
+        weights[i] = weight_of(samples, i, DECAY, now_ns);
         all += weights[i];
         best = fmax(best, samples->values[i]);
     }

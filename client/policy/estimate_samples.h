@@ -20,6 +20,9 @@ struct estimate_samples {
 void estimate_samples_add(struct estimate_samples *samples, double value, int64_t now_ns);
 /* Mean with `prior` (NAN: none) as a sample of small weight; NAN without any. */
 double estimate_samples_mean(const struct estimate_samples *samples, double prior, int64_t now_ns);
+/* The geometric mean, each newer sample worth much more than the one before: of a rate that may
+ * have changed, neither ruled by its slow moments nor by its fast ones. NAN without any. */
+double estimate_samples_geometric(const struct estimate_samples *samples, int64_t now_ns);
 /* The value that a share `q` of the weight does not exceed, `prior` as above; NAN without any. */
 double estimate_samples_quantile(const struct estimate_samples *samples, double q, double prior,
                                  int64_t now_ns);

@@ -23,11 +23,13 @@ static struct job_action *act(struct job_actions *actions, enum job_action_kind 
     return action;
 }
 
-static void side_start(struct job *job, enum job_side side, struct job_actions *actions)
+static void side_start(struct job *job, enum job_side side, int64_t now_ns,
+                       struct job_actions *actions)
 {
     job->side[side] = JOB_SIDE_RUNNING;
     job->hedged =
         job->side[JOB_SIDE_LOCAL] != JOB_SIDE_IDLE && job->side[JOB_SIDE_EDGE] != JOB_SIDE_IDLE;
+    job->asked_ns = side == JOB_SIDE_EDGE ? now_ns : job->asked_ns;
     act(actions, side == JOB_SIDE_LOCAL ? JOB_START_LOCAL : JOB_SEND_EDGE)->side = side;
 }
 
@@ -102,13 +104,26 @@ static bool has_kept(const struct job *job)
     return job->side[JOB_SIDE_LOCAL] == JOB_SIDE_DONE || job->side[JOB_SIDE_EDGE] == JOB_SIDE_DONE;
 }
 
-/* Whether a kept answer has to go out now to arrive in time. */
+/* When the edge of a cascade has had its time and the kept local answer goes out; 0: never so. */
+static int64_t patience_ends_ns(const struct job *job)
+{
+    return job->plan.route == JOB_CASCADE && job->plan.patience_ns != 0 &&
+                   job->side[JOB_SIDE_LOCAL] == JOB_SIDE_DONE && !job->partial[JOB_SIDE_LOCAL] &&
+                   job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING
+               ? job->asked_ns + job->plan.patience_ns
+               : 0;
+}
+
+/* Whether a kept answer has to go out now: to arrive in time, or because the edge takes too long.
+ */
 static bool kept_is_due(const struct job *job, int64_t now_ns)
 {
     const struct job_plan *plan = &job->plan;
+    const int64_t ends_ns = patience_ends_ns(job);
 
-    return plan->deadline_ns != 0 && has_kept(job) && !is_late(job, now_ns) &&
-           now_ns >= plan->deadline_ns - plan->handover_ns;
+    return (ends_ns != 0 && now_ns >= ends_ns) ||
+           (plan->deadline_ns != 0 && has_kept(job) && !is_late(job, now_ns) &&
+            now_ns >= plan->deadline_ns - plan->handover_ns);
 }
 
 static bool local_may_join(const struct job *job)
@@ -132,6 +147,9 @@ static void timer_arm(const struct job *job, int64_t now_ns, struct job_actions 
         (at_ns == 0 || job->plan.insure_at_ns < at_ns)) {
         at_ns = job->plan.insure_at_ns;
     }
+    if (patience_ends_ns(job) != 0 && (at_ns == 0 || patience_ends_ns(job) < at_ns)) {
+        at_ns = patience_ends_ns(job);
+    }
     if (at_ns > now_ns) {
         act(actions, JOB_ARM_TIMER)->at_ns = at_ns;
     }
@@ -143,12 +161,15 @@ static int on_start(struct job *job, const struct job_event_data *event, int64_t
     (void)event;
     job->started = true;
     if (job->plan.route != JOB_EDGE) {
-        side_start(job, JOB_SIDE_LOCAL, actions);
+        side_start(job, JOB_SIDE_LOCAL, now_ns, actions);
+        if (job->plan.route == JOB_CASCADE && job->plan.race) {
+            side_start(job, JOB_SIDE_EDGE, now_ns, actions);
+        }
     } else {
-        side_start(job, JOB_SIDE_EDGE, actions);
+        side_start(job, JOB_SIDE_EDGE, now_ns, actions);
         if (job->plan.local_allowed &&
             (job->plan.race || (job->plan.insure_at_ns != 0 && job->plan.insure_at_ns <= now_ns))) {
-            side_start(job, JOB_SIDE_LOCAL, actions);
+            side_start(job, JOB_SIDE_LOCAL, now_ns, actions);
         }
     }
     timer_arm(job, now_ns, actions);
@@ -173,6 +194,17 @@ static void side_done(struct job *job, enum job_side side, bool partial, int64_t
     }
 }
 
+/* Whether a cascade's edge is under way, or may be asked now that the local answer is not sure. */
+static bool edge_may_still(const struct job *job, int64_t now_ns)
+{
+    const struct job_plan *plan = &job->plan;
+
+    return job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING ||
+           (job->side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE &&
+            (plan->deadline_ns == 0 ||
+             now_ns + plan->edge_needs_ns < plan->deadline_ns - plan->handover_ns));
+}
+
 static int on_local_done(struct job *job, const struct job_event_data *event, int64_t now_ns,
                          struct job_actions *actions)
 {
@@ -182,11 +214,16 @@ static int on_local_done(struct job *job, const struct job_event_data *event, in
         return TANDEM_EINVAL;
     }
     if (plan->route == JOB_CASCADE && (event->partial || event->confidence < plan->threshold) &&
-        (plan->deadline_ns == 0 ||
-         now_ns + plan->edge_needs_ns < plan->deadline_ns - plan->handover_ns)) {
+        edge_may_still(job, now_ns)) {
         side_keep(job, JOB_SIDE_LOCAL, event->partial);
-        side_start(job, JOB_SIDE_EDGE, actions);
-        timer_arm(job, now_ns, actions);
+        if (job->side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE) {
+            side_start(job, JOB_SIDE_EDGE, now_ns, actions);
+        }
+        if (kept_is_due(job, now_ns)) {
+            (void)best_deliver(job, now_ns, actions);
+        } else {
+            timer_arm(job, now_ns, actions);
+        }
         return 0;
     }
     side_done(job, JOB_SIDE_LOCAL, event->partial, now_ns, actions);
@@ -236,7 +273,7 @@ static int side_failed(struct job *job, enum job_side side, int error, int64_t n
         return 0; /* it was kept for this */
     }
     if (side_may_start(job, other, error, now_ns)) {
-        side_start(job, other, actions);
+        side_start(job, other, now_ns, actions);
         timer_arm(job, now_ns, actions);
     } else {
         job_fail(job, error, actions);
@@ -264,19 +301,19 @@ static int on_timer(struct job *job, const struct job_event_data *event, int64_t
     const struct job_plan *plan = &job->plan;
 
     (void)event;
-    if (plan->deadline_ns != 0 && (now_ns >= plan->deadline_ns || kept_is_due(job, now_ns))) {
+    if (kept_is_due(job, now_ns) || (plan->deadline_ns != 0 && now_ns >= plan->deadline_ns)) {
         if (best_deliver(job, now_ns, actions)) {
             return 0;
         }
         if (!plan->deliver_late) {
             job_fail(job, TANDEM_ELATE, actions);
         } else if (local_may_join(job)) {
-            side_start(job, JOB_SIDE_LOCAL, actions); /* the edge may be dead */
+            side_start(job, JOB_SIDE_LOCAL, now_ns, actions); /* the edge may be dead */
         }
         return 0;
     }
     if (plan->insure_at_ns != 0 && now_ns >= plan->insure_at_ns && local_may_join(job)) {
-        side_start(job, JOB_SIDE_LOCAL, actions);
+        side_start(job, JOB_SIDE_LOCAL, now_ns, actions);
     }
     timer_arm(job, now_ns, actions);
     return 0;

@@ -13,8 +13,10 @@
  *
  *   CASCADE  local starts at once; a whole answer at least `threshold` sure stays; else the edge is
  *            asked while the budget allows, and the local answer is kept for when the edge fails,
- *            ends partial or is late. Where local fails for another reason than a bad input, the
- *            edge is asked too.
+ *            ends partial or is late. With `race` the edge is asked at once too, and not waited for
+ *            where local is sure enough; with `patience_ns` an edge that takes longer than that is
+ *            not waited for where a whole local answer is there. Where local fails for another
+ * reason than a bad input, the edge is asked too.
  *
  * An answer is whole or partial (cut short by the deadline). A partial one that comes while the
  * other side runs is kept: the other may still bring a whole one. Of two answers that are there,
@@ -50,13 +52,16 @@ enum job_side_state { JOB_SIDE_IDLE, JOB_SIDE_RUNNING, JOB_SIDE_DONE, JOB_SIDE_F
 /* What was decided. All times are on the clock that job_event is given. */
 struct job_plan {
     enum job_route route;
-    bool local_allowed;    /* there is a local model and the caller did not force the edge */
-    bool race;             /* EDGE: local starts at once too (no reserve for a late start) */
-    int64_t deadline_ns;   /* 0: none */
-    int64_t insure_at_ns;  /* EDGE: local starts then; 0: only when the edge fails */
-    int64_t handover_ns;   /* from a decision of the job until the caller has the answer */
+    bool local_allowed;   /* there is a local model and the caller did not force the edge */
+    bool race;            /* EDGE: local starts at once too (no reserve for a late start, or to save
+                             time); CASCADE: the edge is asked at once too */
+    int64_t deadline_ns;  /* 0: none */
+    int64_t insure_at_ns; /* EDGE: local starts then; 0: only when the edge fails */
+    int64_t handover_ns;  /* from a decision of the job until the caller has the answer */
     int64_t edge_needs_ns; /* CASCADE: the edge's predicted time; it is not asked when a kept answer
                               must go out sooner */
+    int64_t patience_ns;   /* CASCADE: so long after asking the edge a kept local answer goes out;
+                              0: at the deadline */
     double threshold;      /* CASCADE: 0..1 */
     bool deliver_late;
 };
@@ -112,9 +117,10 @@ struct job_actions {
 struct job {
     struct job_plan plan;
     enum job_side_state side[JOB_SIDES];
-    int error[JOB_SIDES];       /* of a failed side */
-    bool partial[JOB_SIDES];    /* of a side that is done */
+    int error[JOB_SIDES];    /* of a failed side */
+    bool partial[JOB_SIDES]; /* of a side that is done */
     bool started, ended, hedged;
+    int64_t asked_ns;       /* when the edge was asked */
     enum job_side speaking; /* whose text the caller is being shown */
 };
 

@@ -38,20 +38,25 @@ static double wasted_of(const struct request *request)
 
 static void predictions_take(const struct run *run, double *scratch, struct measures *measures)
 {
-    size_t count = 0, covered = 0;
+    size_t count = 0, covered = 0, known = 0;
 
     for (size_t i = 0; i < run->count; i++) {
         const struct request *request = &run->requests[i];
 
-        if (request->delivered && request->by == JOB_SIDE_EDGE && !isnan(request->edge_took_ms) &&
-            !isnan(request->predicted_ms)) {
+        if (isnan(request->predicted_ms) || request->edge_sent_ns == 0) {
+            continue;
+        }
+        if (!isnan(request->edge_took_ms)) {
             scratch[count++] =
                 fabs(request->predicted_ms - request->edge_took_ms) / request->edge_took_ms;
             covered += request->edge_took_ms <= request->predicted_p95_ms;
+            known++;
+        } else if (request->waited_ms > request->predicted_p95_ms) {
+            known++; /* given up after that */
         }
     }
     measures->latency_error = quantile_of(scratch, count, 0.5);
-    measures->p95_coverage = count > 0 ? (double)covered / (double)count : NAN;
+    measures->p95_coverage = known > 0 ? (double)covered / (double)known : NAN;
 }
 
 /* From each moment at which a link is back after a second or more of nothing, to the next answer

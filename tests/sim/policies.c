@@ -86,7 +86,8 @@ static double edge_mean_ms(const struct run *run, const struct request *request,
 
         if (link->up_now &&
             estimate_edge_get(&client->edges[request->task][i], &link->estimate,
-                              request->pair->bytes, link->load_ms,
+                              request->pair->bytes,
+                              estimate_link_wait_ms(&link->estimate, run->now_ns),
                               edge_hint_ms(client, link, request), run->now_ns, &latency) &&
             latency.mean_ms < best_ms) {
             best_ms = latency.mean_ms;

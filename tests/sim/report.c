@@ -153,6 +153,8 @@ static void group_judge(const struct group *group, struct summary *summary)
                    100 * (own / MEAN(group, at, total_cost) - 1));
         }
     }
+    printf("  %-32s %2zu clients: %6.1f %% of the gap to informed, %.3f of hindsight\n",
+           group->rows->scene->name, group->rows->clients, 100 * gap, ratio);
     summary->groups++;
     summary->beaten += best;
     summary->within += ratio <= HINDSIGHT_SLACK;

@@ -137,9 +137,7 @@ static void client_make(struct run *run, size_t at)
         link->up.trace = link->down.trace = trace;
         link->down.offset_ns = link->up.offset_ns;
         estimate_link_init(&link->estimate);
-        link->redial_ns = -1;
-        event_add(run, &(struct event){
-                           .at_ns = 0, .kind = EVENT_HELLO, .client = (int)at, .edge = (int)edge});
+        link->redial_ns = 0; /* it is dialled at once */
     }
     estimate_local_init(&client->pictures);
     estimate_text_init(&client->text);

@@ -47,9 +47,7 @@ struct link {
     int64_t heard_ns, pinged_ns, redial_ns;
     int64_t ping_sent_ns[PINGS];
     size_t ping_next;
-    double load_ms;          /* the wait that the edge last reported */
     double run_ms, token_ms; /* and its time for a picture, and for a token */
-    int64_t load_ns;         /* when that came */
     size_t flows[FLOWS_MAX];
     size_t flow_count;
     double in_link_bytes; /* put in and not out at its front yet */

@@ -11,7 +11,7 @@
 #define REDIAL_MAX   1500.0
 #define PING_BYTES   60
 #define DIAL_BYTES   300
-#define HEARTBEAT_NS ((int64_t)LIMIT_HEARTBEAT_MS * NS_PER_MS)
+#define HEARTBEAT_NS (500 * NS_PER_MS)
 #define IDLE_NS      ((int64_t)LIMIT_IDLE_MS * NS_PER_MS)
 
 static int64_t owed_ns(const struct run *run, const struct link *link)
@@ -67,10 +67,9 @@ void on_ping(struct run *run, const struct event *event)
 static void load_take(struct run *run, struct link *link, const struct event *event)
 {
     link->heard_ns = run->now_ns;
-    link->load_ms = event->load_ms;
+    estimate_link_load(&link->estimate, event->load_ms, run->now_ns);
     link->run_ms = event->run_ms;
     link->token_ms = event->token_ms;
-    link->load_ns = run->now_ns;
 }
 
 void on_pong(struct run *run, const struct event *event)
@@ -148,7 +147,7 @@ void on_watch(struct run *run, const struct event *event)
         struct link *link = &client->links[edge];
 
         if (!link->up_now) {
-            if (link->redial_ns >= 0 && run->now_ns >= link->redial_ns) {
+            if (run->now_ns >= link->redial_ns) {
                 link_dial(run, event->client, (int)edge);
             }
         } else if (run->now_ns - link->heard_ns >= IDLE_NS) {
@@ -224,10 +223,13 @@ void edge_send(struct run *run, struct request *request)
     request->bytes_left = (double)request->pair->bytes;
     link->flows[link->flow_count++] = (size_t)(request - run->requests);
     estimate_edge_sent(&client->edges[request->task][request->edge], run->now_ns);
-    link_fill(run, request->client, request->edge);
-    if (owed_ns(run, link) == 0) {
+    if (request->hoped_ms > 0) {
+        estimate_edge_hoped(&client->edges[request->task][request->edge], run->now_ns);
+    }
+    if (owed_ns(run, link) == 0) { /* control frames go first */
         ping_send(run, request->client, request->edge);
     }
+    link_fill(run, request->client, request->edge);
 }
 
 void edge_cancel(struct run *run, struct request *request)
@@ -256,6 +258,7 @@ void on_acked(struct run *run, const struct event *event)
         return;
     }
     link->heard_ns = run->now_ns;
+    request->acked_ms = (double)(run->now_ns - request->first_byte_ns) / (double)NS_PER_MS;
     estimate_link_acked(&link->estimate, request->pair->bytes,
                         (double)(run->now_ns - request->first_byte_ns) / (double)NS_PER_MS,
                         run->now_ns);
@@ -274,6 +277,28 @@ static bool answer_is_wanted(struct run *run, const struct event *event)
     return request->in_edge;
 }
 
+/* What an answer teaches. Its way is as the acknowledgement measured it, which came before. */
+static void edge_learn(const struct run *run, const struct request *request, struct client *client,
+                       const struct event *event)
+{
+    struct estimate_edge *edge = &client->edges[request->task][event->edge];
+    struct estimate_link *link = &client->links[event->edge].estimate;
+    const struct latency predicted = {request->predicted_ms, request->predicted_p95_ms};
+
+    estimate_edge_add(edge, request->edge_took_ms, event->wait_ms,
+                      request->acked_ms > 0
+                          ? request->acked_ms
+                          : estimate_link_ms(link, request->pair->bytes, run->now_ns),
+                      run->now_ns);
+    estimate_link_waited(link, event->wait_ms, run->now_ns);
+    if (request->edge_took_ms < DECIDE_HOPE_FACTOR * request->hoped_ms) {
+        estimate_edge_hope_came_true(edge);
+    }
+    if (!isnan(request->predicted_ms)) {
+        estimate_edge_check(edge, &predicted, request->edge_took_ms);
+    }
+}
+
 void on_answer(struct run *run, const struct event *event)
 {
     struct request *request = &run->requests[event->index];
@@ -285,10 +310,7 @@ void on_answer(struct run *run, const struct event *event)
     request->in_edge = false;
     request->has_answer[JOB_SIDE_EDGE] = true;
     request->edge_took_ms = (double)(run->now_ns - request->edge_sent_ns) / (double)NS_PER_MS;
-    estimate_edge_add(
-        &client->edges[request->task][event->edge], request->edge_took_ms, event->wait_ms,
-        estimate_link_ms(&client->links[event->edge].estimate, request->pair->bytes, run->now_ns),
-        run->now_ns);
+    edge_learn(run, request, client, event);
     request_event(run, request, &(struct job_event_data){.kind = JOB_EDGE_DONE});
 }
 

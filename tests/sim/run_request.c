@@ -49,6 +49,13 @@ static void edge_given_up(struct run *run, struct request *request)
     struct client *client = &run->clients[request->client];
     const double waited_ms = ms_between(request->edge_sent_ns, run->now_ns);
 
+    const struct latency predicted = {request->predicted_ms, request->predicted_p95_ms};
+
+    request->waited_ms = waited_ms;
+    if (waited_ms > request->predicted_p95_ms) {
+        estimate_edge_check(&client->edges[request->task][request->edge], &predicted, waited_ms);
+        estimate_edge_failed(&client->edges[request->task][request->edge], run->now_ns);
+    }
     if (run->now_ns >= request->deadline_ns || waited_ms > request->predicted_ms) {
         estimate_edge_overdue(&client->edges[request->task][request->edge],
                               &client->links[request->edge].estimate, waited_ms, run->now_ns);

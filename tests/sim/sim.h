@@ -113,6 +113,9 @@ struct request {
     double local_left_ms; /* of its run */
     unsigned steps_left;
     int64_t edge_sent_ns, first_byte_ns, uploaded_ns, cancel_ns;
+    double hoped_ms;   /* as choice.hoped_ms */
+    double waited_ms;  /* for an edge that was given up */
+    double acked_ms;   /* from its first byte to the acknowledgement of the last; 0: none */
     double bytes_left; /* not yet put into the link */
     /* what came of it */
     bool delivered, late, alone_in_time;

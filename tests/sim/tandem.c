@@ -26,13 +26,15 @@ static void edges_fill(const struct run *run, const struct request *request,
                                         .unusable = link->up_now ? NULL : "no edge connected",
                                         .trouble = link->up_now ? EDGE_FINE : EDGE_DOWN,
                                         .silent = link_silent(run, link),
+                                        .failure = estimate_edge_failure(estimate, run->now_ns),
                                         .retry_due = estimate_edge_retry_due(estimate, run->now_ns),
                                         .best_ms = estimate_edge_best_ms(estimate, &link->estimate,
                                                                          request->pair->bytes,
                                                                          hint_ms, run->now_ns)};
         edges[i].latency_known =
-            estimate_edge_get(estimate, &link->estimate, request->pair->bytes, link->load_ms,
-                              hint_ms, run->now_ns, &edges[i].latency);
+            estimate_edge_get(estimate, &link->estimate, request->pair->bytes,
+                              estimate_link_wait_ms(&link->estimate, run->now_ns), hint_ms,
+                              run->now_ns, &edges[i].latency);
     }
 }
 
@@ -83,6 +85,7 @@ void tandem_choose(struct run *run, struct request *request)
     (void)decide(&input, &choice);
     request->plan = choice.plan;
     request->edge = choice.edge;
+    request->hoped_ms = choice.hoped_ms;
     for (size_t i = 0; i < choice.count; i++) {
         const struct candidate *candidate = &choice.candidates[i];
 

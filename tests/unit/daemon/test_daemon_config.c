@@ -94,8 +94,11 @@ static void test_preferences(void **state)
 {
     static const struct {
         const char *text;
-        double megabyte_factor, error_factor;
-    } cases[] = {{"balanced", 1, 1}, {"accuracy", 1, 4}, {"bandwidth", 20, 1}};
+        double megabyte_factor, error_factor, joule_factor;
+    } cases[] = {{"balanced", 1, 1, 1},
+                 {"accuracy", 1, 4, 1},
+                 {"bandwidth", 20, 1, 1},
+                 {"battery", 1, 1, 20}};
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -104,13 +107,17 @@ static void test_preferences(void **state)
         char text[200], error[CONFIG_ERROR_BYTES];
 
         snprintf(text, sizeof(text),
-                 "[policy]\nprefer = %s\none_miss_ms = 7\none_megabyte_ms = 5\none_error_ms = 3\n",
+                 "[policy]\nprefer = %s\none_miss_ms = 7\none_megabyte_ms = 5\none_error_ms = 3\n"
+                 "one_joule_ms = 2\n[device]\ncompute_watt = 4\nsend_joule_per_megabyte = 0.5\n",
                  cases[i].text);
         assert_int_equal(load(text, &config, error), 0);
         weights = client_config_weights(&config);
         assert_float_equal(weights.one_miss_ms, 7, 0);
         assert_float_equal(weights.one_megabyte_ms, (float)(5 * cases[i].megabyte_factor), 1e-6);
         assert_float_equal(weights.one_error_ms, (float)(3 * cases[i].error_factor), 1e-6);
+        assert_float_equal(weights.one_joule_ms, (float)(2 * cases[i].joule_factor), 1e-6);
+        assert_float_equal(client_config_energy(&config).compute_watt, 4, 1e-6);
+        assert_true(client_config_energy(&config).joule_per_byte == 0.5 / 1e6);
         config_free(&client_config_schema, &config);
     }
 }
@@ -127,7 +134,7 @@ static void test_wrong_files(void **state)
         {"[client]\nthreads = 257\n", "threads"},
         {"[client]\nkv_bytes = 1K\n", "kv_bytes"},
         {"[client]\ndrain_timeout_ms = 3600001\n", "drain_timeout_ms"},
-        {"[policy]\nprefer = battery\n", "prefer"},
+        {"[policy]\nprefer = speed\n", "prefer"},
         {"[policy]\nedge_error = 1.5\n", "edge_error"},
         {"[policy]\none_miss_ms = -1\n", "one_miss_ms"},
         {"[edge den]\ntoken_file = /dev/null\n", "url"},

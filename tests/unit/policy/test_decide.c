@@ -191,8 +191,15 @@ static void test_insurance_plan(void **state)
     input.local.mean_ms = input.local.p95_ms = 500; /* so that the edge is chosen, insured */
     assert_string_equal(reason_of(&input, 0, &choice), "edge is accurate and in time");
     assert_int_equal(choice.plan.route, JOB_EDGE);
-    assert_int_equal(choice.plan.insure_at_ns, 2 * NS_PER_S - 10 * NS_PER_MS);
+    assert_true(choice.plan.insure_at_ns >= NS_PER_S + 30 * NS_PER_MS); /* when the edge had its time, */
+    assert_true(choice.plan.insure_at_ns < NS_PER_S + 100 * NS_PER_MS);
     assert_false(choice.plan.race);
+    edges[0].latency.p95_ms = 5000;
+    edges[0].latency.mean_ms = 100;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.insure_at_ns,
+                     2 * NS_PER_S - 10 * NS_PER_MS); /* the last moment at the latest */
+    edges[0].latency = (struct latency){20, 30};
     input.insured = &other;
     input.insured_count = 1;
     assert_string_equal(reason_of(&input, 0, &choice), "edge is accurate and in time");

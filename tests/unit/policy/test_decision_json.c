@@ -89,6 +89,7 @@ static struct decision full_decision(void)
                                                 .miss_probability = 0.125,
                                                 .error_probability = 0.5,
                                                 .bytes = 0,
+                                                .energy_j = 0.5,
                                                 .cost = 77};
     decision.candidates[1] = (struct candidate){.route = "edge:den",
                                                 .latency_known = true,
@@ -96,6 +97,7 @@ static struct decision full_decision(void)
                                                 .miss_probability = 0.25,
                                                 .error_probability = 0.0625,
                                                 .bytes = 4096,
+                                                .energy_j = 0.25,
                                                 .cost = 33};
     decision_outcome_init(&decision.outcome);
     decision.outcome = (struct decision_outcome){.route = "edge:den",
@@ -146,6 +148,7 @@ static void test_all_names_and_values(void **state)
     text_check(edge, "route", "edge:den");
     number_check(edge, "latency_ms", 10);
     number_check(edge, "latency_p95_ms", 20);
+    number_check(edge, "energy_j", 0.25);
     number_check(edge, "miss_probability", 0.25);
     number_check(edge, "bytes", 4096);
     number_check(edge, "error_probability", 0.0625);
@@ -194,7 +197,8 @@ static void test_unmeasured_is_never_zero(void **state)
 
     (void)state;
     decision.candidates[0] = (struct candidate){
-        .route = "edge:den", .miss_probability = NAN, .cost = NAN, .error_probability = 0.1};
+        .route = "edge:den", .miss_probability = NAN, .energy_j = NAN, .cost = NAN,
+        .error_probability = 0.1};
     decision_outcome_init(&decision.outcome);
     decision.outcome.error_code = -12;
     json = written(&decision);

@@ -1,0 +1,47 @@
+/* cascade.h: what local-first costs at the best threshold for this very request. Pure.
+ *
+ * With c a bin of local confidence, w its share, d its error as learned from where both sides
+ * answered (an upper bound where it is compared with a price, HI-LCB), k the part of it that the
+ * edge mends, an answer of the bin stays unless
+ *
+ *   one_error_ms * k * d(c) > price of asking the edge now
+ *
+ * where the price is the time, the bytes and the joule that asking costs this request. k follows
+ * from how wrong edges are believed to be: over all bins their error is edge_error, and in each in
+ * proportion to d, so k = 1 - edge_error / mean d, at least CASCADE_MENDED_MIN.
+ *
+ * The edge is asked one after the other (it costs local time and the edge's, but only where it is
+ * needed), or at once (the longer of both, but the bytes always): whichever is cheaper. */
+#ifndef TANDEM_POLICY_CASCADE_H
+#define TANDEM_POLICY_CASCADE_H
+
+#include "client/policy/confidence.h"
+
+#include <stdbool.h>
+
+#define CASCADE_MENDED_MIN 0.3
+
+struct cascade_terms {
+    const struct confidence *confidence;
+    double one_error_ms, edge_error;
+    double local_ms;    /* with its queue */
+    double edge_ms;     /* with its queue and the link */
+    double edge_p95_ms; /* after that it is given up, which happens */
+    double failure;     /* with this chance, 0..1, and mends nothing */
+    double send_ms;     /* bytes and joule of asking, in the ms they are worth */
+    double threshold;   /* the one to take, or NAN: the best */
+    bool in_turn;       /* only one after the other */
+};
+struct cascade {
+    double threshold;
+    bool at_once;
+    double latency_ms, error, asked; /* expected; asked: the share that needs the edge's answer */
+    double sent;                     /* the share that is sent */
+    double gain_ms; /* what an edge's answer is worth where it is asked, on average */
+};
+/* Expected error of a local answer and of an edge's, before either is known. */
+void cascade_errors(const struct confidence *confidence, double edge_error, double *ret_local,
+                    double *ret_edge);
+void cascade_plan(const struct cascade_terms *terms, struct cascade *ret_cascade);
+
+#endif
