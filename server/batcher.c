@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RATE_WEIGHT 0.2 /* of a new sample */
+#define RATE_WEIGHT    0.2 /* of a new sample */
 #define SERVICE_NS_MAX (3600.0 * 1e9)
 
 void batcher_init(struct batcher *batcher)
@@ -16,7 +16,8 @@ void batcher_init(struct batcher *batcher)
 
 int64_t batcher_urgency(int64_t arrival_ns, int64_t deadline_ns, int64_t service_ns)
 {
-    return deadline_ns != 0 ? deadline_ns : arrival_ns + (int64_t)(BATCHER_SLACK * (double)service_ns);
+    return deadline_ns != 0 ? deadline_ns
+                            : arrival_ns + (int64_t)(BATCHER_SLACK * (double)service_ns);
 }
 
 static int urgency_compare(const void *a, const void *b)
@@ -30,7 +31,8 @@ static int urgency_compare(const void *a, const void *b)
     return (left->urgency_ns > right->urgency_ns) - (left->urgency_ns < right->urgency_ns);
 }
 
-/* The tenant's entry. A new one begins level with the least served, so that it neither pays for nor owes the past. */
+/* The tenant's entry. A new one begins level with the least served, so that it neither pays for nor
+ * owes the past. */
 static struct batcher_tenant *tenant_find(struct batcher *batcher, uint64_t tenant)
 {
     struct batcher_tenant *entry = batcher->tenants;
@@ -59,7 +61,8 @@ struct budget {
     size_t taken;
 };
 
-static uint32_t item_take(struct batcher *batcher, struct batcher_item *item, uint32_t most, struct budget *budget)
+static uint32_t item_take(struct batcher *batcher, struct batcher_item *item, uint32_t most,
+                          struct budget *budget)
 {
     const uint32_t want = item->prefill ? item->prefill - item->ret_take : 1 - item->ret_take;
     uint32_t take = want < most ? want : most;
@@ -81,8 +84,8 @@ static uint32_t item_take(struct batcher *batcher, struct batcher_item *item, ui
 }
 
 /* The waiting tenant that was served least and has not had its share in this step. */
-static bool tenant_next(struct batcher *batcher, const struct batcher_item *items, size_t count, const uint64_t *done,
-                        size_t done_count, uint64_t *ret_tenant)
+static bool tenant_next(struct batcher *batcher, const struct batcher_item *items, size_t count,
+                        const uint64_t *done, size_t done_count, uint64_t *ret_tenant)
 {
     double least = 0;
     bool found = false;
@@ -107,7 +110,8 @@ static bool tenant_next(struct batcher *batcher, const struct batcher_item *item
     return found;
 }
 
-static void shares_take(struct batcher *batcher, struct batcher_item *items, size_t count, struct budget *budget)
+static void shares_take(struct batcher *batcher, struct batcher_item *items, size_t count,
+                        struct budget *budget)
 {
     uint64_t done[LIMIT_TENANTS], tenant;
     size_t done_count = 0, waiting = 0;
@@ -137,7 +141,8 @@ static void shares_take(struct batcher *batcher, struct batcher_item *items, siz
     }
 }
 
-size_t batcher_pick(struct batcher *batcher, struct batcher_item *items, size_t count, uint32_t tokens_max, uint32_t items_max)
+size_t batcher_pick(struct batcher *batcher, struct batcher_item *items, size_t count,
+                    uint32_t tokens_max, uint32_t items_max)
 {
     struct budget budget = {tokens_max, items_max, 0};
 
@@ -176,9 +181,11 @@ void batcher_rate_add(double *mean_ns, double sample_ns)
     *mean_ns = *mean_ns == 0 ? sample_ns : *mean_ns + RATE_WEIGHT * (sample_ns - *mean_ns);
 }
 
-int64_t batcher_service_ns(const struct batcher_rates *rates, uint32_t pictures, uint32_t prefill, uint32_t decode)
+int64_t batcher_service_ns(const struct batcher_rates *rates, uint32_t pictures, uint32_t prefill,
+                           uint32_t decode)
 {
-    const double ns = rates->picture_ns * pictures + rates->prefill_ns * prefill + rates->decode_ns * decode;
+    const double ns =
+        rates->picture_ns * pictures + rates->prefill_ns * prefill + rates->decode_ns * decode;
 
     return (int64_t)(ns < SERVICE_NS_MAX ? ns : SERVICE_NS_MAX);
 }

@@ -1,6 +1,7 @@
-/* catalog.h: what this server serves: the tasks of one configuration and their models, opened, with pages and scratch memory. A reload
- * makes a new catalog that takes over the models that did not change; models are reference counted, so that an old one lives until
- * its last request has ended. Loop thread; a compute thread reads a model while a job holds it. */
+/* catalog.h: what this server serves: the tasks of one configuration and their models, opened, with
+ * pages and scratch memory. A reload makes a new catalog that takes over the models that did not
+ * change; models are reference counted, so that an old one lives until its last request has ended.
+ * Loop thread; a compute thread reads a model while a job holds it. */
 #ifndef TANDEM_SERVER_CATALOG_H
 #define TANDEM_SERVER_CATALOG_H
 
@@ -43,10 +44,11 @@ struct catalog {
     size_t task_count;
 };
 
-/* Reads the task files and opens their edge models. `old` (may be NULL) is borrowed: its models are taken over when the file has the
- * same digest. One line in `error` on failure. *returns owned* (one reference). */
-int catalog_load(const struct server_config *config, const struct catalog *old, struct catalog **ret_catalog,
-                 char error[ENGINE_ERROR_BYTES]);
+/* Reads the task files and opens their edge models. `old` (may be NULL) is borrowed: its models are
+ * taken over when the file has the same digest. One line in `error` on failure. *returns owned*
+ * (one reference). */
+int catalog_load(const struct server_config *config, const struct catalog *old,
+                 struct catalog **ret_catalog, char error[ENGINE_ERROR_BYTES]);
 void catalog_ref(struct catalog *catalog);
 void catalog_unref(struct catalog *catalog); /* NULL is fine */
 const struct served_task *catalog_find(const struct catalog *catalog, const char *name);

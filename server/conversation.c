@@ -49,8 +49,8 @@ void conversations_trim(struct conversations *store, const struct catalog *catal
     }
 }
 
-static int conversation_new(struct conversations *store, const char *tenant, const char *session, struct served_model *model,
-                            struct conversation **ret_conversation)
+static int conversation_new(struct conversations *store, const char *tenant, const char *session,
+                            struct served_model *model, struct conversation **ret_conversation)
 {
     struct conversation *conversation;
 
@@ -72,7 +72,8 @@ static int conversation_new(struct conversations *store, const char *tenant, con
     return 0;
 }
 
-static bool prefix_is_held(const struct conversation *conversation, uint64_t bytes, const char *digest)
+static bool prefix_is_held(const struct conversation *conversation, uint64_t bytes,
+                           const char *digest)
 {
     char hex[33];
 
@@ -83,14 +84,16 @@ static bool prefix_is_held(const struct conversation *conversation, uint64_t byt
     return strcmp(hex, digest) == 0;
 }
 
-int conversation_begin(struct conversations *store, const char *tenant, const char *session, struct served_model *model,
-                       uint64_t prefix_bytes, const char *prefix_digest, int64_t now_ns, struct conversation **ret_conversation)
+int conversation_begin(struct conversations *store, const char *tenant, const char *session,
+                       struct served_model *model, uint64_t prefix_bytes, const char *prefix_digest,
+                       int64_t now_ns, struct conversation **ret_conversation)
 {
     struct conversation *found = NULL;
     int result = 0;
 
     for (size_t i = 0; i < store->count && !found; i++) {
-        if (strcmp(store->items[i]->session, session) == 0 && strcmp(store->items[i]->tenant, tenant) == 0) {
+        if (strcmp(store->items[i]->session, session) == 0 &&
+            strcmp(store->items[i]->tenant, tenant) == 0) {
             found = store->items[i];
             if (found->busy) {
                 return TANDEM_EBUSY;
@@ -118,14 +121,16 @@ int conversation_begin(struct conversations *store, const char *tenant, const ch
     return 0;
 }
 
-void conversation_end(struct conversations *store, struct conversation *conversation, struct engine_seq *seq, uint32_t *ids,
-                      const struct buf *transcript, int64_t now_ns)
+void conversation_end(struct conversations *store, struct conversation *conversation,
+                      struct engine_seq *seq, uint32_t *ids, const struct buf *transcript,
+                      int64_t now_ns)
 {
     (void)store;
     engine_seq_fini(&conversation->seq);
     conversation->seq = *seq;
     memset(seq, 0, sizeof(*seq));
-    if (engine_seq_truncate(&conversation->seq, conversation->seq.length) != 0 || (!ids && conversation->seq.length > 0)) {
+    if (engine_seq_truncate(&conversation->seq, conversation->seq.length) != 0 ||
+        (!ids && conversation->seq.length > 0)) {
         engine_seq_fini(&conversation->seq); /* rows that nobody can name are worth nothing */
         engine_seq_init(&conversation->seq, conversation->model->pool);
     }
@@ -134,7 +139,8 @@ void conversation_end(struct conversations *store, struct conversation *conversa
     if (transcript) {
         buf_clear(&conversation->transcript);
         if (buf_append(&conversation->transcript, transcript->data, transcript->bytes) != 0) {
-            buf_clear(&conversation->transcript); /* the next turn is told EPREFIX and sends the whole */
+            buf_clear(
+                &conversation->transcript); /* the next turn is told EPREFIX and sends the whole */
         }
     }
     conversation->busy = false;

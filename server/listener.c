@@ -57,8 +57,8 @@ static void peer_refuse(struct peer *peer, int code, const char *text)
     struct edge_error error = {.code = code};
     struct buf header;
 
-    log_warning("peer %s (%s): closed: %s", conn_peer_address(peer->part.conn), peer->part.tenant[0] ? peer->part.tenant : "no tenant yet",
-                text);
+    log_warning("peer %s (%s): closed: %s", conn_peer_address(peer->part.conn),
+                peer->part.tenant[0] ? peer->part.tenant : "no tenant yet", text);
     snprintf(error.text, sizeof(error.text), "%s", text);
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
     if (edge_error_pack(&error, &header) == 0) {
@@ -71,10 +71,12 @@ static void peer_refuse(struct peer *peer, int code, const char *text)
 static void contract_fill(const struct served_task *task, struct edge_task *contract)
 {
     snprintf(contract->name, sizeof(contract->name), "%s", task->name);
-    contract->kind = (uint32_t)task->kind + WIRE_CLASSIFY; /* both count classify, detect, generate */
+    contract->kind =
+        (uint32_t)task->kind + WIRE_CLASSIFY; /* both count classify, detect, generate */
     contract->label_count = task->label_count;
     memcpy(contract->label_digest, task->label_digest, sizeof(contract->label_digest));
-    memcpy(contract->model_digest, engine_model_digest(task->model->model), sizeof(contract->model_digest));
+    memcpy(contract->model_digest, engine_model_digest(task->model->model),
+           sizeof(contract->model_digest));
 }
 
 static void on_open(struct conn *conn, void *user)
@@ -82,8 +84,11 @@ static void on_open(struct conn *conn, void *user)
     struct peer *peer = user;
     const struct catalog *catalog = service_catalog(peer->listener->service);
     struct edge_task tasks[LIMIT_TASKS] = {0};
-    struct edge_hello hello = {.version_low = WIRE_VERSION_LOW, .version_high = WIRE_VERSION_HIGH,
-                               .software = "tandem-server " TANDEM_VERSION, .tasks = tasks, .task_count = catalog->task_count,
+    struct edge_hello hello = {.version_low = WIRE_VERSION_LOW,
+                               .version_high = WIRE_VERSION_HIGH,
+                               .software = "tandem-server " TANDEM_VERSION,
+                               .tasks = tasks,
+                               .task_count = catalog->task_count,
                                .has_load = true};
     struct buf header;
 
@@ -93,7 +98,8 @@ static void on_open(struct conn *conn, void *user)
     }
     service_load(peer->listener->service, &hello.load);
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
-    if (edge_hello_pack(&hello, &header) != 0 || conn_send(conn, FRAME_HELLO, FRAME_FLAG_MANDATORY, 0, header.data, header.bytes) != 0) {
+    if (edge_hello_pack(&hello, &header) != 0 ||
+        conn_send(conn, FRAME_HELLO, FRAME_FLAG_MANDATORY, 0, header.data, header.bytes) != 0) {
         log_error("peer %s: cannot send the hello", conn_peer_address(conn));
     }
     if (peer->listener->stopped) {
@@ -116,13 +122,16 @@ static void contracts_compare(struct peer *peer, const struct edge_hello *hello)
             continue;
         }
         contract_fill(ours, &mine);
-        if (theirs->kind == mine.kind && theirs->label_count == mine.label_count && strcmp(theirs->label_digest, mine.label_digest) == 0) {
+        if (theirs->kind == mine.kind && theirs->label_count == mine.label_count &&
+            strcmp(theirs->label_digest, mine.label_digest) == 0) {
             continue;
         }
         memcpy(peer->part.off[peer->part.off_count++], theirs->name, sizeof(theirs->name));
-        log_warning("peer %s (%s): task %s is off for it: kind %u, %u labels, digest %.8s there; kind %u, %u labels, digest %.8s here",
-                    conn_peer_address(peer->part.conn), peer->part.tenant, theirs->name, theirs->kind, theirs->label_count,
-                    theirs->label_digest, mine.kind, mine.label_count, mine.label_digest);
+        log_warning("peer %s (%s): task %s is off for it: kind %u, %u labels, digest %.8s there; "
+                    "kind %u, %u labels, digest %.8s here",
+                    conn_peer_address(peer->part.conn), peer->part.tenant, theirs->name,
+                    theirs->kind, theirs->label_count, theirs->label_digest, mine.kind,
+                    mine.label_count, mine.label_digest);
     }
 }
 
@@ -131,7 +140,8 @@ static void peer_greet(struct peer *peer, const struct edge_hello *hello)
     const char *name = conn_peer_name(peer->part.conn);
     const char *tenant = name;
 
-    if (wire_version_agree(WIRE_VERSION_LOW, WIRE_VERSION_HIGH, hello->version_low, hello->version_high) == 0) {
+    if (wire_version_agree(WIRE_VERSION_LOW, WIRE_VERSION_HIGH, hello->version_low,
+                           hello->version_high) == 0) {
         peer_refuse(peer, TANDEM_EPROTO, "no common protocol version");
         return;
     }
@@ -139,14 +149,16 @@ static void peer_greet(struct peer *peer, const struct edge_hello *hello)
         tenant = server_config_tenant_of(peer->listener->config, hello->token);
     }
     if (!tenant || !name_is_valid(tenant)) {
-        peer_refuse(peer, TANDEM_EAUTH, tenant ? "the certificate's name cannot be a tenant" : "the token is nobody's");
+        peer_refuse(peer, TANDEM_EAUTH,
+                    tenant ? "the certificate's name cannot be a tenant" : "the token is nobody's");
         return;
     }
     snprintf(peer->part.tenant, sizeof(peer->part.tenant), "%s", tenant);
     memcpy(peer->part.boot_id, hello->boot_id, sizeof(peer->part.boot_id));
     contracts_compare(peer, hello);
     peer->greeted = true;
-    log_debug("peer %s (%s): %s", conn_peer_address(peer->part.conn), peer->part.tenant, hello->software);
+    log_debug("peer %s (%s): %s", conn_peer_address(peer->part.conn), peer->part.tenant,
+              hello->software);
 }
 
 static void on_hello(struct peer *peer, const struct frame *frame)
@@ -174,14 +186,17 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *user)
         on_hello(peer, frame);
     } else if (!peer->greeted) {
         peer_refuse(peer, TANDEM_EPROTO, "the first frame was no hello");
-    } else if (frame->kind == FRAME_REQUEST || frame->kind == FRAME_DATA || frame->kind == FRAME_CANCEL) {
+    } else if (frame->kind == FRAME_REQUEST || frame->kind == FRAME_DATA ||
+               frame->kind == FRAME_CANCEL) {
         if (service_frame(peer->listener->service, &peer->part, frame) != 0) {
             peer_refuse(peer, TANDEM_EPROTO, "a frame that breaks the protocol");
         }
     } else if (frame->kind == FRAME_GOODBYE) {
         return; /* it sends nothing new; what runs still ends */
     } else if (frame->kind <= FRAME_GOODBYE || (frame->flags & FRAME_FLAG_MANDATORY)) {
-        peer_refuse(peer, TANDEM_EPROTO, "a frame that a client does not send, or that this version must know and does not");
+        peer_refuse(
+            peer, TANDEM_EPROTO,
+            "a frame that a client does not send, or that this version must know and does not");
     }
 }
 
@@ -239,10 +254,13 @@ static void on_unbound(void *user)
     listener_finish(listener);
 }
 
-static int tls_load(const struct server_config *config, struct conn_tls **ret_tls, char error[CONFIG_ERROR_BYTES])
+static int tls_load(const struct server_config *config, struct conn_tls **ret_tls,
+                    char error[CONFIG_ERROR_BYTES])
 {
     *ret_tls = NULL;
-    return server_config_has_tls(config) ? conn_tls_load(config->tls_cert, config->tls_key, config->tls_ca, ret_tls, error) : 0;
+    return server_config_has_tls(config)
+               ? conn_tls_load(config->tls_cert, config->tls_key, config->tls_ca, ret_tls, error)
+               : 0;
 }
 
 static void unbind(struct listener *listener)
@@ -259,13 +277,17 @@ static void on_nothing(void *user)
     (void)user;
 }
 
-int listener_new(uv_loop_t *loop, const struct server_config *config, struct service *service, struct listener **ret_listener,
-                 char error[CONFIG_ERROR_BYTES])
+int listener_new(uv_loop_t *loop, const struct server_config *config, struct service *service,
+                 struct listener **ret_listener, char error[CONFIG_ERROR_BYTES])
 {
-    struct conn_listener_params params = {.connections_max = LIMIT_CONNECTIONS, .ipc_mode = 0660, .on_accept = on_accept,
-                                          .conn.callbacks = {on_open, on_frame, NULL, NULL, get_load, on_close}};
+    struct conn_listener_params params = {
+        .connections_max = LIMIT_CONNECTIONS,
+        .ipc_mode = 0660,
+        .on_accept = on_accept,
+        .conn.callbacks = {on_open, on_frame, NULL, NULL, get_load, on_close}};
     struct listener *listener = calloc(1, sizeof(*listener));
-    int result = listener ? random_bytes(listener->boot_id, sizeof(listener->boot_id)) : TANDEM_ENOMEM;
+    int result =
+        listener ? random_bytes(listener->boot_id, sizeof(listener->boot_id)) : TANDEM_ENOMEM;
 
     snprintf(error, CONFIG_ERROR_BYTES, "no memory or no random numbers");
     if (result == 0) {
@@ -280,7 +302,8 @@ int listener_new(uv_loop_t *loop, const struct server_config *config, struct ser
     }
     params.conn.tls = listener->tls;
     for (size_t i = 0; i < config->url_count && result == 0; i++) {
-        result = conn_listener_new(loop, config->urls[i], &params, listener, &listener->bound[i], error);
+        result =
+            conn_listener_new(loop, config->urls[i], &params, listener, &listener->bound[i], error);
         if (result == 0) {
             listener->bound_count++;
             listener->open_count++;
@@ -294,13 +317,15 @@ int listener_new(uv_loop_t *loop, const struct server_config *config, struct ser
     return 0;
 }
 
-int listener_set_config(struct listener *listener, const struct server_config *config, char error[CONFIG_ERROR_BYTES])
+int listener_set_config(struct listener *listener, const struct server_config *config,
+                        char error[CONFIG_ERROR_BYTES])
 {
     struct conn_tls *tls;
     int result = 0;
 
     if (server_config_has_tls(config) != server_config_has_tls(listener->config)) {
-        snprintf(error, CONFIG_ERROR_BYTES, "[tls] cannot be switched on or off by a reload: restart");
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "[tls] cannot be switched on or off by a reload: restart");
         return TANDEM_ECONFIG;
     }
     result = tls_load(config, &tls, error);

@@ -8,7 +8,8 @@ int main(int argc, char **argv)
         .program = "tandem-server",
         .usage = "usage: tandem-server --config FILE [--check-config] [--verbose]\n"
                  "  --config FILE    configuration, see server.conf\n"
-                 "  --check-config   print the effective configuration, the tasks and their models, and exit\n"
+                 "  --check-config   print the effective configuration, the tasks and their "
+                 "models, and exit\n"
                  "  --verbose        log every connection too\n"
                  "  --help, --version\n",
         .check = server_check,

@@ -41,10 +41,12 @@ static void config_free_owned(struct server_config *config)
 }
 
 /* Configuration and catalog together: both, or one line in the log and neither. */
-static int server_load(const char *path, const struct catalog *old, struct server_config **ret_config, struct catalog **ret_catalog)
+static int server_load(const char *path, const struct catalog *old,
+                       struct server_config **ret_config, struct catalog **ret_catalog)
 {
     struct server_config *config = calloc(1, sizeof(*config));
-    char error[ENGINE_ERROR_BYTES > CONFIG_ERROR_BYTES ? ENGINE_ERROR_BYTES : CONFIG_ERROR_BYTES] = "out of memory";
+    char error[ENGINE_ERROR_BYTES > CONFIG_ERROR_BYTES ? ENGINE_ERROR_BYTES : CONFIG_ERROR_BYTES] =
+        "out of memory";
     int result = config ? server_config_load(path, config, error) : TANDEM_ENOMEM;
 
     if (result == 0) {
@@ -80,9 +82,10 @@ static void on_status_timer(uv_timer_t *timer)
     struct edge_load load;
 
     service_load(server->service, &load);
-    (void)notify_status("%s%zu connections, %u requests running, %u queued, %llu answered", server->draining ? "draining: " : "",
-                        server->listener ? listener_peer_count(server->listener) : 0, load.running, load.queued,
-                        (unsigned long long)service_counts(server->service)->answered);
+    (void)notify_status("%s%zu connections, %u requests running, %u queued, %llu answered",
+                        server->draining ? "draining: " : "",
+                        server->listener ? listener_peer_count(server->listener) : 0, load.running,
+                        load.queued, (unsigned long long)service_counts(server->service)->answered);
 }
 
 /* A step that hangs starves the watchdog, as a loop that hangs does. */
@@ -93,7 +96,8 @@ static void on_watchdog(uv_timer_t *timer)
     if (service_is_alive(server->service, clock_now_ns(), server->watchdog_ns)) {
         (void)notify_watchdog();
     } else {
-        log_error("the compute thread has not come back for %lld s", (long long)(server->watchdog_ns / NS_PER_S));
+        log_error("the compute thread has not come back for %lld s",
+                  (long long)(server->watchdog_ns / NS_PER_S));
     }
 }
 
@@ -142,10 +146,12 @@ static void on_stop_signal(uv_signal_t *handle, int number)
         return;
     }
     server->draining = true;
-    log_info("stopping: accepted requests have %lld ms", (long long)server->config->drain_timeout_ms);
+    log_info("stopping: accepted requests have %lld ms",
+             (long long)server->config->drain_timeout_ms);
     (void)notify_stopping();
     listener_drain(server->listener);
-    (void)uv_timer_start(&server->drain_timer, on_drain_timer, (uint64_t)server->config->drain_timeout_ms, 0);
+    (void)uv_timer_start(&server->drain_timer, on_drain_timer,
+                         (uint64_t)server->config->drain_timeout_ms, 0);
     service_drain(server->service, on_idle, server);
 }
 
@@ -179,7 +185,8 @@ static void server_reload(struct server *server)
     }
     restart_hint(strcmp(config->listen_text, old->listen_text) != 0, "[server] listen");
     restart_hint(strcmp(config->status_socket, old->status_socket) != 0, "[server] status_socket");
-    restart_hint(config->threads != old->threads || config->step_tokens != old->step_tokens || config->sequences != old->sequences,
+    restart_hint(config->threads != old->threads || config->step_tokens != old->step_tokens ||
+                     config->sequences != old->sequences,
                  "[server] threads, step_tokens or sequences (for models that stay)");
     service_set_catalog(server->service, catalog);
     catalog_unref(server->catalog);
@@ -213,7 +220,8 @@ static int signals_start(struct server *server)
     for (int i = 0; i < SIGNAL_COUNT; i++) {
         (void)uv_signal_init(&server->loop, &server->signals[i]);
         server->signals[i].data = server;
-        if (uv_signal_start(&server->signals[i], i == SIGNAL_HUP ? on_hup : on_stop_signal, numbers[i]) != 0) {
+        if (uv_signal_start(&server->signals[i], i == SIGNAL_HUP ? on_hup : on_stop_signal,
+                            numbers[i]) != 0) {
             result = TANDEM_EIO;
         }
     }
@@ -257,15 +265,16 @@ static int server_start(struct server *server)
     }
     result = listener_new(&server->loop, server->config, server->service, &server->listener, error);
     if (result == 0) {
-        result = status_listener_new(&server->loop, server->config->status_socket, "tandem-server", on_status_line, server, &server->status,
-                                     error);
+        result = status_listener_new(&server->loop, server->config->status_socket, "tandem-server",
+                                     on_status_line, server, &server->status, error);
     }
     if (result != 0) {
         log_error("%s", error);
         return result;
     }
     for (size_t i = 0; (url = listener_url(server->listener, i)) != NULL; i++) {
-        log_info("listening on %s%s", url, server_config_has_tls(server->config) ? " with TLS" : "");
+        log_info("listening on %s%s", url,
+                 server_config_has_tls(server->config) ? " with TLS" : "");
     }
     return 0;
 }
@@ -280,7 +289,8 @@ static void on_walk(uv_handle_t *handle, void *user)
             uv_close(handle, NULL);
         }
     }
-    if ((handle == (uv_handle_t *)&server->status_timer || handle == (uv_handle_t *)&server->watchdog_timer ||
+    if ((handle == (uv_handle_t *)&server->status_timer ||
+         handle == (uv_handle_t *)&server->watchdog_timer ||
          handle == (uv_handle_t *)&server->drain_timer) &&
         !uv_is_closing(handle)) {
         uv_close(handle, NULL);
@@ -299,7 +309,9 @@ static void server_close(struct server *server)
     service_free(server->service);
     uv_walk(&server->loop, on_walk, server);
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
-    (void)uv_run(&server->loop, UV_RUN_DEFAULT); /* a uv_stop from outside the loop ends the first of the two at once */
+    (void)uv_run(
+        &server->loop,
+        UV_RUN_DEFAULT); /* a uv_stop from outside the loop ends the first of the two at once */
     if (uv_loop_close(&server->loop) != 0) {
         log_error("a handle of the loop was left open");
     }
@@ -353,11 +365,15 @@ int server_check(const char *config_path)
     for (size_t i = 0; result == 0 && i < catalog->task_count; i++) {
         const struct served_task *task = &catalog->tasks[i];
 
-        result = buf_printf(&text, "# task %s: %s by %s (%s, %s, %llu parameters, digest %s)\n", task->name, task_kind_text(task->kind),
-                            task->model->info->path, task->model->info->architecture_text, task->model->info->projection_text,
-                            (unsigned long long)task->model->info->parameters, engine_model_digest(task->model->model));
+        result =
+            buf_printf(&text, "# task %s: %s by %s (%s, %s, %llu parameters, digest %s)\n",
+                       task->name, task_kind_text(task->kind), task->model->info->path,
+                       task->model->info->architecture_text, task->model->info->projection_text,
+                       (unsigned long long)task->model->info->parameters,
+                       engine_model_digest(task->model->model));
     }
-    if (result == 0 && (fwrite(text.data, 1, text.bytes, stdout) != text.bytes || fflush(stdout) != 0)) {
+    if (result == 0 &&
+        (fwrite(text.data, 1, text.bytes, stdout) != text.bytes || fflush(stdout) != 0)) {
         log_error("cannot write to standard output");
         result = TANDEM_EIO;
     }

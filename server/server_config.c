@@ -18,39 +18,115 @@
 
 #define AT(member) offsetof(struct server_config, member)
 static const struct config_key keys[] = {
-    {.section = "server", .key = "listen", .type = CONFIG_LIST, .offset = AT(listen_text), .default_text = "tcp://127.0.0.1:7447",
-     .help = "Where clients connect: tcp://ADDRESS:PORT or ipc:///PATH, several separated by commas."},
-    {.section = "server", .key = "status_socket", .type = CONFIG_TEXT, .offset = AT(status_socket),
-     .default_text = "/run/tandem-server/status.sock", .help = "The socket that tandemctl --server asks."},
-    {.section = "server", .key = "tasks_dir", .type = CONFIG_TEXT, .offset = AT(tasks_dir), .default_text = "/etc/tandem/tasks.d",
+    {.section = "server",
+     .key = "listen",
+     .type = CONFIG_LIST,
+     .offset = AT(listen_text),
+     .default_text = "tcp://127.0.0.1:7447",
+     .help =
+         "Where clients connect: tcp://ADDRESS:PORT or ipc:///PATH, several separated by commas."},
+    {.section = "server",
+     .key = "status_socket",
+     .type = CONFIG_TEXT,
+     .offset = AT(status_socket),
+     .default_text = "/run/tandem-server/status.sock",
+     .help = "The socket that tandemctl --server asks."},
+    {.section = "server",
+     .key = "tasks_dir",
+     .type = CONFIG_TEXT,
+     .offset = AT(tasks_dir),
+     .default_text = "/etc/tandem/tasks.d",
      .help = "The folder of the task files; what stands under [edge] in them is served here."},
-    {.section = "server", .key = "models_dir", .type = CONFIG_TEXT, .offset = AT(models_dir), .default_text = "",
-     .help = "Where relative model paths of task files begin. Empty: the folder of the task files."},
-    {.section = "server", .key = "cache_bytes", .type = CONFIG_BYTES, .offset = AT(cache_bytes), .default_text = "256M",
-     .min = 1u << 20, .max = (double)(INT64_C(1) << 44), .unit = "bytes",
-     .help = "Memory for KV pages of running requests and of conversations, shared evenly by the models that generate text."},
-    {.section = "server", .key = "allow_plaintext", .type = CONFIG_BOOL, .offset = AT(allow_plaintext), .default_text = "no",
+    {.section = "server",
+     .key = "models_dir",
+     .type = CONFIG_TEXT,
+     .offset = AT(models_dir),
+     .default_text = "",
+     .help =
+         "Where relative model paths of task files begin. Empty: the folder of the task files."},
+    {.section = "server",
+     .key = "cache_bytes",
+     .type = CONFIG_BYTES,
+     .offset = AT(cache_bytes),
+     .default_text = "256M",
+     .min = 1u << 20,
+     .max = (double)(INT64_C(1) << 44),
+     .unit = "bytes",
+     .help = "Memory for KV pages of running requests and of conversations, shared evenly by the "
+             "models that generate text."},
+    {.section = "server",
+     .key = "allow_plaintext",
+     .type = CONFIG_BOOL,
+     .offset = AT(allow_plaintext),
+     .default_text = "no",
      .help = "Whether to listen without TLS on addresses that other machines can reach."},
-    {.section = "server", .key = "threads", .type = CONFIG_INT, .offset = AT(threads), .default_text = "1", .min = 1, .max = 256,
+    {.section = "server",
+     .key = "threads",
+     .type = CONFIG_INT,
+     .offset = AT(threads),
+     .default_text = "1",
+     .min = 1,
+     .max = 256,
      .help = "Threads inside one step of a model."},
-    {.section = "server", .key = "step_tokens", .type = CONFIG_INT, .offset = AT(step_tokens), .default_text = "256", .min = 16,
-     .max = LIMIT_BATCH_TOKENS, .unit = "tokens", .help = "The most tokens one step of a model works on, all requests together."},
-    {.section = "server", .key = "sequences", .type = CONFIG_INT, .offset = AT(sequences), .default_text = "16", .min = 1,
-     .max = LIMIT_BATCH_SEQUENCES, .help = "The most requests in one step of a model."},
-    {.section = "server", .key = "drain_timeout_ms", .type = CONFIG_INT, .offset = AT(drain_timeout_ms), .default_text = "20000",
-     .min = 0, .max = LIMIT_DEADLINE_MS, .unit = "ms",
+    {.section = "server",
+     .key = "step_tokens",
+     .type = CONFIG_INT,
+     .offset = AT(step_tokens),
+     .default_text = "256",
+     .min = 16,
+     .max = LIMIT_BATCH_TOKENS,
+     .unit = "tokens",
+     .help = "The most tokens one step of a model works on, all requests together."},
+    {.section = "server",
+     .key = "sequences",
+     .type = CONFIG_INT,
+     .offset = AT(sequences),
+     .default_text = "16",
+     .min = 1,
+     .max = LIMIT_BATCH_SEQUENCES,
+     .help = "The most requests in one step of a model."},
+    {.section = "server",
+     .key = "drain_timeout_ms",
+     .type = CONFIG_INT,
+     .offset = AT(drain_timeout_ms),
+     .default_text = "20000",
+     .min = 0,
+     .max = LIMIT_DEADLINE_MS,
+     .unit = "ms",
      .help = "After SIGTERM, how long accepted requests may go on before they end with an error."},
-    {.section = "tls", .key = "cert", .type = CONFIG_TEXT, .offset = AT(tls_cert), .default_text = "",
-     .help = "This server's certificate (PEM). With it every tcp and ipc listener speaks TLS 1.3 and clients need certificates."},
-    {.section = "tls", .key = "key", .type = CONFIG_TEXT, .offset = AT(tls_key), .default_text = "",
+    {.section = "tls",
+     .key = "cert",
+     .type = CONFIG_TEXT,
+     .offset = AT(tls_cert),
+     .default_text = "",
+     .help = "This server's certificate (PEM). With it every tcp and ipc listener speaks TLS 1.3 "
+             "and clients need certificates."},
+    {.section = "tls",
+     .key = "key",
+     .type = CONFIG_TEXT,
+     .offset = AT(tls_key),
+     .default_text = "",
      .help = "The certificate's private key (PEM)."},
-    {.section = "tls", .key = "ca", .type = CONFIG_TEXT, .offset = AT(tls_ca), .default_text = "",
-     .help = "The authority that client certificates must come from (PEM). The name in a certificate is the tenant."},
-    {.section = "tenant", .key = "token_file", .type = CONFIG_TEXT, .offset = offsetof(struct tenant_config, token_file),
-     .default_text = NULL, .help = "A file with the tenant's secret for plaintext connections, 16 to 255 printable characters."},
+    {.section = "tls",
+     .key = "ca",
+     .type = CONFIG_TEXT,
+     .offset = AT(tls_ca),
+     .default_text = "",
+     .help = "The authority that client certificates must come from (PEM). The name in a "
+             "certificate is the tenant."},
+    {.section = "tenant",
+     .key = "token_file",
+     .type = CONFIG_TEXT,
+     .offset = offsetof(struct tenant_config, token_file),
+     .default_text = NULL,
+     .help = "A file with the tenant's secret for plaintext connections, 16 to 255 printable "
+             "characters."},
 };
 static const struct config_repeated repeated[] = {
-    {.section = "tenant", .item_bytes = sizeof(struct tenant_config), .offset_items = AT(tenants), .offset_count = AT(tenant_count),
+    {.section = "tenant",
+     .item_bytes = sizeof(struct tenant_config),
+     .offset_items = AT(tenants),
+     .offset_count = AT(tenant_count),
      .count_max = LIMIT_TENANTS},
 };
 #undef AT
@@ -106,7 +182,8 @@ const char *server_config_tenant_of(const struct server_config *config, const ch
     return tenant;
 }
 
-static int urls_split(struct server_config *config, const char *path, char error[CONFIG_ERROR_BYTES])
+static int urls_split(struct server_config *config, const char *path,
+                      char error[CONFIG_ERROR_BYTES])
 {
     char *copy = strdup(config->listen_text);
     char *rest = copy;
@@ -116,15 +193,19 @@ static int urls_split(struct server_config *config, const char *path, char error
         word += strspn(word, " \t");
         word[strcspn(word, " \t")] = '\0';
         if (strncmp(word, "tcp://", 6) != 0 && strncmp(word, "ipc://", 6) != 0) {
-            snprintf(error, CONFIG_ERROR_BYTES, "%s: [server] listen: '%.200s' is neither tcp://ADDRESS:PORT nor ipc:///PATH", path,
-                     word);
+            snprintf(error, CONFIG_ERROR_BYTES,
+                     "%s: [server] listen: '%.200s' is neither tcp://ADDRESS:PORT nor ipc:///PATH",
+                     path, word);
             result = TANDEM_ECONFIG;
         } else if (config->url_count == LIMIT_LISTEN_URLS) {
-            snprintf(error, CONFIG_ERROR_BYTES, "%s: [server] listen: more than %d addresses", path, LIMIT_LISTEN_URLS);
+            snprintf(error, CONFIG_ERROR_BYTES, "%s: [server] listen: more than %d addresses", path,
+                     LIMIT_LISTEN_URLS);
             result = TANDEM_ECONFIG;
-        } else if (!server_config_has_tls(config) && !config->allow_plaintext && !conn_url_is_local(word)) {
+        } else if (!server_config_has_tls(config) && !config->allow_plaintext &&
+                   !conn_url_is_local(word)) {
             snprintf(error, CONFIG_ERROR_BYTES,
-                     "%s: [server] listen: %.200s can be reached from other machines and there is no [tls]: give cert, key and ca, or "
+                     "%s: [server] listen: %.200s can be reached from other machines and there is "
+                     "no [tls]: give cert, key and ca, or "
                      "set allow_plaintext = yes",
                      path, word);
             result = TANDEM_ECONFIG;
@@ -139,7 +220,8 @@ static int urls_split(struct server_config *config, const char *path, char error
 }
 
 /* Reads one line from the tenant's token file; it has to look like a secret. */
-static int token_read(struct tenant_config *tenant, const char *path, char error[CONFIG_ERROR_BYTES])
+static int token_read(struct tenant_config *tenant, const char *path,
+                      char error[CONFIG_ERROR_BYTES])
 {
     char text[TOKEN_BYTES_MAX + 3];
     struct stat info;
@@ -148,8 +230,8 @@ static int token_read(struct tenant_config *tenant, const char *path, char error
     const int fd = open(tenant->token_file, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0 || fstat(fd, &info) != 0 || (got = read(fd, text, sizeof(text) - 1)) < 0) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: [tenant %s] token_file: %.200s: %s", path, tenant->name, tenant->token_file,
-                 strerror(errno));
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: [tenant %s] token_file: %.200s: %s", path,
+                 tenant->name, tenant->token_file, strerror(errno));
         if (fd >= 0) {
             (void)close(fd);
         }
@@ -160,8 +242,9 @@ static int token_read(struct tenant_config *tenant, const char *path, char error
     bytes = strcspn(text, "\r\n");
     text[bytes] = '\0';
     if ((info.st_mode & S_IRWXO) != 0) {
-        log_warning("[tenant %s] token_file %s can be used by everybody on this machine: chmod o= it", tenant->name,
-                    tenant->token_file);
+        log_warning(
+            "[tenant %s] token_file %s can be used by everybody on this machine: chmod o= it",
+            tenant->name, tenant->token_file);
     }
     for (size_t i = 0; i < bytes; i++) {
         if (text[i] <= ' ' || text[i] > '~') {
@@ -169,7 +252,9 @@ static int token_read(struct tenant_config *tenant, const char *path, char error
         }
     }
     if (bytes < TOKEN_BYTES_MIN || bytes > TOKEN_BYTES_MAX) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: [tenant %s] token_file: %.200s: a token is %d to %d printable characters on one line",
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "%s: [tenant %s] token_file: %.200s: a token is %d to %d printable characters on "
+                 "one line",
                  path, tenant->name, tenant->token_file, TOKEN_BYTES_MIN, TOKEN_BYTES_MAX);
         return TANDEM_ECONFIG;
     }
@@ -178,14 +263,16 @@ static int token_read(struct tenant_config *tenant, const char *path, char error
     return tenant->token ? 0 : TANDEM_ENOMEM;
 }
 
-static int tenants_check(struct server_config *config, const char *path, char error[CONFIG_ERROR_BYTES])
+static int tenants_check(struct server_config *config, const char *path,
+                         char error[CONFIG_ERROR_BYTES])
 {
     for (size_t i = 0; i < config->tenant_count; i++) {
         struct tenant_config *tenant = &config->tenants[i];
         int result;
 
         if (!name_is_valid(tenant->name)) {
-            snprintf(error, CONFIG_ERROR_BYTES, "%s: [tenant %.80s]: a name is 1 to %d characters of A-Z a-z 0-9 . _ -", path,
+            snprintf(error, CONFIG_ERROR_BYTES,
+                     "%s: [tenant %.80s]: a name is 1 to %d characters of A-Z a-z 0-9 . _ -", path,
                      tenant->name, LIMIT_NAME_BYTES);
             return TANDEM_ECONFIG;
         }
@@ -195,7 +282,8 @@ static int tenants_check(struct server_config *config, const char *path, char er
         }
         for (size_t k = 0; k < i; k++) {
             if (strcmp(config->tenants[k].token, tenant->token) == 0) {
-                snprintf(error, CONFIG_ERROR_BYTES, "%s: [tenant %s] and [tenant %s] have the same token", path,
+                snprintf(error, CONFIG_ERROR_BYTES,
+                         "%s: [tenant %s] and [tenant %s] have the same token", path,
                          config->tenants[k].name, tenant->name);
                 return TANDEM_ECONFIG;
             }
@@ -204,7 +292,8 @@ static int tenants_check(struct server_config *config, const char *path, char er
     return 0;
 }
 
-int server_config_load(const char *path, struct server_config *ret_config, char error[CONFIG_ERROR_BYTES])
+int server_config_load(const char *path, struct server_config *ret_config,
+                       char error[CONFIG_ERROR_BYTES])
 {
     struct server_config config = {0};
     int result = config_load(&server_config_schema, path, &config, error);
@@ -214,12 +303,14 @@ int server_config_load(const char *path, struct server_config *ret_config, char 
         config_free(&server_config_schema, &config);
         return result;
     }
-    given = (size_t)(config.tls_cert[0] != 0) + (size_t)(config.tls_key[0] != 0) + (size_t)(config.tls_ca[0] != 0);
+    given = (size_t)(config.tls_cert[0] != 0) + (size_t)(config.tls_key[0] != 0) +
+            (size_t)(config.tls_ca[0] != 0);
     if (given != 0 && given != 3) {
         snprintf(error, CONFIG_ERROR_BYTES, "%s: [tls]: cert, key and ca belong together", path);
         result = TANDEM_ECONFIG;
     } else if (config.status_socket[0] == '\0' || config.tasks_dir[0] == '\0') {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: [server]: status_socket and tasks_dir must not be empty", path);
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "%s: [server]: status_socket and tasks_dir must not be empty", path);
         result = TANDEM_ECONFIG;
     }
     if (result == 0) {

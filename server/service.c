@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The turn's rows go back to the conversation; with an answer, whole, empty or cut short, its transcript grows by this turn: what
- * was sent is what both sides remember. */
+/* The turn's rows go back to the conversation; with an answer, whole, empty or cut short, its
+ * transcript grows by this turn: what was sent is what both sides remember. */
 static void turn_end(struct service *service, struct request *request)
 {
     struct conversation *conversation = request->conversation;
@@ -17,15 +17,18 @@ static void turn_end(struct service *service, struct request *request)
         return;
     }
     request->conversation = NULL;
-    if (!request->ids) { /* it never came as far as to take the rows: they are still where they were */
+    if (!request
+             ->ids) { /* it never came as far as to take the rows: they are still where they were */
         conversation->busy = false;
         return;
     }
     request->input.max_bytes = LIMIT_TRANSCRIPT_BYTES;
-    if (answered && transcript_append(&request->input, TURN_ANSWER, (const char *)request->text.data, request->text.bytes) == 0) {
+    if (answered && transcript_append(&request->input, TURN_ANSWER,
+                                      (const char *)request->text.data, request->text.bytes) == 0) {
         transcript = &request->input;
     }
-    conversation_end(&service->conversations, conversation, &request->seq, request->ids, transcript, clock_now_ns());
+    conversation_end(&service->conversations, conversation, &request->seq, request->ids, transcript,
+                     clock_now_ns());
     request->ids = NULL;
     conversations_trim(&service->conversations, service->catalog);
 }
@@ -68,10 +71,12 @@ void request_free(struct service *service, struct request *request)
 
 static void request_log(struct service *service, const struct request *request, const char *how)
 {
-    request_lines_say(service->lines, "request %s: task %s, tenant %s: %s after %lld us (%lld us of it computing), %u tokens",
-             request->decision_id[0] ? request->decision_id : "-", request->task->name, request->tenant, how,
-             (long long)((clock_now_ns() - request->arrival_ns) / NS_PER_US), (long long)(request->run_ns / NS_PER_US),
-             request->session.tokens);
+    request_lines_say(
+        service->lines,
+        "request %s: task %s, tenant %s: %s after %lld us (%lld us of it computing), %u tokens",
+        request->decision_id[0] ? request->decision_id : "-", request->task->name, request->tenant,
+        how, (long long)((clock_now_ns() - request->arrival_ns) / NS_PER_US),
+        (long long)(request->run_ns / NS_PER_US), request->session.tokens);
 }
 
 /* When the step that is out works for nobody any more, it may stop at its next layer. */
@@ -90,7 +95,8 @@ static void step_abort_if_unwanted(struct service *service)
     atomic_store(&job->abort, true);
 }
 
-void request_apply(struct service *service, struct request *request, enum session_event event, int error, const char *why)
+void request_apply(struct service *service, struct request *request, enum session_event event,
+                   int error, const char *why)
 {
     const enum session_state before = request->session.state;
     struct session_actions actions = session_event(&request->session, event, error, clock_now_ns());
@@ -103,7 +109,8 @@ void request_apply(struct service *service, struct request *request, enum sessio
         error = reply_result(service, request, actions.partial);
         if (error == 0) {
             service->counts.answered++;
-            request_log(service, request, actions.partial ? "cut short by its deadline" : "answered");
+            request_log(service, request,
+                        actions.partial ? "cut short by its deadline" : "answered");
         } else {
             actions.mask |= SESSION_SEND_ERROR;
             actions.error = error;
@@ -117,9 +124,11 @@ void request_apply(struct service *service, struct request *request, enum sessio
         reply_error(service, request->peer, request->id, request->model, actions.error, why, 0);
         request_log(service, request, tandem_error_name(actions.error));
     }
-    if ((event == SESSION_CANCEL || event == SESSION_GONE) && before != SESSION_LEAVING && before != SESSION_ENDED) {
+    if ((event == SESSION_CANCEL || event == SESSION_GONE) && before != SESSION_LEAVING &&
+        before != SESSION_ENDED) {
         service->counts.cancelled++;
-        request_log(service, request, event == SESSION_CANCEL ? "cancelled" : "given up, the peer is gone");
+        request_log(service, request,
+                    event == SESSION_CANCEL ? "cancelled" : "given up, the peer is gone");
     }
     if (actions.mask & SESSION_RELEASE) {
         request_free(service, request);
@@ -130,7 +139,8 @@ void request_apply(struct service *service, struct request *request, enum sessio
     }
 }
 
-/* When something happens to a request by itself: its deadline, or an input that does not come. INT64_MAX: never. */
+/* When something happens to a request by itself: its deadline, or an input that does not come.
+ * INT64_MAX: never. */
 static int64_t request_due_ns(const struct request *request)
 {
     int64_t due_ns = request->deadline_ns != 0 ? request->deadline_ns : INT64_MAX;
@@ -154,7 +164,8 @@ static void on_deadline(uv_timer_t *timer)
         if (request->deadline_ns != 0 && now_ns >= request->deadline_ns) {
             request_apply(service, request, SESSION_DEADLINE, 0, NULL);
         } else if (now_ns >= request_due_ns(request)) {
-            request_apply(service, request, SESSION_FAILED, TANDEM_ETIMEDOUT, "its input stopped coming");
+            request_apply(service, request, SESSION_FAILED, TANDEM_ETIMEDOUT,
+                          "its input stopped coming");
         }
     }
     service_arm(service);
@@ -176,7 +187,8 @@ void service_arm(struct service *service)
         return;
     }
     wait_ns = earliest_ns - clock_now_ns();
-    (void)uv_timer_start(&service->deadline_timer, on_deadline, wait_ns > 0 ? (uint64_t)(wait_ns / NS_PER_MS) + 1 : 0, 0);
+    (void)uv_timer_start(&service->deadline_timer, on_deadline,
+                         wait_ns > 0 ? (uint64_t)(wait_ns / NS_PER_MS) + 1 : 0, 0);
 }
 
 int service_new(uv_loop_t *loop, struct catalog *catalog, struct service **ret_service)
@@ -190,7 +202,8 @@ int service_new(uv_loop_t *loop, struct catalog *catalog, struct service **ret_s
     service->loop = loop;
     service->requests_tail = &service->requests;
     service->lines = request_lines_new(loop);
-    result = service->lines ? worker_new(loop, service_on_job, service, &service->worker) : TANDEM_ENOMEM;
+    result = service->lines ? worker_new(loop, service_on_job, service, &service->worker)
+                            : TANDEM_ENOMEM;
     if (result != 0) {
         request_lines_free(service->lines);
         free(service);

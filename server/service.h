@@ -1,5 +1,6 @@
-/* service.h: the requests of a server, from admission to the last frame: it owns them, feeds the compute thread with the batches that
- * the batcher picks, carries out what the session state machine says, and knows how busy the server is. Loop thread. */
+/* service.h: the requests of a server, from admission to the last frame: it owns them, feeds the
+ * compute thread with the batches that the batcher picks, carries out what the session state
+ * machine says, and knows how busy the server is. Loop thread. */
 #ifndef TANDEM_SERVER_SERVICE_H
 #define TANDEM_SERVER_SERVICE_H
 
@@ -22,20 +23,23 @@ struct service_peer {
 
 struct service_counts {
     uint64_t accepted, answered, failed, refused, cancelled, late;
-    uint64_t steps, step_requests, step_requests_max; /* batches of the engine, and requests in them */
+    uint64_t steps, step_requests,
+        step_requests_max; /* batches of the engine, and requests in them */
     uint64_t prompt_tokens, cached_tokens, answer_tokens, pictures;
 };
 
 struct service;
 /* Takes one reference of `catalog`. *returns owned*. */
 int service_new(uv_loop_t *loop, struct catalog *catalog, struct service **ret_service);
-/* Ends what still runs with TANDEM_EDRAINING, joins the compute thread, closes the handles (run the loop once more). */
+/* Ends what still runs with TANDEM_EDRAINING, joins the compute thread, closes the handles (run the
+ * loop once more). */
 void service_free(struct service *service);
 /* A reload: new requests use `catalog` (one reference taken); accepted ones end on the old one. */
 void service_set_catalog(struct service *service, struct catalog *catalog);
 struct catalog *service_catalog(struct service *service);
 
-/* One frame of a peer whose hello is done: REQUEST, DATA or CANCEL. Negative: the peer broke the protocol, close it. */
+/* One frame of a peer whose hello is done: REQUEST, DATA or CANCEL. Negative: the peer broke the
+ * protocol, close it. */
 int service_frame(struct service *service, struct service_peer *peer, const struct frame *frame);
 /* The peer is gone: its requests end without a word. */
 void service_peer_gone(struct service *service, struct service_peer *peer);

@@ -16,7 +16,8 @@ struct refusal {
     char text[256];
 };
 
-static int refuse(struct refusal *refusal, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int refuse(struct refusal *refusal, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 static int refuse(struct refusal *refusal, int code, const char *format, ...)
 {
     va_list arguments;
@@ -49,8 +50,9 @@ static bool is_repeated(const struct service *service, uint64_t hash)
 }
 
 /* What can be said without a look at the queue. */
-static int header_check(const struct service *service, const struct service_peer *peer, const struct edge_request *header,
-                        const struct served_task *task, struct refusal *refusal)
+static int header_check(const struct service *service, const struct service_peer *peer,
+                        const struct edge_request *header, const struct served_task *task,
+                        struct refusal *refusal)
 {
     uint64_t payload_max = LIMIT_PAYLOAD_BYTES;
 
@@ -60,11 +62,14 @@ static int header_check(const struct service *service, const struct service_peer
     }
     for (size_t i = 0; i < peer->off_count; i++) {
         if (strcmp(peer->off[i], header->task) == 0) {
-            return refuse(refusal, TANDEM_ENOTASK, "the two sides describe this task differently; the server's log says how");
+            return refuse(
+                refusal, TANDEM_ENOTASK,
+                "the two sides describe this task differently; the server's log says how");
         }
     }
     if (header->has_picture != (task->kind == TASK_CLASSIFY)) {
-        return refuse(refusal, TANDEM_EINVAL, header->has_picture ? "this task takes text" : "this task takes a picture");
+        return refuse(refusal, TANDEM_EINVAL,
+                      header->has_picture ? "this task takes text" : "this task takes a picture");
     }
     if (task->kind == TASK_GENERATE) {
         payload_max = header->session[0] ? LIMIT_TRANSCRIPT_BYTES : LIMIT_TEXT_BYTES;
@@ -74,7 +79,9 @@ static int header_check(const struct service *service, const struct service_peer
         payload_max -= header->session[0] ? header->prefix_bytes : 0;
     }
     if (header->payload_bytes > payload_max) {
-        return refuse(refusal, TANDEM_ETOOBIG, task->kind == TASK_GENERATE ? "the text is too long" : "the picture is too large");
+        return refuse(refusal, TANDEM_ETOOBIG,
+                      task->kind == TASK_GENERATE ? "the text is too long"
+                                                  : "the picture is too large");
     }
     if (header->payload_bytes == 0) {
         return refuse(refusal, TANDEM_EINVAL, "there is no input");
@@ -82,8 +89,8 @@ static int header_check(const struct service *service, const struct service_peer
     return 0;
 }
 
-static int bounds_check(const struct service *service, const struct service_peer *peer, const struct edge_request *header,
-                        struct refusal *refusal)
+static int bounds_check(const struct service *service, const struct service_peer *peer,
+                        const struct edge_request *header, struct refusal *refusal)
 {
     if (service->draining) {
         return refuse(refusal, TANDEM_EDRAINING, "the server is stopping");
@@ -95,62 +102,78 @@ static int bounds_check(const struct service *service, const struct service_peer
     if (service->request_count >= LIMIT_REQUESTS) {
         return refuse(refusal, TANDEM_EBUSY, "the server's queue is full");
     }
-    if (service->payload_bytes + header->payload_bytes + header->prefix_bytes > LIMIT_PAYLOADS_BYTES) {
+    if (service->payload_bytes + header->payload_bytes + header->prefix_bytes >
+        LIMIT_PAYLOADS_BYTES) {
         return refuse(refusal, TANDEM_EBUSY, "the server holds as much input as it may");
     }
-    if (peer->payload_bytes + header->payload_bytes + header->prefix_bytes > LIMIT_PEER_PAYLOADS_BYTES) {
-        return refuse(refusal, TANDEM_EBUSY, "this connection's requests hold as much input as they may");
+    if (peer->payload_bytes + header->payload_bytes + header->prefix_bytes >
+        LIMIT_PEER_PAYLOADS_BYTES) {
+        return refuse(refusal, TANDEM_EBUSY,
+                      "this connection's requests hold as much input as they may");
     }
     refusal->retry_ms = 0;
     return 0;
 }
 
 /* Whether the deadline can be met, as far as the measured rates tell. */
-static int deadline_check(const struct service *service, const struct request *request, const struct edge_request *header,
-                          struct refusal *refusal)
+static int deadline_check(const struct service *service, const struct request *request,
+                          const struct edge_request *header, struct refusal *refusal)
 {
-    const struct batcher_load load = {.ahead_ns = service_ahead_ns(service, request_urgency_ns(request)),
-                                      .service_ns = request->task->kind == TASK_CLASSIFY
-                                                        ? request_service_ns(request)
-                                                        : batcher_service_ns(&request->model->rates, 0,
-                                                                             (uint32_t)(request->payload_bytes / 16), 1)};
-    const int code = batcher_admit(&load, (int64_t)header->budget_us * NS_PER_US, &refusal->retry_ms);
+    const struct batcher_load load = {
+        .ahead_ns = service_ahead_ns(service, request_urgency_ns(request)),
+        .service_ns = request->task->kind == TASK_CLASSIFY
+                          ? request_service_ns(request)
+                          : batcher_service_ns(&request->model->rates, 0,
+                                               (uint32_t)(request->payload_bytes / 16), 1)};
+    const int code =
+        batcher_admit(&load, (int64_t)header->budget_us * NS_PER_US, &refusal->retry_ms);
 
     if (code == 0) {
         return 0;
     }
-    return refuse(refusal, code, code == TANDEM_ELATE ? "the deadline is shorter than the work" : "the deadline cannot be met now");
+    return refuse(refusal, code,
+                  code == TANDEM_ELATE ? "the deadline is shorter than the work"
+                                       : "the deadline cannot be met now");
 }
 
-static int turn_begin(struct service *service, struct request *request, const struct edge_request *header, struct refusal *refusal)
+static int turn_begin(struct service *service, struct request *request,
+                      const struct edge_request *header, struct refusal *refusal)
 {
     int code;
 
     if (header->session[0] == '\0') {
-        return header->prefix_bytes == 0 ? 0 : refuse(refusal, TANDEM_EINVAL, "a prefix needs a session");
+        return header->prefix_bytes == 0
+                   ? 0
+                   : refuse(refusal, TANDEM_EINVAL, "a prefix needs a session");
     }
-    code = conversation_begin(&service->conversations, request->tenant, header->session, request->model, header->prefix_bytes,
-                              header->prefix_digest, clock_now_ns(), &request->conversation);
+    code = conversation_begin(&service->conversations, request->tenant, header->session,
+                              request->model, header->prefix_bytes, header->prefix_digest,
+                              clock_now_ns(), &request->conversation);
     if (code == TANDEM_EPREFIX) {
         return refuse(refusal, code, "this prefix is not here: send the whole conversation");
     }
     if (code != 0) {
         refusal->retry_ms = 50;
-        return refuse(refusal, code, code == TANDEM_EBUSY ? "another turn of this session is running" : "no memory for the session");
+        return refuse(refusal, code,
+                      code == TANDEM_EBUSY ? "another turn of this session is running"
+                                           : "no memory for the session");
     }
     request->is_session = true;
     request->prefix_bytes = (size_t)header->prefix_bytes;
-    return buf_append(&request->input, request->conversation->transcript.data, request->prefix_bytes) == 0
+    return buf_append(&request->input, request->conversation->transcript.data,
+                      request->prefix_bytes) == 0
                ? 0
                : refuse(refusal, TANDEM_ENOMEM, "no memory for the session");
 }
 
 /* Everything that does not depend on the queue. *returns owned*. */
-static struct request *request_new(struct service *service, struct service_peer *peer, uint64_t id, const struct edge_request *header,
+static struct request *request_new(struct service *service, struct service_peer *peer, uint64_t id,
+                                   const struct edge_request *header,
                                    const struct served_task *task)
 {
-    const struct engine_sampling sampling = {header->sampling.temperature, header->sampling.top_k,
-                                             header->sampling.top_p > 0 ? header->sampling.top_p : 1, header->sampling.seed};
+    const struct engine_sampling sampling = {
+        header->sampling.temperature, header->sampling.top_k,
+        header->sampling.top_p > 0 ? header->sampling.top_p : 1, header->sampling.seed};
     struct request *request = calloc(1, sizeof(*request));
 
     if (!request) {
@@ -158,7 +181,8 @@ static struct request *request_new(struct service *service, struct service_peer 
     }
     request->arrival_ns = clock_now_ns();
     request->upload_until_ns = request->arrival_ns + LIMIT_UPLOAD_STALL_MS * NS_PER_MS;
-    request->deadline_ns = header->budget_us ? request->arrival_ns + (int64_t)header->budget_us * NS_PER_US : 0;
+    request->deadline_ns =
+        header->budget_us ? request->arrival_ns + (int64_t)header->budget_us * NS_PER_US : 0;
     session_init(&request->session, task->kind == TASK_GENERATE, request->deadline_ns);
     request->id = id;
     request->tenant_key = XXH3_64bits(peer->tenant, strlen(peer->tenant));
@@ -178,15 +202,16 @@ static struct request *request_new(struct service *service, struct service_peer 
     buf_init(&request->text, 0);
     if (request->model->pool) {
         engine_seq_init(&request->seq, request->model->pool);
-    } else if (!(request->scores = calloc(request->model->info->n_class, sizeof(*request->scores)))) {
+    } else if (!(request->scores =
+                     calloc(request->model->info->n_class, sizeof(*request->scores)))) {
         request_free(service, request);
         return NULL;
     }
     return request;
 }
 
-static int request_admit(struct service *service, struct service_peer *peer, uint64_t id, const struct edge_request *header,
-                         struct refusal *refusal)
+static int request_admit(struct service *service, struct service_peer *peer, uint64_t id,
+                         const struct edge_request *header, struct refusal *refusal)
 {
     const struct served_task *task = catalog_find(service->catalog, header->task);
     const uint64_t hash = request_hash(peer, id);
@@ -194,7 +219,8 @@ static int request_admit(struct service *service, struct service_peer *peer, uin
     int result = header_check(service, peer, header, task, refusal);
 
     if (result == 0 && is_repeated(service, hash)) {
-        result = refuse(refusal, TANDEM_EINVAL, "a request of this number was accepted before; none runs twice");
+        result = refuse(refusal, TANDEM_EINVAL,
+                        "a request of this number was accepted before; none runs twice");
     }
     if (result == 0) {
         result = bounds_check(service, peer, header, refusal);
@@ -229,7 +255,8 @@ static int request_admit(struct service *service, struct service_peer *peer, uin
     return 0;
 }
 
-static struct request *request_find(const struct service *service, const struct service_peer *peer, uint64_t id)
+static struct request *request_find(const struct service *service, const struct service_peer *peer,
+                                    uint64_t id)
 {
     struct request *request = service->requests;
 
@@ -252,9 +279,11 @@ static int on_request(struct service *service, struct service_peer *peer, const 
         const struct served_task *task = catalog_find(service->catalog, header.task);
 
         service->counts.refused++;
-        request_lines_say(service->lines, "request %s: task %s, tenant %s: refused: %s (%s)", header.decision_id[0] ? header.decision_id : "-", header.task,
-                 peer->tenant, tandem_error_name(refusal.code), refusal.text);
-        reply_error(service, peer, frame->request_id, task ? task->model : NULL, refusal.code, refusal.text, refusal.retry_ms);
+        request_lines_say(service->lines, "request %s: task %s, tenant %s: refused: %s (%s)",
+                          header.decision_id[0] ? header.decision_id : "-", header.task,
+                          peer->tenant, tandem_error_name(refusal.code), refusal.text);
+        reply_error(service, peer, frame->request_id, task ? task->model : NULL, refusal.code,
+                    refusal.text, refusal.retry_ms);
     }
     return 0;
 }
@@ -268,7 +297,8 @@ static int on_data(struct service *service, struct service_peer *peer, const str
     if (!request || request->session.state != SESSION_RECEIVING) {
         return request && request->session.state != SESSION_LEAVING ? TANDEM_EPROTO : 0;
     }
-    if (request->input.bytes - request->prefix_bytes + frame->payload_bytes > request->payload_bytes) {
+    if (request->input.bytes - request->prefix_bytes + frame->payload_bytes >
+        request->payload_bytes) {
         return TANDEM_EPROTO; /* more than was announced */
     }
     request->upload_until_ns = clock_now_ns() + LIMIT_UPLOAD_STALL_MS * NS_PER_MS;

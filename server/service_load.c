@@ -10,11 +10,15 @@ static uint32_t prefill_left(const struct request *request)
         return 0;
     }
     if (request->ids) {
-        return request->prompt_count - (request->seq.length < request->prompt_count ? request->seq.length : request->prompt_count);
+        return request->prompt_count - (request->seq.length < request->prompt_count
+                                            ? request->seq.length
+                                            : request->prompt_count);
     }
     tokens = (double)(request->prefix_bytes + request->payload_bytes);
-    tokens = request->model->tokens_per_byte > 0 ? tokens * request->model->tokens_per_byte : tokens / BYTES_PER_TOKEN_GUESS;
-    return tokens < (double)request->model->info->n_context ? (uint32_t)tokens : request->model->info->n_context;
+    tokens = request->model->tokens_per_byte > 0 ? tokens * request->model->tokens_per_byte
+                                                 : tokens / BYTES_PER_TOKEN_GUESS;
+    return tokens < (double)request->model->info->n_context ? (uint32_t)tokens
+                                                            : request->model->info->n_context;
 }
 
 int64_t request_service_ns(const struct request *request)
@@ -28,7 +32,8 @@ int64_t request_service_ns(const struct request *request)
         answer = (double)request->max_new;
     }
     answer -= (double)request->session.tokens;
-    return batcher_service_ns(&request->model->rates, 0, prefill_left(request), answer > 1 ? (uint32_t)answer : 1);
+    return batcher_service_ns(&request->model->rates, 0, prefill_left(request),
+                              answer > 1 ? (uint32_t)answer : 1);
 }
 
 int64_t request_urgency_ns(const struct request *request)
@@ -36,16 +41,18 @@ int64_t request_urgency_ns(const struct request *request)
     return batcher_urgency(request->arrival_ns, request->deadline_ns, request_service_ns(request));
 }
 
-/* What has to be computed before a request of this urgency: the pictures and prefills that are more urgent. Decoding runs beside it in
- * the same steps and is not counted, so the prediction errs to the hopeful side: nothing is refused that could have been served. */
+/* What has to be computed before a request of this urgency: the pictures and prefills that are more
+ * urgent. Decoding runs beside it in the same steps and is not counted, so the prediction errs to
+ * the hopeful side: nothing is refused that could have been served. */
 int64_t service_ahead_ns(const struct service *service, int64_t urgency_ns)
 {
     int64_t ahead = 0;
 
     for (const struct request *r = service->requests; r; r = r->next) {
         if (r->session.state < SESSION_LEAVING && request_urgency_ns(r) <= urgency_ns) {
-            ahead += r->task->kind == TASK_CLASSIFY ? batcher_service_ns(&r->model->rates, 1, 0, 0)
-                                                    : batcher_service_ns(&r->model->rates, 0, prefill_left(r), 0);
+            ahead += r->task->kind == TASK_CLASSIFY
+                         ? batcher_service_ns(&r->model->rates, 1, 0, 0)
+                         : batcher_service_ns(&r->model->rates, 0, prefill_left(r), 0);
         }
     }
     return ahead;
@@ -71,7 +78,8 @@ static void rates_store(const struct served_model *model, struct edge_load *load
 }
 
 /* `model` NULL: the rates of whatever is served, later tasks first overwritten by earlier ones. */
-void service_load_for(const struct service *service, const struct served_model *model, struct edge_load *ret_load)
+void service_load_for(const struct service *service, const struct served_model *model,
+                      struct edge_load *ret_load)
 {
     struct edge_load load = {.draining = service->draining};
 

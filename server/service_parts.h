@@ -21,22 +21,22 @@ struct request {
     int64_t arrival_ns, deadline_ns, started_ns, run_ns; /* started 0: never in a step */
     int64_t upload_until_ns; /* while receiving: when the next piece must be here */
     /* input */
-    struct buf input;           /* a session's prefix, then the payload */
+    struct buf input; /* a session's prefix, then the payload */
     size_t prefix_bytes, payload_bytes, charged_bytes;
     struct wire_picture picture;
     /* generate */
     struct conversation *conversation; /* borrowed while the turn runs, or NULL */
     bool is_session, stream, reserved;
     struct engine_seq seq;
-    uint32_t *ids;              /* [n_context] prompt, then what was generated and fed back */
+    uint32_t *ids; /* [n_context] prompt, then what was generated and fed back */
     uint32_t id_count, prompt_count, cached_count, max_new;
-    uint32_t next_id;           /* generated, not yet fed */
+    uint32_t next_id; /* generated, not yet fed */
     struct engine_sampler sampler;
     struct buf text;
     double logprob;
     uint32_t finish;
     /* classify */
-    float *scores;              /* [n_class] */
+    float *scores; /* [n_class] */
 };
 
 struct service {
@@ -48,7 +48,7 @@ struct service {
     struct conversations conversations;
     struct request *requests, **requests_tail; /* in order of arrival */
     size_t request_count;
-    size_t payload_bytes;   /* charged by live requests */
+    size_t payload_bytes;                   /* charged by live requests */
     uint64_t recent[LIMIT_RECENT_REQUESTS]; /* hashes of (tenant, boot id, request id), a ring */
     size_t recent_next;
     bool draining, closing;
@@ -58,20 +58,22 @@ struct service {
 };
 
 /* service.c */
-void request_apply(struct service *service, struct request *request, enum session_event event, int error, const char *why);
+void request_apply(struct service *service, struct request *request, enum session_event event,
+                   int error, const char *why);
 void service_arm(struct service *service);
 void request_free(struct service *service, struct request *request);
 /* service_load.c */
 int64_t request_service_ns(const struct request *request);
 int64_t request_urgency_ns(const struct request *request);
 int64_t service_ahead_ns(const struct service *service, int64_t urgency_ns);
-void service_load_for(const struct service *service, const struct served_model *model, struct edge_load *ret_load);
+void service_load_for(const struct service *service, const struct served_model *model,
+                      struct edge_load *ret_load);
 /* service_run.c */
 void service_schedule(struct service *service);
 void service_on_job(struct worker_job *job, void *user);
 /* service_reply.c */
-void reply_error(struct service *service, struct service_peer *peer, uint64_t id, const struct served_model *model, int code,
-                 const char *text, uint64_t retry_ms);
+void reply_error(struct service *service, struct service_peer *peer, uint64_t id,
+                 const struct served_model *model, int code, const char *text, uint64_t retry_ms);
 void reply_accepted(struct service *service, const struct request *request);
 void reply_tokens(const struct request *request, const uint8_t *text, size_t bytes);
 int reply_result(struct service *service, struct request *request, bool partial);

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-void reply_error(struct service *service, struct service_peer *peer, uint64_t id, const struct served_model *model, int code,
-                 const char *text, uint64_t retry_ms)
+void reply_error(struct service *service, struct service_peer *peer, uint64_t id,
+                 const struct served_model *model, int code, const char *text, uint64_t retry_ms)
 {
     struct edge_error error = {.code = code, .retry_after_ms = retry_ms, .has_load = true};
     struct buf header;
@@ -14,7 +14,8 @@ void reply_error(struct service *service, struct service_peer *peer, uint64_t id
         return;
     }
     for (size_t i = 0; text[i] != '\0' && i < sizeof(error.text) - 1; i++) {
-        error.text[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?'; /* it may quote what the peer sent */
+        error.text[i] =
+            text[i] >= ' ' && text[i] <= '~' ? text[i] : '?'; /* it may quote what the peer sent */
     }
     service_load_for(service, model, &error.load);
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
@@ -32,7 +33,8 @@ void reply_accepted(struct service *service, const struct request *request)
     service_load_for(service, request->model, &load);
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
     if (edge_accepted_pack(&load, &header) == 0) {
-        (void)conn_send(request->peer->conn, FRAME_ACCEPTED, 0, request->id, header.data, header.bytes);
+        (void)conn_send(request->peer->conn, FRAME_ACCEPTED, 0, request->id, header.data,
+                        header.bytes);
     }
     buf_fini(&header);
 }
@@ -47,7 +49,8 @@ void reply_tokens(const struct request *request, const uint8_t *text, size_t byt
     }
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
     if (answer_piece_pack(&piece, &header) == 0) {
-        (void)conn_send(request->peer->conn, FRAME_TOKENS, 0, request->id, header.data, header.bytes);
+        (void)conn_send(request->peer->conn, FRAME_TOKENS, 0, request->id, header.data,
+                        header.bytes);
     }
     buf_fini(&header);
 }
@@ -84,7 +87,8 @@ static int labels_rank(const struct request *request, struct answer *answer)
     }
     qsort(ranked, count, sizeof(*ranked), ranked_compare);
     for (size_t i = 0; i < answer->label_count; i++) {
-        answer->labels[i] = (struct answer_label){(char *)(uintptr_t)request->task->labels[ranked[i].index], (double)ranked[i].score};
+        answer->labels[i] = (struct answer_label){
+            (char *)(uintptr_t)request->task->labels[ranked[i].index], (double)ranked[i].score};
     }
     answer->confidence = answer->labels[0].score;
     free(ranked);
@@ -94,7 +98,8 @@ static int labels_rank(const struct request *request, struct answer *answer)
 /* Sends the RESULT; an error when it could not be made, and then nothing was sent. */
 int reply_result(struct service *service, struct request *request, bool partial)
 {
-    struct edge_result result = {.cached_tokens = request->cached_count, .prompt_tokens = request->prompt_count};
+    struct edge_result result = {.cached_tokens = request->cached_count,
+                                 .prompt_tokens = request->prompt_count};
     struct answer *answer = &result.answer;
     struct buf header;
     int error = 0;
@@ -106,21 +111,27 @@ int reply_result(struct service *service, struct request *request, bool partial)
         answer->kind = WIRE_CLASSIFY;
         error = labels_rank(request, answer);
     } else {
-        *answer = (struct answer){.kind = WIRE_GENERATE, .text = request->text.data ? (char *)request->text.data : (char *)(uintptr_t) "",
-                                  .text_bytes = request->text.bytes, .tokens = request->session.tokens,
-                                  .finish = partial ? WIRE_FINISH_DEADLINE : request->finish, .confidence = exp(request->logprob)};
+        *answer = (struct answer){.kind = WIRE_GENERATE,
+                                  .text = request->text.data ? (char *)request->text.data
+                                                             : (char *)(uintptr_t) "",
+                                  .text_bytes = request->text.bytes,
+                                  .tokens = request->session.tokens,
+                                  .finish = partial ? WIRE_FINISH_DEADLINE : request->finish,
+                                  .confidence = exp(request->logprob)};
         answer->confidence = answer->confidence > 1 ? 1 : answer->confidence; /* rounding */
     }
     result.wait_us = (uint64_t)((request->started_ns - request->arrival_ns) / NS_PER_US);
     result.run_us = (uint64_t)(request->run_ns / NS_PER_US);
-    memcpy(result.model_digest, engine_model_digest(request->model->model), sizeof(result.model_digest));
+    memcpy(result.model_digest, engine_model_digest(request->model->model),
+           sizeof(result.model_digest));
     service_load_for(service, request->model, &result.load);
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
     if (error == 0) {
         error = edge_result_pack(&result, &header);
     }
     if (error == 0) {
-        (void)conn_send(request->peer->conn, FRAME_RESULT, 0, request->id, header.data, header.bytes);
+        (void)conn_send(request->peer->conn, FRAME_RESULT, 0, request->id, header.data,
+                        header.bytes);
     }
     buf_fini(&header);
     free(answer->labels);

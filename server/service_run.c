@@ -8,14 +8,16 @@
 
 /* ---- into the step ---- */
 
-/* A turn that has not begun waits with the rows of its conversation's earlier turns. The last of them to come gives them up for one
- * that came before, else such turns could hold all pages between them and none could begin. */
+/* A turn that has not begun waits with the rows of its conversation's earlier turns. The last of
+ * them to come gives them up for one that came before, else such turns could hold all pages between
+ * them and none could begin. */
 static bool rows_give_up(struct service *service, const struct request *request)
 {
     struct request *last = NULL;
 
     for (struct request *r = request->next; r; r = r->next) {
-        if (r->model->pool == request->model->pool && r->session.state == SESSION_QUEUED && !r->reserved && r->seq.page_count > 0) {
+        if (r->model->pool == request->model->pool && r->session.state == SESSION_QUEUED &&
+            !r->reserved && r->seq.page_count > 0) {
             last = r;
         }
     }
@@ -29,7 +31,8 @@ static bool rows_give_up(struct service *service, const struct request *request)
     return true;
 }
 
-/* Pages for the whole request, so that what runs never runs out of them half way. Idle conversations make room, then turns that wait. */
+/* Pages for the whole request, so that what runs never runs out of them half way. Idle
+ * conversations make room, then turns that wait. */
 static bool pages_reserve(struct service *service, struct request *request)
 {
     /* The last token is never fed back, so it needs no row. */
@@ -40,13 +43,15 @@ static bool pages_reserve(struct service *service, struct request *request)
         return true;
     }
     while ((result = engine_seq_reserve(&request->seq, tokens)) == TANDEM_ENOMEM &&
-           (conversation_evict(&service->conversations, request->model->pool) || rows_give_up(service, request))) {
+           (conversation_evict(&service->conversations, request->model->pool) ||
+            rows_give_up(service, request))) {
     }
     request->reserved = result == 0;
     return request->reserved;
 }
 
-static size_t items_collect(struct service *service, const struct served_model *model, struct batcher_item *items)
+static size_t items_collect(struct service *service, const struct served_model *model,
+                            struct batcher_item *items)
 {
     bool pages_short = false;
     size_t count = 0;
@@ -62,11 +67,13 @@ static size_t items_collect(struct service *service, const struct served_model *
                 continue;
             }
         }
-        items[count++] = (struct batcher_item){
-            .tenant = r->tenant_key, .urgency_ns = request_urgency_ns(r), .user = r,
-            .prefill = r->task->kind == TASK_CLASSIFY   ? 1
-                       : r->seq.length < r->prompt_count ? r->prompt_count - r->seq.length
-                                                         : 0};
+        items[count++] = (struct batcher_item){.tenant = r->tenant_key,
+                                               .urgency_ns = request_urgency_ns(r),
+                                               .user = r,
+                                               .prefill = r->task->kind == TASK_CLASSIFY ? 1
+                                                          : r->seq.length < r->prompt_count
+                                                              ? r->prompt_count - r->seq.length
+                                                              : 0};
     }
     return count;
 }
@@ -80,13 +87,18 @@ static void chunk_fill(struct worker_job *job, struct request *request, uint32_t
         request->ids[request->id_count++] = request->next_id;
         take = 1;
     }
-    *chunk = (struct engine_chunk){.seq = &request->seq, .tokens = request->ids + request->seq.length, .count = take,
-                                   .want = request->seq.length + take == request->id_count ? ENGINE_LOGITS_LAST : ENGINE_LOGITS_NONE};
+    *chunk = (struct engine_chunk){.seq = &request->seq,
+                                   .tokens = request->ids + request->seq.length,
+                                   .count = take,
+                                   .want = request->seq.length + take == request->id_count
+                                               ? ENGINE_LOGITS_LAST
+                                               : ENGINE_LOGITS_NONE};
     entry->sampler = request->sampler;
 }
 
 /* Puts the picked requests into the job. Those whose deadline has just passed fall out here. */
-static void job_fill(struct service *service, struct worker_job *job, struct batcher_item *items, size_t count)
+static void job_fill(struct service *service, struct worker_job *job, struct batcher_item *items,
+                     size_t count)
 {
     const int64_t now_ns = clock_now_ns();
 
@@ -127,19 +139,24 @@ static void job_target(struct worker_job *job, enum worker_kind kind, struct ser
 }
 
 /* Every text that waits to become tokens, of one model. */
-static void prepare_fill(const struct service *service, struct worker_job *job, const struct request *first)
+static void prepare_fill(const struct service *service, struct worker_job *job,
+                         const struct request *first)
 {
     job_target(job, WORKER_PREPARE, first->model);
-    for (struct request *r = service->requests; r && job->count < LIMIT_PICTURE_BATCH; r = r->next) {
+    for (struct request *r = service->requests; r && job->count < LIMIT_PICTURE_BATCH;
+         r = r->next) {
         if (r->session.state == SESSION_PREPARING && r->model == first->model) {
-            job->entries[job->count++] = (struct worker_entry){.user = r, .input = r->input.data, .input_bytes = r->input.bytes,
+            job->entries[job->count++] = (struct worker_entry){.user = r,
+                                                               .input = r->input.data,
+                                                               .input_bytes = r->input.bytes,
                                                                .transcript = r->is_session};
         }
     }
 }
 
 /* The most urgent request that waits for a step and whose model was not `tried`. */
-static struct request *urgent_find(const struct service *service, struct served_model *const *tried, size_t tried_count)
+static struct request *urgent_find(const struct service *service, struct served_model *const *tried,
+                                   size_t tried_count)
 {
     struct request *urgent = NULL;
 
@@ -164,13 +181,16 @@ static void step_fill(struct service *service, struct worker_job *job)
     size_t tried_count = 0, count;
     struct request *urgent;
 
-    while (job->count == 0 && tried_count < LIMIT_TASKS * 2 && (urgent = urgent_find(service, tried, tried_count)) != NULL) {
+    while (job->count == 0 && tried_count < LIMIT_TASKS * 2 &&
+           (urgent = urgent_find(service, tried, tried_count)) != NULL) {
         struct served_model *model = urgent->model;
 
         served_model_ref(model); /* the last request of an old model may end on the way */
         job_target(job, model->pool ? WORKER_STEP : WORKER_PICTURES, model);
         count = items_collect(service, model, items);
-        (void)batcher_pick(&model->batcher, items, count, model->pool ? model->step_tokens : LIMIT_PICTURE_BATCH, model->step_sequences);
+        (void)batcher_pick(&model->batcher, items, count,
+                           model->pool ? model->step_tokens : LIMIT_PICTURE_BATCH,
+                           model->step_sequences);
         job_fill(service, job, items, count);
         tried[tried_count++] = model;
         served_model_unref(model);
@@ -217,14 +237,17 @@ static void prepared(struct service *service, struct request *request, struct wo
     if (request->max_new > context - request->prompt_count) {
         request->max_new = context - request->prompt_count;
     }
-    batcher_rate_add(&request->model->tokens_per_byte, (double)entry->ret_count / (double)(entry->input_bytes ? entry->input_bytes : 1));
+    batcher_rate_add(&request->model->tokens_per_byte,
+                     (double)entry->ret_count /
+                         (double)(entry->input_bytes ? entry->input_bytes : 1));
     if (request->conversation) {
         struct conversation *conversation = request->conversation;
 
         request->seq = conversation->seq;
         engine_seq_init(&conversation->seq, request->model->pool);
         /* The last token runs in any case: its logits are what comes next. */
-        while (same < request->seq.length && same + 1 < request->prompt_count && conversation->ids[same] == request->ids[same]) {
+        while (same < request->seq.length && same + 1 < request->prompt_count &&
+               conversation->ids[same] == request->ids[same]) {
             same++;
         }
         if (engine_seq_truncate(&request->seq, same) != 0) {
@@ -240,7 +263,8 @@ static void prepared(struct service *service, struct request *request, struct wo
 }
 
 /* Takes a generated token; true when it was the last. */
-static bool token_take(struct service *service, struct request *request, const struct worker_entry *entry, int *ret_error)
+static bool token_take(struct service *service, struct request *request,
+                       const struct worker_entry *entry, int *ret_error)
 {
     const size_t before = request->text.bytes;
 
@@ -249,7 +273,8 @@ static bool token_take(struct service *service, struct request *request, const s
         request->finish = WIRE_FINISH_END;
         return true;
     }
-    *ret_error = engine_detokenize(request->model->model, entry->ret_id, request->session.tokens == 0, &request->text);
+    *ret_error = engine_detokenize(request->model->model, entry->ret_id,
+                                   request->session.tokens == 0, &request->text);
     if (*ret_error != 0) {
         return true;
     }
@@ -259,14 +284,16 @@ static bool token_take(struct service *service, struct request *request, const s
     if (request->stream) {
         reply_tokens(request, request->text.data + before, request->text.bytes - before);
     }
-    if (request->session.tokens >= request->max_new || request->text.bytes > LIMIT_ANSWER_TEXT_BYTES) {
+    if (request->session.tokens >= request->max_new ||
+        request->text.bytes > LIMIT_ANSWER_TEXT_BYTES) {
         request->finish = WIRE_FINISH_LENGTH;
         return true;
     }
     return false;
 }
 
-static void stepped(struct service *service, struct request *request, const struct worker_job *job, uint32_t index)
+static void stepped(struct service *service, struct request *request, const struct worker_job *job,
+                    uint32_t index)
 {
     const struct worker_entry *entry = &job->entries[index];
     bool last = false;
@@ -277,7 +304,8 @@ static void stepped(struct service *service, struct request *request, const stru
         last = token_take(service, request, entry, &error);
     }
     if (error != 0) {
-        request_apply(service, request, SESSION_FAILED, error, "the model made a token that is none");
+        request_apply(service, request, SESSION_FAILED, error,
+                      "the model made a token that is none");
     } else if (last) {
         batcher_rate_add(&request->model->answer_tokens, (double)request->session.tokens);
         request_apply(service, request, SESSION_FINISHED, 0, NULL);
@@ -319,12 +347,14 @@ static void entry_done(struct service *service, struct worker_job *job, uint32_t
     if (job->error == TANDEM_ECANCELED || request->session.state == SESSION_LEAVING) {
         free(entry->ret_ids);
         if (job->kind == WORKER_STEP && job->error != 0 && request->session.tokens > 0) {
-            request->id_count = request->seq.length; /* the token was not fed after all: it is fed again */
+            request->id_count =
+                request->seq.length; /* the token was not fed after all: it is fed again */
         }
         request_apply(service, request, SESSION_STEPPED, 0, NULL);
     } else if (error != 0) {
         if (error == TANDEM_EIO || error == TANDEM_EINTERNAL) {
-            log_error("request %s: %s: %s", request->decision_id, request->model->info->path, tandem_error_text(error));
+            log_error("request %s: %s: %s", request->decision_id, request->model->info->path,
+                      tandem_error_text(error));
         }
         request_apply(service, request, SESSION_FAILED, error, entry->why);
     } else if (job->kind == WORKER_PREPARE) {

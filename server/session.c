@@ -4,7 +4,8 @@
 
 void session_init(struct session *session, bool generates, int64_t deadline_ns)
 {
-    *session = (struct session){.state = SESSION_RECEIVING, .generates = generates, .deadline_ns = deadline_ns};
+    *session = (struct session){
+        .state = SESSION_RECEIVING, .generates = generates, .deadline_ns = deadline_ns};
 }
 
 static bool is_held(const struct session *session)
@@ -12,9 +13,10 @@ static bool is_held(const struct session *session)
     return session->state == SESSION_PREPARING || session->state == SESSION_RUNNING;
 }
 
-/* Says the last word, if there is one, and lets go as soon as nobody computes on it. `returned`: the compute thread just gave it
- * back. */
-static struct session_actions session_end(struct session *session, uint32_t word, int error, bool partial, bool returned)
+/* Says the last word, if there is one, and lets go as soon as nobody computes on it. `returned`:
+ * the compute thread just gave it back. */
+static struct session_actions session_end(struct session *session, uint32_t word, int error,
+                                          bool partial, bool returned)
 {
     struct session_actions actions = {word, error, partial};
 
@@ -51,7 +53,8 @@ static struct session_actions session_advance(struct session *session, enum sess
 
     if (session->state == SESSION_RECEIVING && event == SESSION_INPUT) {
         session->state = session->generates ? SESSION_PREPARING : SESSION_QUEUED;
-        return (struct session_actions){.mask = session->generates ? SESSION_PREPARE : SESSION_ENQUEUE};
+        return (struct session_actions){.mask =
+                                            session->generates ? SESSION_PREPARE : SESSION_ENQUEUE};
     }
     for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         if (steps[i].from == session->state && steps[i].event == event) {
@@ -64,10 +67,12 @@ static struct session_actions session_advance(struct session *session, enum sess
 
 static bool is_return(enum session_event event)
 {
-    return event == SESSION_PREPARED || event == SESSION_STEPPED || event == SESSION_FINISHED || event == SESSION_FAILED;
+    return event == SESSION_PREPARED || event == SESSION_STEPPED || event == SESSION_FINISHED ||
+           event == SESSION_FAILED;
 }
 
-struct session_actions session_event(struct session *session, enum session_event event, int error, int64_t now_ns)
+struct session_actions session_event(struct session *session, enum session_event event, int error,
+                                     int64_t now_ns)
 {
     const bool due = session->deadline_ns != 0 && now_ns >= session->deadline_ns;
     const bool returned = is_return(event);
@@ -91,9 +96,11 @@ struct session_actions session_event(struct session *session, enum session_event
     case SESSION_DRAIN:
         return session_end(session, SESSION_SEND_ERROR, TANDEM_EDRAINING, false, false);
     case SESSION_FINISHED:
-        /* The work is done: an answer that is a moment late is worth more than an error, the client knows its own deadline. */
-        return session->state == SESSION_RUNNING ? session_end(session, SESSION_SEND_RESULT, 0, false, true)
-                                                 : (struct session_actions){0};
+        /* The work is done: an answer that is a moment late is worth more than an error, the client
+         * knows its own deadline. */
+        return session->state == SESSION_RUNNING
+                   ? session_end(session, SESSION_SEND_RESULT, 0, false, true)
+                   : (struct session_actions){0};
     case SESSION_INPUT:
     case SESSION_PREPARED:
     case SESSION_STEP:
@@ -109,7 +116,8 @@ struct session_actions session_event(struct session *session, enum session_event
 
 const char *session_state_text(enum session_state state)
 {
-    static const char *const texts[] = {"receiving", "preparing", "queued", "running", "leaving", "ended"};
+    static const char *const texts[] = {"receiving", "preparing", "queued",
+                                        "running",   "leaving",   "ended"};
 
     return texts[state];
 }

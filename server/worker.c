@@ -24,18 +24,22 @@ struct worker {
     size_t sample_scratch_n;
 };
 
-static int ids_append(const struct engine_model *model, enum turn_role role, const char *text, size_t bytes,
-                      struct worker_entry *entry)
+static int ids_append(const struct engine_model *model, enum turn_role role, const char *text,
+                      size_t bytes, struct worker_entry *entry)
 {
     const struct engine_model_info *info = engine_model_info(model);
     const size_t room = info->n_context > entry->ret_count ? info->n_context - entry->ret_count : 0;
     size_t count = 0;
-    const int result = role == TURN_USER
-                           ? engine_tokenize_prompt(model, text, bytes, entry->ret_ids + entry->ret_count, room, &count, entry->why)
-                           : engine_tokenize(model, text, bytes, entry->ret_ids + entry->ret_count, room, &count, entry->why);
+    const int result =
+        role == TURN_USER
+            ? engine_tokenize_prompt(model, text, bytes, entry->ret_ids + entry->ret_count, room,
+                                     &count, entry->why)
+            : engine_tokenize(model, text, bytes, entry->ret_ids + entry->ret_count, room, &count,
+                              entry->why);
 
     if (result == TANDEM_ETOOBIG) {
-        snprintf(entry->why, sizeof(entry->why), "the text has more than the %u tokens of the model's context", info->n_context);
+        snprintf(entry->why, sizeof(entry->why),
+                 "the text has more than the %u tokens of the model's context", info->n_context);
     }
     if (result == 0) {
         entry->ret_count += count;
@@ -57,9 +61,11 @@ static int entry_prepare(const struct engine_model *model, struct worker_entry *
         return TANDEM_ENOMEM;
     }
     if (!entry->transcript) {
-        result = ids_append(model, TURN_USER, (const char *)entry->input, entry->input_bytes, entry);
+        result =
+            ids_append(model, TURN_USER, (const char *)entry->input, entry->input_bytes, entry);
     }
-    while (entry->transcript && (result = transcript_next(entry->input, entry->input_bytes, &at, &role, &text, &bytes)) == 0) {
+    while (entry->transcript && (result = transcript_next(entry->input, entry->input_bytes, &at,
+                                                          &role, &text, &bytes)) == 0) {
         result = ids_append(model, role, text, bytes, entry);
         if (result != 0) {
             break;
@@ -69,14 +75,16 @@ static int entry_prepare(const struct engine_model *model, struct worker_entry *
         snprintf(entry->why, sizeof(entry->why), "the transcript is damaged");
     } else if (entry->transcript && result == 1) {
         result = role == TURN_USER ? 0 : TANDEM_EINVAL;
-        snprintf(entry->why, sizeof(entry->why), "the transcript does not end with the user's turn");
+        snprintf(entry->why, sizeof(entry->why),
+                 "the transcript does not end with the user's turn");
     }
     if (result == 0 && entry->ret_count == 0) {
         snprintf(entry->why, sizeof(entry->why), "the text is empty");
         result = TANDEM_EINVAL;
     }
     if (result == 0 && entry->ret_count >= info->n_context) {
-        snprintf(entry->why, sizeof(entry->why), "the text fills the model's context of %u tokens", info->n_context);
+        snprintf(entry->why, sizeof(entry->why), "the text fills the model's context of %u tokens",
+                 info->n_context);
         result = TANDEM_ETOOBIG;
     }
     return result;
@@ -95,7 +103,8 @@ static void job_prepare(struct worker_job *job)
     }
 }
 
-static void entry_sample(struct worker *worker, struct worker_job *job, uint32_t index, const float *logits)
+static void entry_sample(struct worker *worker, struct worker_job *job, uint32_t index,
+                         const float *logits)
 {
     struct worker_entry *entry = &job->entries[index];
     const size_t n = engine_model_info(job->model)->n_class;
@@ -116,7 +125,8 @@ static void entry_sample(struct worker *worker, struct worker_job *job, uint32_t
         worker->sample_scratch = grown;
         worker->sample_scratch_n = n;
     }
-    entry->ret_id = engine_sample(&entry->sampler, row, n, worker->sample_scratch, &entry->ret_logprob);
+    entry->ret_id =
+        engine_sample(&entry->sampler, row, n, worker->sample_scratch, &entry->ret_logprob);
 }
 
 static void job_step(struct worker *worker, struct worker_job *job)
@@ -134,7 +144,8 @@ static void job_step(struct worker *worker, struct worker_job *job)
 /* Decodes each picture; those that are none end alone, the others go through the model together. */
 static void job_pictures(struct worker_job *job)
 {
-    const size_t floats = engine_picture_floats(job->model), classes = engine_model_info(job->model)->n_class;
+    const size_t floats = engine_picture_floats(job->model),
+                 classes = engine_model_info(job->model)->n_class;
     float *pixels = malloc(floats * job->count * sizeof(*pixels));
     const float *rows[LIMIT_PICTURE_BATCH], *logits = NULL;
     uint32_t owners[LIMIT_PICTURE_BATCH], good = 0;
@@ -142,10 +153,15 @@ static void job_pictures(struct worker_job *job)
     job->error = pixels ? 0 : TANDEM_ENOMEM;
     for (uint32_t i = 0; pixels && i < job->count; i++) {
         struct worker_entry *entry = &job->entries[i];
-        const struct engine_picture picture = {(enum engine_pixel_format)entry->picture.format, entry->picture.width,
-                                               entry->picture.height, entry->picture.stride_bytes, entry->input, entry->input_bytes};
+        const struct engine_picture picture = {(enum engine_pixel_format)entry->picture.format,
+                                               entry->picture.width,
+                                               entry->picture.height,
+                                               entry->picture.stride_bytes,
+                                               entry->input,
+                                               entry->input_bytes};
 
-        entry->error = engine_picture_prepare(job->model, &picture, pixels + floats * good, entry->why);
+        entry->error =
+            engine_picture_prepare(job->model, &picture, pixels + floats * good, entry->why);
         if (entry->error == 0) {
             rows[good] = pixels + floats * good;
             owners[good++] = i;
@@ -223,7 +239,8 @@ static void worker_on_async(uv_async_t *async)
     }
 }
 
-int worker_new(uv_loop_t *loop, void (*on_done)(struct worker_job *job, void *user), void *user, struct worker **ret_worker)
+int worker_new(uv_loop_t *loop, void (*on_done)(struct worker_job *job, void *user), void *user,
+               struct worker **ret_worker)
 {
     struct worker *worker = calloc(1, sizeof(*worker));
 
@@ -240,7 +257,8 @@ int worker_new(uv_loop_t *loop, void (*on_done)(struct worker_job *job, void *us
     }
     if (uv_thread_create(&worker->thread, worker_main, worker) != 0) {
         log_error("cannot start the compute thread");
-        uv_close((uv_handle_t *)&worker->async, (uv_close_cb)free); /* `async` is the first member */
+        uv_close((uv_handle_t *)&worker->async,
+                 (uv_close_cb)free); /* `async` is the first member */
         return TANDEM_EIO;
     }
     *ret_worker = worker;

@@ -1,5 +1,6 @@
-/* worker.h: the compute thread. The loop hands it one job, a batch for one model, and gets it back by uv_async. While a job is out, what
- * it points to belongs to the thread; the loop may only set `abort`. The engine's own threads work inside a step. */
+/* worker.h: the compute thread. The loop hands it one job, a batch for one model, and gets it back
+ * by uv_async. While a job is out, what it points to belongs to the thread; the loop may only set
+ * `abort`. The engine's own threads work inside a step. */
 #ifndef TANDEM_SERVER_WORKER_H
 #define TANDEM_SERVER_WORKER_H
 
@@ -13,7 +14,8 @@ enum worker_kind { WORKER_PREPARE, WORKER_STEP, WORKER_PICTURES };
 /* One request in a job. */
 struct worker_entry {
     void *user; /* the caller's */
-    /* PREPARE: text or, with `transcript`, the turns of a conversation, to owned ids. PICTURES: the picture's bytes. */
+    /* PREPARE: text or, with `transcript`, the turns of a conversation, to owned ids. PICTURES: the
+     * picture's bytes. */
     const uint8_t *input;
     size_t input_bytes;
     bool transcript;
@@ -45,8 +47,10 @@ struct worker_job {
 
 struct worker;
 /* `on_done` runs on the loop's thread, once per submitted job. *returns owned*. */
-int worker_new(uv_loop_t *loop, void (*on_done)(struct worker_job *job, void *user), void *user, struct worker **ret_worker);
-/* Waits for a running job, stops the thread and closes the handle; run the loop once more before it is closed. */
+int worker_new(uv_loop_t *loop, void (*on_done)(struct worker_job *job, void *user), void *user,
+               struct worker **ret_worker);
+/* Waits for a running job, stops the thread and closes the handle; run the loop once more before it
+ * is closed. */
 void worker_free(struct worker *worker);
 /* The job that the next submit will hand over; NULL while one is out. */
 struct worker_job *worker_job_get(struct worker *worker);

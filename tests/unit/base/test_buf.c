@@ -114,8 +114,8 @@ static void test_take(void **state)
 
 static void test_little_endian(void **state)
 {
-    static const uint8_t expected[] = {0x02, 0x01, 0x06, 0x05, 0x04, 0x03,
-                                       0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0xf0};
+    static const uint8_t expected[] = {0x02, 0x01, 0x06, 0x05, 0x04, 0x03, 0xfe,
+                                       0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0xf0};
     struct buf buf;
 
     (void)state;
@@ -134,9 +134,12 @@ static void test_little_endian(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_append_and_consume), cmocka_unit_test(test_long_printf),
-        cmocka_unit_test(test_own_cap),            cmocka_unit_test(test_default_cap),
-        cmocka_unit_test(test_zeroed_buf),         cmocka_unit_test(test_take),
+        cmocka_unit_test(test_append_and_consume),
+        cmocka_unit_test(test_long_printf),
+        cmocka_unit_test(test_own_cap),
+        cmocka_unit_test(test_default_cap),
+        cmocka_unit_test(test_zeroed_buf),
+        cmocka_unit_test(test_take),
         cmocka_unit_test(test_little_endian),
     };
 

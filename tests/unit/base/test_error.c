@@ -1,4 +1,5 @@
-/* The codes of base and of the public header are the same numbers: this file sees the public ones. */
+/* The codes of base and of the public header are the same numbers: this file sees the public ones.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

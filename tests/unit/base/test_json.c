@@ -74,10 +74,11 @@ static void test_utf8(void **state)
         {"\xe2\x82\xac", "\"\xe2\x82\xac\""},
         {"\xf0\x9f\x98\x80", "\"\xf0\x9f\x98\x80\""},
         {"\xff", "\"\xef\xbf\xbd\""},
-        {"a\xc3", "\"a\xef\xbf\xbd\""},                                         /* cut off */
-        {"\xc0\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\""},                           /* overlong */
-        {"\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},           /* surrogate */
-        {"\xf4\x90\x80\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""}, /* past U+10FFFF */
+        {"a\xc3", "\"a\xef\xbf\xbd\""},                               /* cut off */
+        {"\xc0\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\""},                 /* overlong */
+        {"\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""}, /* surrogate */
+        {"\xf4\x90\x80\x80",
+         "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""}, /* past U+10FFFF */
         {"\xe2\x82x", "\"\xef\xbf\xbd\xef\xbf\xbdx\""},
     };
 
@@ -152,9 +153,12 @@ static void test_errors_stick(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_objects_and_arrays), cmocka_unit_test(test_escapes),
-        cmocka_unit_test(test_utf8),               cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_depth),              cmocka_unit_test(test_unbalanced),
+        cmocka_unit_test(test_objects_and_arrays),
+        cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_unbalanced),
         cmocka_unit_test(test_errors_stick),
     };
 

@@ -179,14 +179,10 @@ static void test_reader_that_does_not_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line_for_people),
-        cmocka_unit_test(test_line_for_the_journal),
-        cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_one_line_whatever_the_text),
-        cmocka_unit_test(test_long_line_is_cut),
-        cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_closed_pipe),
-        cmocka_unit_test(test_reader_that_does_not_read),
+        cmocka_unit_test(test_line_for_people),  cmocka_unit_test(test_line_for_the_journal),
+        cmocka_unit_test(test_levels),           cmocka_unit_test(test_one_line_whatever_the_text),
+        cmocka_unit_test(test_long_line_is_cut), cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_closed_pipe),      cmocka_unit_test(test_reader_that_does_not_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,8 @@ static void test_names(void **state)
     memset(longest, 'n', sizeof(longest));
     longest[LIMIT_NAME_BYTES] = '\0';
     assert_true(name_is_valid(longest));
-    assert_false(name_is_valid_n("nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn", 64));
+    assert_false(name_is_valid_n(
+        "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn", 64));
 }
 
 static void test_random_is_repeatable(void **state)
@@ -113,7 +114,8 @@ static int manager_open(const char *name)
         address.sun_path[0] = '\0';
     }
     assert_int_equal(bind(fd, (struct sockaddr *)&address,
-                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes)), 0);
+                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes)),
+                     0);
     setenv("NOTIFY_SOCKET", name, 1);
     return fd;
 }
@@ -139,7 +141,8 @@ static void notify_with(const char *name)
     assert_int_equal(notify_status("serving %d\nREADY=0", 3), 0);
     assert_string_equal(manager_read(fd, text), "STATUS=serving 3 READY=0");
     assert_int_equal(notify_reloading(), 0);
-    assert_int_equal(sscanf(manager_read(fd, text), "RELOADING=1\nMONOTONIC_USEC=%" SCNd64, &usec), 1);
+    assert_int_equal(sscanf(manager_read(fd, text), "RELOADING=1\nMONOTONIC_USEC=%" SCNd64, &usec),
+                     1);
     assert_true(usec > 0 && usec * NS_PER_US <= clock_now_ns());
     assert_int_equal(notify_stopping(), 0);
     assert_string_equal(manager_read(fd, text), "STOPPING=1");

@@ -96,10 +96,8 @@ static void test_nearest_rank(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ewma),
-        cmocka_unit_test(test_ewma_ignores_what_is_no_number),
-        cmocka_unit_test(test_window_slides),
-        cmocka_unit_test(test_window_full_size),
+        cmocka_unit_test(test_ewma),          cmocka_unit_test(test_ewma_ignores_what_is_no_number),
+        cmocka_unit_test(test_window_slides), cmocka_unit_test(test_window_full_size),
         cmocka_unit_test(test_nearest_rank),
     };
 

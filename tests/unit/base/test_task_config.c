@@ -74,10 +74,12 @@ static void test_two_tasks_in_order(void **state)
     char path[128];
 
     (void)state;
-    task_write("objects.conf", "[task]\nkind = classify\nlabels = cat , dog,red car\nlate = deliver\n"
-                               "[local]\nmodel = small.gguf\n[edge]\nmodel = /big.gguf\n");
-    task_write("commands.conf", "[task]\nkind = generate\nleaves_device = desk\nconfidence_threshold = 0.5\n"
-                                "max_new_tokens = 9\ndefault_deadline_ms = 100\n[local]\nmodel = c.gguf\n");
+    task_write("objects.conf",
+               "[task]\nkind = classify\nlabels = cat , dog,red car\nlate = deliver\n"
+               "[local]\nmodel = small.gguf\n[edge]\nmodel = /big.gguf\n");
+    task_write("commands.conf",
+               "[task]\nkind = generate\nleaves_device = desk\nconfidence_threshold = 0.5\n"
+               "max_new_tokens = 9\ndefault_deadline_ms = 100\n[local]\nmodel = c.gguf\n");
     task_write("notes.txt", "not a task");
     task_write(".hidden.conf", "not a task");
     assert_int_equal(task_config_load_dir(dir, NULL, &tasks, &count, error), 0);
@@ -120,11 +122,13 @@ static void test_refusals(void **state)
     task_write("a.conf", "[local]\nmodel = m\n");
     assert_refused(TANDEM_ECONFIG, "/a.conf: [task] kind: required, but missing");
     task_write("a.conf", "[task]\nkind = sing\n");
-    assert_refused(TANDEM_ECONFIG, "/a.conf:2: [task] kind: 'sing' is not one of classify, detect, generate");
+    assert_refused(TANDEM_ECONFIG,
+                   "/a.conf:2: [task] kind: 'sing' is not one of classify, detect, generate");
     task_write("a.conf", "[task]\nkind = detect\n");
     assert_refused(TANDEM_ECONFIG, "/a.conf: neither [local] nor [edge] names a model");
     task_write("a.conf", "[task]\nkind = detect\n[local]\nmodel = m\nbackend = exec:/usr/bin/x\n");
-    assert_refused(TANDEM_ECONFIG, "[local] backend: exec: is not supported yet; engine is the one backend");
+    assert_refused(TANDEM_ECONFIG,
+                   "[local] backend: exec: is not supported yet; engine is the one backend");
     task_write("a.conf", "[task]\nkind = detect\n[edge]\nmodel = m\nbackend = magic\n");
     assert_refused(TANDEM_ECONFIG, "[edge] backend: 'magic' is not engine");
     task_write("a.conf", "[task]\nkind = detect\nlabels = a,,b\n[edge]\nmodel = m\n");
@@ -132,17 +136,21 @@ static void test_refusals(void **state)
     {
         char long_label[LIMIT_LABEL_BYTES + 128];
 
-        snprintf(long_label, sizeof(long_label), "[task]\nkind = detect\nlabels = a,%0*d\n[edge]\nmodel = m\n", LIMIT_LABEL_BYTES + 1, 0);
+        snprintf(long_label, sizeof(long_label),
+                 "[task]\nkind = detect\nlabels = a,%0*d\n[edge]\nmodel = m\n",
+                 LIMIT_LABEL_BYTES + 1, 0);
         task_write("a.conf", long_label);
         assert_refused(TANDEM_ECONFIG, "[task] labels: label 2 is longer than 255 bytes");
     }
     task_write("a.conf", "[task]\nkind = detect\nleaves_device = a b\n[edge]\nmodel = m\n");
     assert_refused(TANDEM_ECONFIG, "leaves_device: any_edge, never or the name of an edge");
     task_write("a.conf", "[task]\nkind = detect\nconfidence_threshold = 1.1\n[edge]\nmodel = m\n");
-    assert_refused(TANDEM_ECONFIG, "/a.conf:3: [task] confidence_threshold: must be between 0 and 1");
+    assert_refused(TANDEM_ECONFIG,
+                   "/a.conf:3: [task] confidence_threshold: must be between 0 and 1");
     task_write("a.conf", "[task]\nkind = detect\nmax_new_tokens = 32769\n[edge]\nmodel = m\n");
     assert_refused(TANDEM_ECONFIG, "max_new_tokens: must be between 1 and 32768 tokens");
-    task_write("a.conf", "[task]\nkind = detect\ndefault_deadline_ms = 3600001\n[edge]\nmodel = m\n");
+    task_write("a.conf",
+               "[task]\nkind = detect\ndefault_deadline_ms = 3600001\n[edge]\nmodel = m\n");
     assert_refused(TANDEM_ECONFIG, "default_deadline_ms: must be between 0 and 3600000 ms");
     labels[0] = '\0';
     for (int i = 0; i < LIMIT_LABELS + 1; i++) {
@@ -153,7 +161,8 @@ static void test_refusals(void **state)
     assert_refused(TANDEM_ECONFIG, "[task] labels: more than 1024");
     task_write("a.conf", "[task]\nkind = detect\n[edge]\nmodel = m\n");
     task_write("b c.conf", "");
-    assert_refused(TANDEM_ECONFIG, "/b c.conf: a task's name is 1 to 63 characters of A-Z a-z 0-9 . _ -");
+    assert_refused(TANDEM_ECONFIG,
+                   "/b c.conf: a task's name is 1 to 63 characters of A-Z a-z 0-9 . _ -");
 }
 
 static void test_count_and_missing_folder(void **state)

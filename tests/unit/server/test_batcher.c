@@ -10,11 +10,12 @@
 #include "common/base/error.h"
 #include "server/batcher.h"
 
-#define MS(x) ((x) * NS_PER_MS)
+#define MS(x) ((x)*NS_PER_MS)
 
 static struct batcher_item item(uint64_t tenant, int64_t urgency_ns, uint32_t prefill)
 {
-    return (struct batcher_item){.tenant = tenant, .urgency_ns = urgency_ns, .prefill = prefill, .user = NULL};
+    return (struct batcher_item){
+        .tenant = tenant, .urgency_ns = urgency_ns, .prefill = prefill, .user = NULL};
 }
 
 static uint32_t taken_of(const struct batcher_item *items, size_t count, int64_t urgency_ns)
@@ -69,7 +70,8 @@ static void test_places_are_bounded(void **state)
 
 static void test_short_overtakes_and_nobody_starves(void **state)
 {
-    const int64_t long_one = batcher_urgency(0, 0, MS(1000)), short_one = batcher_urgency(MS(100), 0, MS(10));
+    const int64_t long_one = batcher_urgency(0, 0, MS(1000)),
+                  short_one = batcher_urgency(MS(100), 0, MS(10));
 
     (void)state;
     assert_true(short_one < long_one);
@@ -197,7 +199,8 @@ static void test_decode_comes_before_shares(void **state)
     batcher_init(&batcher);
     assert_int_equal(batcher_pick(&batcher, items, 3, 10, 8), 3);
     assert_int_equal(taken_of(items, 3, 3), 1);
-    assert_int_equal(taken_of(items, 3, 1), 5); /* an equal part, and what is left goes by urgency */
+    assert_int_equal(taken_of(items, 3, 1),
+                     5); /* an equal part, and what is left goes by urgency */
     assert_int_equal(taken_of(items, 3, 2), 4);
 }
 
@@ -244,9 +247,11 @@ static void test_admission_to_the_nanosecond(void **state)
 
     (void)state;
     assert_int_equal(batcher_admit(&(struct batcher_load){0, MS(10)}, MS(10), &retry_ms), 0);
-    assert_int_equal(batcher_admit(&(struct batcher_load){1, MS(10)}, MS(10), &retry_ms), TANDEM_EBUSY);
+    assert_int_equal(batcher_admit(&(struct batcher_load){1, MS(10)}, MS(10), &retry_ms),
+                     TANDEM_EBUSY);
     assert_int_equal(retry_ms, 1);
-    assert_int_equal(batcher_admit(&(struct batcher_load){0, MS(10) + 1}, MS(10), &retry_ms), TANDEM_ELATE);
+    assert_int_equal(batcher_admit(&(struct batcher_load){0, MS(10) + 1}, MS(10), &retry_ms),
+                     TANDEM_ELATE);
 }
 
 int main(void)

@@ -9,7 +9,8 @@ static void test_classify(void **state)
 
     assert_int_equal(f->client->hello.task_count, 2);
     assert_true(f->client->hello.has_load);
-    /* Every model has run before the first hello: what it costs is known to who has asked nothing yet. */
+    /* Every model has run before the first hello: what it costs is known to who has asked nothing
+     * yet. */
     assert_true(f->client->hello.load.picture_us > 0);
     assert_true(f->client->hello.load.decode_tokens_per_s > 0);
     classify(f, 1, "7");
@@ -20,7 +21,8 @@ static void test_classify(void **state)
     assert_true(got->result.answer.confidence > 0.5 && got->result.answer.confidence < 0.6);
     assert_true(got->result.run_us > 0);
     assert_true(got->result.load.picture_us > 0);
-    assert_int_equal(got->result.load.running + got->result.load.queued, 0); /* it is itself no load any more */
+    assert_int_equal(got->result.load.running + got->result.load.queued,
+                     0); /* it is itself no load any more */
     assert_int_equal(got->result.load.predicted_wait_us, 0);
     assert_true(log_has(f, "request 4711: task digits"));
 }

@@ -1,4 +1,5 @@
-/* test_server_config.c: what the configuration refuses, with the line that says so, and the tokens of tenants. */
+/* test_server_config.c: what the configuration refuses, with the line that says so, and the tokens
+ * of tenants. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -73,9 +74,12 @@ static void test_plaintext_only_where_nobody_listens_in(void **state)
     (void)state;
     expect_error("[server]\nlisten = tcp://0.0.0.0:1\n", "allow_plaintext");
     expect_error("[server]\nlisten = tcp://127.0.0.1:1, tcp://192.0.2.1:1\n", "192.0.2.1");
-    assert_int_equal(load("[server]\nlisten = tcp://0.0.0.0:1\nallow_plaintext = yes\n", &config, error), 0);
+    assert_int_equal(
+        load("[server]\nlisten = tcp://0.0.0.0:1\nallow_plaintext = yes\n", &config, error), 0);
     server_config_fini(&config);
-    assert_int_equal(load("[server]\nlisten = tcp://0.0.0.0:1\n[tls]\ncert = a\nkey = b\nca = c\n", &config, error), 0);
+    assert_int_equal(load("[server]\nlisten = tcp://0.0.0.0:1\n[tls]\ncert = a\nkey = b\nca = c\n",
+                          &config, error),
+                     0);
     assert_true(server_config_has_tls(&config));
     server_config_fini(&config);
 }
@@ -119,7 +123,8 @@ static void test_tokens(void **state)
     write_file("a", "aaaaaaaaaaaaaaaaaaaa\n");
     write_file("b", "bbbbbbbbbbbbbbbbbbbb");
     write_file("short", "secret\n");
-    snprintf(text, sizeof(text), "[tenant anna]\ntoken_file = %s/a\n[tenant ben]\ntoken_file = %s/b\n", folder, folder);
+    snprintf(text, sizeof(text),
+             "[tenant anna]\ntoken_file = %s/a\n[tenant ben]\ntoken_file = %s/b\n", folder, folder);
     assert_int_equal(load(text, &config, error), 0);
     assert_string_equal(server_config_tenant_of(&config, "aaaaaaaaaaaaaaaaaaaa"), "anna");
     assert_string_equal(server_config_tenant_of(&config, "bbbbbbbbbbbbbbbbbbbb"), "ben");
@@ -127,7 +132,8 @@ static void test_tokens(void **state)
     assert_null(server_config_tenant_of(&config, "aaaaaaaaaaaaaaaaaaaaa"));
     assert_null(server_config_tenant_of(&config, "aaaaaaaaaaaaaaaaaaa"));
     server_config_fini(&config);
-    snprintf(text, sizeof(text), "[tenant anna]\ntoken_file = %s/a\n[tenant ben]\ntoken_file = %s/a\n", folder, folder);
+    snprintf(text, sizeof(text),
+             "[tenant anna]\ntoken_file = %s/a\n[tenant ben]\ntoken_file = %s/a\n", folder, folder);
     expect_error(text, "the same token");
     snprintf(text, sizeof(text), "[tenant anna]\ntoken_file = %s/short\n", folder);
     expect_error(text, "16 to 255");

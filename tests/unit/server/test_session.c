@@ -48,7 +48,8 @@ static void test_text_runs_through(void **state)
     expect(session_event(&s, SESSION_STEP, 0, 3), 0, 0, false);
     expect(session_event(&s, SESSION_STEPPED, 0, 4), SESSION_ENQUEUE, 0, false);
     expect(session_event(&s, SESSION_STEP, 0, 5), 0, 0, false);
-    expect(session_event(&s, SESSION_FINISHED, 0, 6), SESSION_SEND_RESULT | SESSION_RELEASE, 0, false);
+    expect(session_event(&s, SESSION_FINISHED, 0, 6), SESSION_SEND_RESULT | SESSION_RELEASE, 0,
+           false);
     assert_int_equal(s.state, SESSION_ENDED);
 }
 
@@ -60,7 +61,8 @@ static void test_picture_runs_through(void **state)
     session_init(&s, false, 0);
     expect(session_event(&s, SESSION_INPUT, 0, 1), SESSION_ENQUEUE, 0, false);
     expect(session_event(&s, SESSION_STEP, 0, 2), 0, 0, false);
-    expect(session_event(&s, SESSION_FINISHED, 0, 3), SESSION_SEND_RESULT | SESSION_RELEASE, 0, false);
+    expect(session_event(&s, SESSION_FINISHED, 0, 3), SESSION_SEND_RESULT | SESSION_RELEASE, 0,
+           false);
 }
 
 static void test_cancel_and_gone_everywhere(void **state)
@@ -96,12 +98,15 @@ static void test_deadline_everywhere(void **state)
             expect(session_event(&s, SESSION_DEADLINE, 0, DEADLINE - 1), 0, 0, false); /* not yet */
             assert_int_equal(s.state, at);
             if (tokens > 0) {
-                expect(session_event(&s, SESSION_DEADLINE, 0, DEADLINE), release | SESSION_SEND_RESULT, 0, true);
+                expect(session_event(&s, SESSION_DEADLINE, 0, DEADLINE),
+                       release | SESSION_SEND_RESULT, 0, true);
             } else {
-                expect(session_event(&s, SESSION_DEADLINE, 0, DEADLINE), release | SESSION_SEND_ERROR, TANDEM_ELATE, false);
+                expect(session_event(&s, SESSION_DEADLINE, 0, DEADLINE),
+                       release | SESSION_SEND_ERROR, TANDEM_ELATE, false);
             }
             if (is_held(at)) {
-                expect(session_event(&s, SESSION_FAILED, TANDEM_EIO, DEADLINE), SESSION_RELEASE, 0, false); /* no second word */
+                expect(session_event(&s, SESSION_FAILED, TANDEM_EIO, DEADLINE), SESSION_RELEASE, 0,
+                       false); /* no second word */
             }
         }
     }
@@ -112,12 +117,15 @@ static void test_deadline_is_seen_when_a_step_returns(void **state)
     struct session s = bring(SESSION_RUNNING, 2, DEADLINE);
 
     (void)state;
-    expect(session_event(&s, SESSION_STEPPED, 0, DEADLINE), SESSION_SEND_RESULT | SESSION_RELEASE, 0, true);
+    expect(session_event(&s, SESSION_STEPPED, 0, DEADLINE), SESSION_SEND_RESULT | SESSION_RELEASE,
+           0, true);
     s = bring(SESSION_QUEUED, 0, DEADLINE);
-    expect(session_event(&s, SESSION_STEP, 0, DEADLINE), SESSION_SEND_ERROR | SESSION_RELEASE, TANDEM_ELATE, false);
+    expect(session_event(&s, SESSION_STEP, 0, DEADLINE), SESSION_SEND_ERROR | SESSION_RELEASE,
+           TANDEM_ELATE, false);
     /* A whole answer that is a moment late is still the answer. */
     s = bring(SESSION_RUNNING, 2, DEADLINE);
-    expect(session_event(&s, SESSION_FINISHED, 0, DEADLINE), SESSION_SEND_RESULT | SESSION_RELEASE, 0, false);
+    expect(session_event(&s, SESSION_FINISHED, 0, DEADLINE), SESSION_SEND_RESULT | SESSION_RELEASE,
+           0, false);
 }
 
 static void test_picture_past_its_deadline_is_an_error(void **state)
@@ -127,7 +135,8 @@ static void test_picture_past_its_deadline_is_an_error(void **state)
     (void)state;
     session_init(&s, false, DEADLINE);
     (void)session_event(&s, SESSION_INPUT, 0, 1);
-    expect(session_event(&s, SESSION_DEADLINE, 0, DEADLINE), SESSION_SEND_ERROR | SESSION_RELEASE, TANDEM_ELATE, false);
+    expect(session_event(&s, SESSION_DEADLINE, 0, DEADLINE), SESSION_SEND_ERROR | SESSION_RELEASE,
+           TANDEM_ELATE, false);
 }
 
 static void test_failure_and_drain(void **state)
@@ -136,10 +145,11 @@ static void test_failure_and_drain(void **state)
     for (enum session_state at = SESSION_RECEIVING; at <= SESSION_RUNNING; at++) {
         struct session s = bring(at, 1, 0);
 
-        expect(session_event(&s, SESSION_FAILED, TANDEM_EFORMAT, 1), SESSION_SEND_ERROR | SESSION_RELEASE, TANDEM_EFORMAT, false);
+        expect(session_event(&s, SESSION_FAILED, TANDEM_EFORMAT, 1),
+               SESSION_SEND_ERROR | SESSION_RELEASE, TANDEM_EFORMAT, false);
         s = bring(at, 1, 0);
-        expect(session_event(&s, SESSION_DRAIN, 0, 1), SESSION_SEND_ERROR | (is_held(at) ? 0 : SESSION_RELEASE), TANDEM_EDRAINING,
-               false);
+        expect(session_event(&s, SESSION_DRAIN, 0, 1),
+               SESSION_SEND_ERROR | (is_held(at) ? 0 : SESSION_RELEASE), TANDEM_EDRAINING, false);
     }
 }
 
@@ -148,8 +158,9 @@ static void test_events_out_of_place_change_nothing(void **state)
     static const struct {
         enum session_state state;
         enum session_event event;
-    } odd[] = {{SESSION_RECEIVING, SESSION_STEP},   {SESSION_RECEIVING, SESSION_PREPARED}, {SESSION_PREPARING, SESSION_INPUT},
-               {SESSION_QUEUED, SESSION_STEPPED},   {SESSION_QUEUED, SESSION_FINISHED},    {SESSION_RUNNING, SESSION_STEP},
+    } odd[] = {{SESSION_RECEIVING, SESSION_STEP},    {SESSION_RECEIVING, SESSION_PREPARED},
+               {SESSION_PREPARING, SESSION_INPUT},   {SESSION_QUEUED, SESSION_STEPPED},
+               {SESSION_QUEUED, SESSION_FINISHED},   {SESSION_RUNNING, SESSION_STEP},
                {SESSION_PREPARING, SESSION_FINISHED}};
 
     (void)state;
