@@ -13,11 +13,18 @@
 
 /* ---- model files ---- */
 
-/* Whether so many bytes of addresses are to be had at all: qemu's user mode and ulimit -v give fewer. */
+/* Whether a file of so many bytes can be mapped at all: qemu's user mode and ulimit -v give fewer. */
 static bool addresses_hold(size_t bytes)
 {
-    void *at = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char name[] = "/tmp/tandem_large_XXXXXX";
+    const int fd = mkstemp(name);
+    void *at = MAP_FAILED;
 
+    unlink(name);
+    if (ftruncate(fd, (off_t)bytes) == 0) {
+        at = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+    }
+    close(fd);
     return at != MAP_FAILED && munmap(at, bytes) == 0;
 }
 
