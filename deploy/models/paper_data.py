@@ -173,13 +173,13 @@ def language(folder, work, merges=256):
     return Data(train, train, test, test)
 
 
-def read(task, folder, work, length=64):
+def read(task, folder, work):
     """Any task's data; `work` keeps what the engine's evaluation needs and a copy that loads fast."""
-    kept = os.path.join(work, f"{task}-{length}.pt" if task in SYNTHETIC else f"{task}.pt")
+    kept = os.path.join(work, f"data-{task}.pt")
     if os.path.exists(kept):
         return Data(**torch.load(kept))
     if task in SYNTHETIC:
-        data = synthetic(task, length)
+        data = synthetic(task, 64)
     elif task in VISION:
         data = vision(task, folder)
     else:
