@@ -230,6 +230,17 @@ unit: $(addprefix unit-,$(ROOMS))
 .PHONY: bench
 bench: $(BENCH_BIN)
 	@tests/bench/run.sh
+# The paper's comparison, trained (PyTorch) and measured (this engine): deploy/models/paper/README.md.
+PROFILE ?= small
+DEVICE ?= cpu
+BUDGET_MIN ?= 90
+.PHONY: paper
+paper: $(BUILD)/bin/tandem-model
+	$(if $(DATA),,$(error make paper needs DATA=DIR, the folder with mnist, cifar10 and text: deploy/models/paper/README.md))
+	$(Q)/usr/bin/python3 deploy/models/paper.py run --data $(DATA) --work $(BUILD)/paper --tool $< --profile $(PROFILE) \
+		--device $(DEVICE) --budget-min $(BUDGET_MIN) $(if $(CELLS),--jobs $(CELLS)) $(if $(TASKS),--tasks $(TASKS)) $(if $(EPOCHS),--epochs $(EPOCHS))
+	$(Q)/usr/bin/python3 deploy/models/paper.py render
+
 .PHONY: bench-decide
 bench-decide: $(BUILD)/tests/sim/decide_sim
 	@mkdir -p $(BUILD)/bench
@@ -264,6 +275,7 @@ help:
 	@echo 'make check-long      unit, golden and integration tests under the sanitizers'
 	@echo 'make fuzz            every fuzz target with libFuzzer (clang), FUZZ_SECONDS=60 each, one after the other'
 	@echo 'make bench           round trips of a connection and of whole requests next to bare echoes, the time of a decision, the engine, and KV memory'
+	@echo 'make paper DATA=DIR  the table of projections: trained with PyTorch, measured by the engine (deploy/models/paper)'
 	@echo 'make bench-decide    policies on emulated links, TRACES=DIR adds recorded ones: build/bench/decide.csv and pictures'
 	@echo 'make unit-ROOM       one room of: $(ROOMS)'
 	@echo 'make install         DESTDIR= PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) LIBDIR=$(LIBDIR); make uninstall'

@@ -48,6 +48,12 @@ def cells(profile, tasks):
     return sorted(found, key=cost)
 
 
+def epochs_of(arguments, task):
+    import train
+
+    return arguments.epochs or train.recipe_of(task, arguments.profile).epochs
+
+
 def results():
     if not os.path.exists(RESULTS):
         return []
@@ -157,7 +163,10 @@ def prepare(arguments, tasks):
 
 
 def run(arguments):
-    import paper_data
+    try:
+        import paper_data
+    except ImportError as error:
+        sys.exit(f"paper.py: {error.name} is missing: apt install python3-torch python3-numpy python3-pil")
 
     tasks = arguments.tasks.split(",") if arguments.tasks else list(paper_data.TASKS)
     unknown = [task for task in tasks if task not in paper_data.TASKS]
@@ -170,8 +179,8 @@ def run(arguments):
                      f"TASKS=... leaves some out")
     os.makedirs(arguments.work, exist_ok=True)
     start = time.time()
-    done = {(row["profile"], row["task"], row["variant"], int(row["seed"])) for row in results()}
-    left = [cell for cell in cells(arguments.profile, tasks) if (arguments.profile, *cell) not in done]
+    done = {(row["profile"], row["task"], row["variant"], int(row["seed"]), int(row["epochs"])) for row in results()}
+    left = [cell for cell in cells(arguments.profile, tasks) if (arguments.profile, *cell, epochs_of(arguments, cell[0])) not in done]
     print(f"{len(left)} cells to do, {arguments.budget_min} minutes", flush=True)
     prepare(arguments, tasks)
     failed, count = 0, len(left)
@@ -213,15 +222,14 @@ def main():
     runner.add_argument("--budget-min", type=float, default=90, help="no cell begins after these minutes")
     runner.add_argument("--jobs", type=int, default=2, help="cells at one time")
     runner.add_argument("--threads", type=int, default=1, help="of each cell")
-    runner.add_argument("--epochs", type=int, help="instead of the profile's, to try things out")
+    runner.add_argument("--epochs", type=int, help="instead of the profile's: cells of their own")
     commands.add_parser("render", help="write paper/README.md from paper/results.csv")
     arguments = parser.parse_args()
     if arguments.command == "run":
         return run(arguments)
     import paper_table
 
-    paper_table.write(results(), os.path.join(HERE, "paper", "README.md"))
-    return 0
+    return paper_table.main([])
 
 
 if __name__ == "__main__":
