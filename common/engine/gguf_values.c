@@ -256,48 +256,46 @@ int gguf_get_array(const struct gguf *gguf, const char *key, struct gguf_array *
     return 0;
 }
 
+/* The array of this name, of at most `capacity` items. */
+static int array_begin(const struct gguf *gguf, const char *key, size_t capacity,
+                       struct gguf_array *ret_array, size_t *ret_count,
+                       char error[ENGINE_ERROR_BYTES])
+{
+    const int rc = gguf_get_array(gguf, key, ret_array, error);
+
+    if (rc == 0 && ret_array->count > capacity) {
+        return entry_wrong(key, "an array of as few items as it may have", error);
+    }
+    *ret_count = rc == 0 ? ret_array->count : 0;
+    return rc;
+}
+
 int gguf_get_u32s(const struct gguf *gguf, const char *key, uint32_t *values, size_t capacity,
                   size_t *ret_count, char error[ENGINE_ERROR_BYTES])
 {
     struct gguf_array array;
-    const int rc = gguf_get_array(gguf, key, &array, error);
-    const size_t count = rc == 0 ? array.count : 0;
+    const int rc = array_begin(gguf, key, capacity, &array, ret_count, error);
 
-    if (rc != 0) {
-        return rc;
-    }
-    if (count > capacity) {
-        return entry_wrong(key, "an array of as few items as it may have", error);
-    }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; rc == 0 && i < *ret_count; i++) {
         if (!gguf_next_u32(&array, &values[i])) {
             return entry_wrong(key, "an array of integers from 0 to 4294967295", error);
         }
     }
-    *ret_count = count;
-    return 0;
+    return rc;
 }
 
 int gguf_get_f32s(const struct gguf *gguf, const char *key, float *values, size_t capacity,
                   size_t *ret_count, char error[ENGINE_ERROR_BYTES])
 {
     struct gguf_array array;
-    const int rc = gguf_get_array(gguf, key, &array, error);
-    const size_t count = rc == 0 ? array.count : 0;
+    const int rc = array_begin(gguf, key, capacity, &array, ret_count, error);
 
-    if (rc != 0) {
-        return rc;
-    }
-    if (count > capacity) {
-        return entry_wrong(key, "an array of as few items as it may have", error);
-    }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; rc == 0 && i < *ret_count; i++) {
         if (!gguf_next_f32(&array, &values[i])) {
             return entry_wrong(key, "an array of f32", error);
         }
     }
-    *ret_count = count;
-    return 0;
+    return rc;
 }
 
 static bool integer_next(struct gguf_array *array, int64_t low, int64_t high, int64_t *ret_value)

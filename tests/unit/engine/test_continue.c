@@ -4,6 +4,7 @@
  */
 #include "tests/unit/engine/models.h"
 
+#include <errno.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -180,13 +181,17 @@ static int continue_main(const char *name, const char *cut_text, const char *pat
     return write(1, tokens, sizeof(tokens)) == (ssize_t)sizeof(tokens) ? 0 : 1;
 }
 
-static void fresh_process_check(const char *name, uint32_t cut, const char *path)
+#define EMULATED 126 /* exit status: programs of this processor do not start by themselves here */
+
+/* False: a fresh process cannot be had. */
+static bool fresh_process_check(const char *name, uint32_t cut, const char *path)
 {
     uint32_t whole[TOKENS], tokens[TOKENS] = {0};
     int to[2], from[2], status = -1;
     char cut_text[16];
     struct buf bytes;
     FILE *file = fopen(path, "wb");
+    ssize_t got;
     pid_t child;
 
     whole_run(name, ENGINE_KV_F16, whole);
@@ -205,17 +210,22 @@ static void fresh_process_check(const char *name, uint32_t cut, const char *path
         if (dup2(to[0], 0) == 0 && dup2(from[1], 1) == 1) {
             execl("/proc/self/exe", program, "CONTINUE", name, cut_text, path, (char *)NULL);
         }
-        _exit(127);
+        _exit(errno == ENOEXEC ? EMULATED : 127);
     }
-    close(to[0]);
     close(from[1]);
     assert_int_equal(write(to[1], whole, cut * sizeof(*whole)), cut * sizeof(*whole));
+    close(to[0]); /* not before: a child that never starts shall not end us by SIGPIPE */
     close(to[1]);
-    assert_int_equal(read(from[0], tokens, sizeof(tokens)), sizeof(tokens));
+    got = read(from[0], tokens, sizeof(tokens));
     close(from[0]);
     assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EMULATED) {
+        return false;
+    }
+    assert_int_equal(got, sizeof(tokens));
     assert_int_equal(status, 0);
     assert_memory_equal(tokens, whole, sizeof(whole));
+    return true;
 }
 
 static void test_fresh_process(void **state)
@@ -224,15 +234,19 @@ static void test_fresh_process(void **state)
                                        "llama_kv"};
     char path[] = "/tmp/tandem-pages.XXXXXX";
     const int file = mkstemp(path);
+    bool can_start = true;
 
     (void)state;
     assert_true(file >= 0);
     close(file);
-    for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++) {
-        fresh_process_check(some[i], 64, path);
-        fresh_process_check(some[i], 71, path);
+    for (size_t i = 0; i < sizeof(some) / sizeof(some[0]) && can_start; i++) {
+        can_start =
+            fresh_process_check(some[i], 64, path) && fresh_process_check(some[i], 71, path);
     }
     unlink(path);
+    if (!can_start) {
+        skip();
+    }
 }
 
 int main(int argc, char **argv)
