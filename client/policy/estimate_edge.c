@@ -10,7 +10,8 @@
     0.1 /* of the time to an acknowledgement, whatever the round trip says                         \
          */
 #define LOAD_HALF_LIFE_NS    (50 * NS_PER_MS) /* queues of short requests change as fast */
-#define TAIL_STEP            0.1 /* of the logarithm of the spread, for one that was over it */
+#define TAIL_STEP            0.2  /* of the logarithm of the spread, for one that was over it */
+#define TAIL_LOG_FIRST       0.5  /* few samples show less than there is */
 #define TAIL_LOG_MAX         3.0
 #define TAIL_SHARE_MIN       0.02 /* of the mean: no spread is smaller */
 #define STALL_FACTOR         4
@@ -134,6 +135,7 @@ double estimate_link_wait_ms(const struct estimate_link *link, int64_t now_ns)
 void estimate_edge_init(struct estimate_edge *edge)
 {
     memset(edge, 0, sizeof(*edge));
+    edge->tail_log = TAIL_LOG_FIRST;
 }
 
 void estimate_edge_sent(struct estimate_edge *edge, int64_t now_ns)
