@@ -16,6 +16,7 @@ struct client_config {
     char *tls_cert, *tls_key, *tls_ca;
     int prefer;
     double one_miss_ms, one_megabyte_ms, one_error_ms, one_joule_ms, edge_error;
+    int64_t probe_bytes;
     double compute_watt, send_joule_per_megabyte; /* 0: not known */
     struct edge_config *edges;
     size_t edge_count;

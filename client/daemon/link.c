@@ -45,6 +45,7 @@ struct links {
     void *user;
     uint8_t boot_id[EDGE_BOOT_ID_BYTES];
     struct random_source random;
+    size_t probe_bytes;
     bool closing;
     size_t count;
     struct link items[LIMIT_EDGES];
@@ -281,6 +282,15 @@ static void on_pong(struct conn *conn, int64_t rtt_ns, const struct edge_load *l
     }
 }
 
+static void on_probed(struct conn *conn, size_t bytes, int64_t rtt_ns, void *user)
+{
+    struct link *link = user;
+
+    (void)conn;
+    estimate_link_probed(&link->estimate, bytes, (double)rtt_ns / (double)NS_PER_MS,
+                         clock_now_ns());
+}
+
 static void on_close(struct conn *conn, int error, const char *why, void *user)
 {
     struct link *link = user;
@@ -313,6 +323,7 @@ static void link_dial(struct link *link)
                                                      .on_frame = on_frame,
                                                      .on_acked = on_acked,
                                                      .on_pong = on_pong,
+                                                     .on_probed = on_probed,
                                                      .on_close = on_close}};
 
     link->reconnects++;
@@ -527,6 +538,7 @@ int links_reload(struct links *links, const struct client_config *config,
         links->tls = tls;
         links->tasks = tasks;
         links->task_count = task_count;
+        links->probe_bytes = (size_t)config->probe_bytes;
         links_apply(links, parts, config->edge_count, greet);
         tls = old;
     }
@@ -590,6 +602,17 @@ void links_view(const struct links *links, size_t edge, struct link_view *ret_vi
                       : link->draining || link->load.draining ? "draining"
                       : ret_view->silent                      ? "silent"
                                                               : "up";
+}
+
+void links_probe(struct links *links, size_t edge)
+{
+    struct link *link = &links->items[edge];
+    const int64_t now_ns = clock_now_ns();
+
+    if (link->up && links->probe_bytes > 0 && conn_owed_ns(link->conn, now_ns) == 0 &&
+        estimate_link_probe_due(&link->estimate, now_ns)) {
+        conn_probe(link->conn, links->probe_bytes);
+    }
 }
 
 void links_waited(struct links *links, size_t edge, double wait_ms)

@@ -47,6 +47,8 @@ int links_reload(struct links *links, const struct client_config *config,
  */
 size_t links_count(const struct links *links);
 void links_view(const struct links *links, size_t edge, struct link_view *ret_view);
+/* Measures the rate of a link that nothing was sent on of late, within `[policy] probe_bytes`. */
+void links_probe(struct links *links, size_t edge);
 /* What a request has waited in this edge's queue. */
 void links_waited(struct links *links, size_t edge, double wait_ms);
 /* NULL when task `task` can go to this edge now, else the reason, good until the loop turns. */

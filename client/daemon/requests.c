@@ -207,6 +207,19 @@ static void no_memory_say(struct app_peer *peer, uint64_t id)
     buf_fini(&header);
 }
 
+/* What is sent measures the link it goes over; the others are probed, for the next request. */
+static void links_look(const struct request *request)
+{
+    struct links *links = request->all->links;
+
+    for (size_t i = 0; links && i < links_count(links); i++) {
+        if (request->choice.edge != (int)i ||
+            (request->choice.plan.route == JOB_CASCADE && !request->choice.plan.race)) {
+            links_probe(links, i);
+        }
+    }
+}
+
 static void on_submit(struct app_peer *peer, uint64_t id, const struct local_submit *submit,
                       struct app_input input, void *user)
 {
@@ -241,6 +254,9 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
     }
     if (result == TANDEM_ENOROUTE) {
         snprintf(request->why, sizeof(request->why), "no route: %s", request->choice.reason);
+    }
+    if (result == 0) {
+        links_look(request);
     }
     request_decision_fill(request);
     job_init(&request->job, &request->choice.plan);

@@ -10,8 +10,8 @@
     0.1 /* of the time to an acknowledgement, whatever the round trip says                         \
          */
 #define LOAD_HALF_LIFE_NS    (50 * NS_PER_MS) /* queues of short requests change as fast */
-#define TAIL_STEP            0.2  /* of the logarithm of the spread, for one that was over it */
-#define TAIL_LOG_FIRST       0.5  /* few samples show less than there is */
+#define TAIL_STEP            0.2 /* of the logarithm of the spread, for one that was over it */
+#define TAIL_LOG_FIRST       0.5 /* few samples show less than there is */
 #define TAIL_LOG_MAX         3.0
 #define TAIL_SHARE_MIN       0.02 /* of the mean: no spread is smaller */
 #define STALL_FACTOR         4
@@ -21,8 +21,7 @@
 #define OVERDUE_MAX          30 /* more say nothing more */
 #define BEST_AGE_NS          (60 * NS_PER_S)
 #define BEST_SAMPLES         8 /* fewer answers do not refute what the edge says of itself */
-#define HOPE_DOUBLES_NS      (4 * NS_PER_S)
-#define HOPE_MOST            32.0 /* times what was ever seen of late */
+#define PROBE_AGE_NS         (400 * NS_PER_MS)
 #define RETRY_FIRST_NS       (500 * NS_PER_MS)
 #define RETRY_DOUBLINGS      3 /* at most every 4 s */
 
@@ -109,6 +108,16 @@ void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elap
     }
     estimate_samples_add(&link->up_bytes_per_ms,
                          (double)bytes / fmax(took_ms, TRANSFER_SHARE_MIN * elapsed_ms), now_ns);
+}
+
+void estimate_link_probed(struct estimate_link *link, uint64_t bytes, double rtt_ms, int64_t now_ns)
+{
+    estimate_link_acked(link, bytes, rtt_ms, now_ns);
+}
+
+bool estimate_link_probe_due(const struct estimate_link *link, int64_t now_ns)
+{
+    return link->rtt_ms.count > 0 && now_ns - link->acked_ns >= PROBE_AGE_NS;
 }
 
 void estimate_link_load(struct estimate_link *link, double wait_ms, int64_t now_ns)
@@ -259,16 +268,6 @@ bool estimate_edge_get(const struct estimate_edge *edge, const struct estimate_l
     return true;
 }
 
-/* The best rate that is remembered; the longer ago the last one was measured, the more it may have
- * become. */
-static double hoped_rate(const struct estimate_link *link, int64_t now_ns)
-{
-    const double age_ns = (double)(now_ns - link->acked_ns);
-
-    return estimate_samples_most(&link->up_bytes_per_ms) *
-           fmin(exp2(age_ns / (double)HOPE_DOUBLES_NS), HOPE_MOST);
-}
-
 double estimate_edge_best_ms(const struct estimate_edge *edge, const struct estimate_link *link,
                              uint64_t up_bytes, double run_hint_ms, int64_t now_ns)
 {
@@ -279,8 +278,7 @@ double estimate_edge_best_ms(const struct estimate_edge *edge, const struct esti
     if (fresh < BEST_SAMPLES && run_hint_ms > 0) {
         rest_ms = fmin(rest_ms, run_hint_ms);
     }
-    return estimate_samples_least(&link->rtt_ms, INT64_MIN, &fresh) + rest_ms +
-           up_ms_of((double)up_bytes, hoped_rate(link, now_ns));
+    return estimate_link_ms(link, up_bytes, now_ns) + rest_ms;
 }
 
 void estimate_edge_hoped(struct estimate_edge *edge, int64_t now_ns)

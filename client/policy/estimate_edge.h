@@ -45,6 +45,11 @@ bool estimate_link_rtt(struct estimate_link *link, double rtt_ms, int64_t now_ns
  * about bandwidth and are ignored. */
 void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elapsed_ms,
                          int64_t now_ns);
+/* A round trip that carried `bytes` there took `rtt_ms`: a probe of the rate. */
+void estimate_link_probed(struct estimate_link *link, uint64_t bytes, double rtt_ms,
+                          int64_t now_ns);
+/* Whether a probe is due: the rate was measured too long ago for the next decision. */
+bool estimate_link_probe_due(const struct estimate_link *link, int64_t now_ns);
 /* What the edge says of the wait in its queue, and what a request has had there. */
 void estimate_link_load(struct estimate_link *link, double wait_ms, int64_t now_ns);
 void estimate_link_waited(struct estimate_link *link, double wait_ms, int64_t now_ns);
@@ -81,8 +86,8 @@ void estimate_edge_overdue(struct estimate_edge *edge, const struct estimate_lin
 bool estimate_edge_get(const struct estimate_edge *edge, const struct estimate_link *link,
                        uint64_t up_bytes, double wait_ms, double run_hint_ms, int64_t now_ns,
                        struct latency *ret_latency);
-/* The same at the best that was seen of late, or that the edge claims unless it was asked often of
- * late: worth a try if this would do. NAN when nothing is known. */
+/* The same where the edge itself takes the least that was seen of late, or that it claims unless it
+ * was asked often of late: worth a try if this would do. NAN when nothing is known. */
 double estimate_edge_best_ms(const struct estimate_edge *edge, const struct estimate_link *link,
                              uint64_t up_bytes, double run_hint_ms, int64_t now_ns);
 /* It is asked in the hope of a latency that is not believed; and it had that latency. */

@@ -65,6 +65,7 @@
 #define LIMIT_LINGER_MS 250                  /* for the peer to read our last words before we close */
 #define LIMIT_HELLO_MS 5000
 #define LIMIT_HEARTBEAT_MS 2000
+#define LIMIT_PROBE_BYTES (32u << 10)        /* zeros in a PING that measures the rate of a link */
 #define LIMIT_IDLE_MS 7000
 
 /* server and client daemon */

@@ -47,10 +47,12 @@ struct conn_callbacks {
     void (*on_pong)(struct conn *conn, int64_t rtt_ns, const struct edge_load *load, void *user);
     /* The load to put into our PONGs; NULL callback or false: none. */
     bool (*get_load)(struct conn *conn, struct edge_load *ret_load, void *user);
-    /* The last callback, also of a conn that never opened. `error` TANDEM_E* and one line;
+    /* The last that is called, also of a conn that never opened. `error` TANDEM_E* and one line;
      * TANDEM_OK when conn_close was called by us. A peer that broke the protocol has been told in
      * an ERROR frame of id 0. */
     void (*on_close)(struct conn *conn, int error, const char *why, void *user);
+    /* As on_pong, for a PING of conn_probe, which carried `bytes`. May be NULL. */
+    void (*on_probed)(struct conn *conn, size_t bytes, int64_t rtt_ns, void *user);
 };
 
 struct conn_params {
@@ -113,8 +115,11 @@ void conn_cancel(struct conn *conn, uint64_t request_id);
 void conn_forget(struct conn *conn, uint64_t request_id);
 /* The receiver took `bytes` of DATA of this request: credits go back to the sender. */
 void conn_consumed(struct conn *conn, uint64_t request_id, uint32_t bytes);
-/* An extra PING now (link probe). */
+/* An extra PING now. */
 void conn_ping(struct conn *conn);
+/* One with `bytes` of padding, at most LIMIT_PROBE_BYTES, which measures the rate: its PONG comes to
+ * on_probed. */
+void conn_probe(struct conn *conn, size_t bytes);
 /* For how long a PING has been out with nothing heard since; 0 when none is out. */
 int64_t conn_owed_ns(const struct conn *conn, int64_t now_ns);
 /* Flushes what is queued when `flush` (for idle_ns at most), else drops it; then closes. The conn

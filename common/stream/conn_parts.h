@@ -96,6 +96,7 @@ struct conn {
     int64_t started_ns, opened_ns, received_ns, pinged_ns, written_ns, closing_ns;
     uint64_t ping_nonce;
     int64_t ping_sent_ns[CONN_PINGS]; /* by nonce modulo; 0 when answered */
+    size_t ping_padding[CONN_PINGS];  /* bytes; 0: not a probe */
 };
 
 /* conn.c */

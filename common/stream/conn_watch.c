@@ -18,31 +18,47 @@ static int64_t shortest_ns(const struct conn_params *params)
     return params->connect_ns < shortest ? params->connect_ns : shortest;
 }
 
-void conn_ping(struct conn *conn)
+static void ping_send(struct conn *conn, size_t padding_bytes)
 {
-    uint8_t bytes[16];
-    struct buf header = {.data = bytes, .capacity = sizeof(bytes), .max_bytes = sizeof(bytes)};
+    struct buf header;
 
-    if (conn->state != CONN_OPEN || edge_ping_pack(conn->ping_nonce, &header) != 0) {
-        return;
-    }
-    if (conn_send(conn, FRAME_PING, 0, 0, header.data, header.bytes) == 0) {
+    buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
+    if (conn->state == CONN_OPEN &&
+        edge_ping_pack(conn->ping_nonce, padding_bytes, &header) == 0 &&
+        conn_send(conn, FRAME_PING, 0, 0, header.data, header.bytes) == 0) {
         conn->pinged_ns = clock_now_ns();
         conn->ping_sent_ns[conn->ping_nonce % CONN_PINGS] = conn->pinged_ns;
+        conn->ping_padding[conn->ping_nonce % CONN_PINGS] = padding_bytes;
         conn->ping_nonce++;
     }
+    buf_fini(&header);
+}
+
+void conn_ping(struct conn *conn)
+{
+    ping_send(conn, 0);
+}
+
+void conn_probe(struct conn *conn, size_t bytes)
+{
+    ping_send(conn, bytes);
 }
 
 void conn_pong_received(struct conn *conn, uint64_t nonce, const struct edge_load *load)
 {
+    const struct conn_callbacks *callbacks = &conn->params.callbacks;
     const int64_t sent_ns = conn->ping_sent_ns[nonce % CONN_PINGS];
+    const int64_t rtt_ns = clock_now_ns() - sent_ns;
+    const size_t padding = conn->ping_padding[nonce % CONN_PINGS];
 
     if (nonce >= conn->ping_nonce || conn->ping_nonce - nonce > CONN_PINGS || sent_ns == 0) {
         return; /* not ours, or so old that it says nothing */
     }
     conn->ping_sent_ns[nonce % CONN_PINGS] = 0;
-    if (conn->params.callbacks.on_pong) {
-        conn->params.callbacks.on_pong(conn, clock_now_ns() - sent_ns, load, conn->user);
+    if (padding > 0 && callbacks->on_probed) {
+        callbacks->on_probed(conn, padding, rtt_ns, conn->user);
+    } else if (padding == 0 && callbacks->on_pong) {
+        callbacks->on_pong(conn, rtt_ns, load, conn->user);
     }
 }
 

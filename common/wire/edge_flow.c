@@ -124,11 +124,17 @@ int edge_data_ack_unpack(const uint8_t *data, size_t bytes, uint64_t *ret_acked_
                    ret_acked_bytes);
 }
 
-int edge_ping_pack(uint64_t nonce, struct buf *out)
+int edge_ping_pack(uint64_t nonce, size_t padding_bytes, struct buf *out)
 {
+    static const uint8_t zeros[LIMIT_PROBE_BYTES];
     Tandem__Edge__Ping message = TANDEM__EDGE__PING__INIT;
 
+    if (padding_bytes > sizeof(zeros)) {
+        return TANDEM_ETOOBIG;
+    }
     message.nonce = nonce;
+    message.padding.data = (uint8_t *)zeros; /* packing only reads */
+    message.padding.len = padding_bytes;
     return pb_pack(&message.base, out);
 }
 
@@ -136,6 +142,9 @@ static int ping_load(const void *from, void *to)
 {
     const Tandem__Edge__Ping *message = from;
 
+    if (message->padding.len > LIMIT_PROBE_BYTES) {
+        return TANDEM_ETOOBIG;
+    }
     *(uint64_t *)to = message->nonce;
     return 0;
 }

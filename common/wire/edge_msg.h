@@ -82,7 +82,8 @@ int edge_error_pack(const struct edge_error *error, struct buf *out);
 int edge_error_unpack(const uint8_t *data, size_t bytes, struct edge_error *ret_error);
 int edge_data_ack_pack(uint64_t acked_bytes, struct buf *out);
 int edge_data_ack_unpack(const uint8_t *data, size_t bytes, uint64_t *ret_acked_bytes);
-int edge_ping_pack(uint64_t nonce, struct buf *out);
+/* `padding_bytes` zeros make a probe of it; TANDEM_ETOOBIG over LIMIT_PROBE_BYTES, both ways. */
+int edge_ping_pack(uint64_t nonce, size_t padding_bytes, struct buf *out);
 int edge_ping_unpack(const uint8_t *data, size_t bytes, uint64_t *ret_nonce);
 int edge_pong_pack(uint64_t nonce, const struct edge_load *load,
                    struct buf *out); /* load may be NULL */

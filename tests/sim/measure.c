@@ -119,6 +119,19 @@ static void sums_take(const struct run *run, double *latencies, struct measures 
     }
 }
 
+/* What was sent to learn the rate of idle links is paid like everything else. */
+static void probes_take(const struct run *run, struct measures *measures)
+{
+    for (size_t i = 0; i < run->client_count; i++) {
+        const double bytes = run->clients[i].probe_bytes;
+
+        measures->bytes_up += bytes;
+        measures->energy_j += SEND_J_PER_BYTE * bytes;
+        measures->total_cost +=
+            ONE_MEGABYTE_MS * bytes / 1e6 + ONE_JOULE_MS * SEND_J_PER_BYTE * bytes;
+    }
+}
+
 int measures_take(struct run *run, struct measures *ret_measures)
 {
     double *scratch = malloc(sizeof(*scratch) * (run->count + 1));
@@ -137,6 +150,7 @@ int measures_take(struct run *run, struct measures *ret_measures)
     measures->requests = run->count;
     measures->threshold = run->threshold;
     sums_take(run, scratch, measures);
+    probes_take(run, measures);
     measures->miss_rate /= count;
     measures->network_miss_rate /= count;
     measures->in_time_accuracy /= count;

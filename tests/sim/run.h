@@ -66,6 +66,7 @@ struct client {
     double step_ms;
     size_t open[FLOWS_MAX]; /* requests that may not have ended */
     size_t open_count;
+    double probe_bytes;
     /* what single policies keep */
     double edge_window_ms[SWITCH_WINDOW], local_window_ms[SWITCH_WINDOW];
     size_t edge_windowed, local_windowed;
@@ -146,6 +147,8 @@ void on_ping(struct run *run, const struct event *event);
 void on_pong(struct run *run, const struct event *event);
 void on_watch(struct run *run, const struct event *event);
 void on_hello(struct run *run, const struct event *event);
+/* Measures the rate of a link that nothing was sent on of late. */
+void link_probe(struct run *run, int client, int edge);
 bool link_silent(const struct run *run, const struct link *link);
 /* run_edge.c */
 void on_uploaded(struct run *run, const struct event *event);

@@ -10,6 +10,7 @@
 #define REDIAL_MS    200.0
 #define REDIAL_MAX   1500.0
 #define PING_BYTES   60
+#define PROBE_BYTES  8192
 #define DIAL_BYTES   300
 #define HEARTBEAT_NS (500 * NS_PER_MS)
 #define IDLE_NS      ((int64_t)LIMIT_IDLE_MS * NS_PER_MS)
@@ -36,19 +37,20 @@ bool link_silent(const struct run *run, const struct link *link)
                estimate_link_stall_ms(&link->estimate, run->now_ns) * (double)NS_PER_MS;
 }
 
-static void ping_send(struct run *run, int client, int edge)
+static void ping_send(struct run *run, int client, int edge, double padding)
 {
     struct link *link = &run->clients[client].links[edge];
 
     link->ping_sent_ns[link->ping_next % PINGS] = run->now_ns;
     link->pinged_ns = run->now_ns;
-    event_add(run,
-              &(struct event){.at_ns = pipe_put(&link->up, PING_BYTES, run->now_ns, &run->random),
-                              .kind = EVENT_PING,
-                              .client = client,
-                              .edge = edge,
-                              .index = link->ping_next++,
-                              .epoch = link->epoch});
+    event_add(run, &(struct event){.at_ns = pipe_put(&link->up, PING_BYTES + padding, run->now_ns,
+                                                     &run->random),
+                                   .kind = EVENT_PING,
+                                   .client = client,
+                                   .edge = edge,
+                                   .index = link->ping_next++,
+                                   .bytes = padding,
+                                   .epoch = link->epoch});
 }
 
 void on_ping(struct run *run, const struct event *event)
@@ -82,9 +84,14 @@ void on_pong(struct run *run, const struct event *event)
     }
     load_take(run, link, event);
     link->ping_sent_ns[event->index % PINGS] = 0;
+    if (event->bytes > 0) {
+        estimate_link_probed(&link->estimate, (uint64_t)event->bytes,
+                             (double)(run->now_ns - sent_ns) / (double)NS_PER_MS, run->now_ns);
+        return;
+    }
     if (estimate_link_rtt(&link->estimate, (double)(run->now_ns - sent_ns) / (double)NS_PER_MS,
                           run->now_ns)) {
-        ping_send(run, event->client, event->edge);
+        ping_send(run, event->client, event->edge, 0);
     }
 }
 
@@ -134,7 +141,7 @@ void on_hello(struct run *run, const struct event *event)
     if (!link->up_now) {
         link->up_now = true;
         link->heard_ns = run->now_ns;
-        ping_send(run, event->client, event->edge);
+        ping_send(run, event->client, event->edge, 0);
     }
 }
 
@@ -154,11 +161,22 @@ void on_watch(struct run *run, const struct event *event)
             link_gone(run, event->client, (int)edge);
         } else if (run->now_ns - link->heard_ns >= HEARTBEAT_NS &&
                    run->now_ns - link->pinged_ns >= HEARTBEAT_NS) {
-            ping_send(run, event->client, (int)edge);
+            ping_send(run, event->client, (int)edge, 0);
         }
     }
     next.at_ns = run->now_ns + WATCH_NS;
     event_add(run, &next);
+}
+
+void link_probe(struct run *run, int client, int edge)
+{
+    struct link *link = &run->clients[client].links[edge];
+
+    if (link->up_now && owed_ns(run, link) == 0 &&
+        estimate_link_probe_due(&link->estimate, run->now_ns)) {
+        ping_send(run, client, edge, PROBE_BYTES);
+        run->clients[client].probe_bytes += PROBE_BYTES;
+    }
 }
 
 /* Fills the link from the requests that wait, a frame of each in turn. */
@@ -227,7 +245,7 @@ void edge_send(struct run *run, struct request *request)
         estimate_edge_hoped(&client->edges[request->task][request->edge], run->now_ns);
     }
     if (owed_ns(run, link) == 0) { /* control frames go first */
-        ping_send(run, request->client, request->edge);
+        ping_send(run, request->client, request->edge, 0);
     }
     link_fill(run, request->client, request->edge);
 }

@@ -86,6 +86,11 @@ void tandem_choose(struct run *run, struct request *request)
     request->plan = choice.plan;
     request->edge = choice.edge;
     request->hoped_ms = choice.hoped_ms;
+    for (size_t i = 0; i < run->scene->edges; i++) {
+        if (choice.edge != (int)i || (choice.plan.route == JOB_CASCADE && !choice.plan.race)) {
+            link_probe(run, request->client, (int)i);
+        }
+    }
     for (size_t i = 0; i < choice.count; i++) {
         const struct candidate *candidate = &choice.candidates[i];
 

@@ -45,6 +45,7 @@ struct side {
     uint64_t acked_bytes;
     int64_t acked_ns;
     unsigned pongs;
+    size_t probed_bytes;
     int64_t rtt_ns;
     bool pong_had_load;
 };
@@ -130,6 +131,15 @@ static void side_on_acked(struct conn *conn, uint64_t request_id, uint64_t acked
     side->acked_ns = elapsed_ns;
 }
 
+static void side_on_probed(struct conn *conn, size_t bytes, int64_t rtt_ns, void *user)
+{
+    struct side *side = user;
+
+    (void)conn;
+    side->probed_bytes += bytes;
+    side->rtt_ns = rtt_ns;
+}
+
 static void side_on_pong(struct conn *conn, int64_t rtt_ns, const struct edge_load *load,
                          void *user)
 {
@@ -186,6 +196,7 @@ static const struct conn_callbacks side_callbacks = {
     .on_frame = side_on_frame,
     .on_acked = side_on_acked,
     .on_pong = side_on_pong,
+    .on_probed = side_on_probed,
     .get_load = side_get_load,
     .on_close = side_on_close,
 };

@@ -368,6 +368,32 @@ static void test_heartbeat(void **state)
     pair_free(pair, &side, 1);
 }
 
+static bool side_has_probed(void *user)
+{
+    return ((struct side *)user)->probed_bytes > 0;
+}
+
+/* A probe carries its padding there, comes back as a probe and as no ordinary round trip. */
+static void test_probe(void **state)
+{
+    struct side side;
+    struct pair *pair = pair_start("tcp://127.0.0.1:0", &side);
+    uint64_t sent, received, before;
+
+    (void)state;
+    conn_bytes(side.conn, &before, &received);
+    conn_probe(side.conn, LIMIT_PROBE_BYTES + 1); /* too large: nothing is sent */
+    conn_probe(side.conn, LIMIT_PROBE_BYTES);
+    assert_true(pair_run(pair, side_has_probed, &side));
+    assert_int_equal(side.probed_bytes, LIMIT_PROBE_BYTES);
+    assert_int_equal(side.pongs, 0);
+    assert_true(side.rtt_ns > 0);
+    conn_bytes(side.conn, &sent, &received);
+    assert_true(sent - before >= LIMIT_PROBE_BYTES);
+    assert_true(received < LIMIT_PROBE_BYTES); /* it does not come back */
+    pair_free(pair, &side, 1);
+}
+
 static void test_peer_vanishes(void **state)
 {
     struct side side;
@@ -618,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_many_control_frames_and_payload),
         cmocka_unit_test(test_credits_bound_an_upload),
         cmocka_unit_test(test_heartbeat),
+        cmocka_unit_test(test_probe),
         cmocka_unit_test(test_peer_vanishes),
         cmocka_unit_test(test_close_flushes),
         cmocka_unit_test(test_nobody_listens),

@@ -600,7 +600,13 @@ static void test_small_ones(void **state)
     put_number(&out, 1, LIMIT_PAYLOAD_BYTES + 1);
     assert_int_equal(edge_data_ack_unpack(out.data, out.bytes, &value), TANDEM_ETOOBIG);
     buf_clear(&out);
-    assert_int_equal(edge_ping_pack(UINT64_MAX, &out), 0);
+    assert_int_equal(edge_ping_pack(1, LIMIT_PROBE_BYTES + 1, &out), TANDEM_ETOOBIG);
+    assert_int_equal(edge_ping_pack(7, LIMIT_PROBE_BYTES, &out), 0);
+    assert_true(out.bytes > LIMIT_PROBE_BYTES);
+    assert_int_equal(edge_ping_unpack(out.data, out.bytes, &value), 0);
+    assert_int_equal(value, 7);
+    buf_clear(&out);
+    assert_int_equal(edge_ping_pack(UINT64_MAX, 0, &out), 0);
     assert_int_equal(edge_ping_unpack(out.data, out.bytes, &value), 0);
     assert_true(value == UINT64_MAX);
     buf_clear(&out);
