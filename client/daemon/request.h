@@ -40,6 +40,7 @@ struct request {
     enum job_side shown_side;   /* whose text the caller has seen, */
     size_t shown_bytes;         /* and how much of it */
     int64_t start_ns, edge_sent_ns;
+    int64_t due_ns; /* when the timer is to fire */
     char why[256];
 };
 
@@ -51,6 +52,9 @@ static inline double ms_between(int64_t from_ns, int64_t to_ns)
 /* requests.c: gives the event to the job and carries its actions out. The request may be gone
  * afterwards. */
 void request_event(struct request *request, const struct job_event_data *event);
+/* How late the timers of this device were of late, over what an idle loop may be: 0 to
+ * LIMIT_LATENESS_MS. What has to start or to leave at a last moment does so earlier by this. */
+double requests_late_ms(const struct requests *all, int64_t now_ns);
 /* Frees it once nothing points to it any more. */
 void request_free_if_done(struct request *request);
 

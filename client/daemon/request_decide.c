@@ -80,21 +80,26 @@ static double edge_hint_ms(const struct client_task *task, const struct edge_loa
 }
 
 static void edges_fill(struct requests *all, const struct client_task *task,
-                       const struct estimate_text_work *work, uint64_t up_bytes, int64_t now_ns,
-                       struct decide_edge *edges, size_t *ret_count)
+                       const struct estimate_text_work *work, uint64_t input_bytes,
+                       const size_t *held_bytes, int64_t now_ns, struct decide_edge *edges,
+                       size_t *ret_count)
 {
     const size_t task_index = (size_t)(task - all->tasks->items);
     const size_t count = all->links ? links_count(all->links) : 0;
 
     for (size_t i = 0; i < count; i++) {
+        const uint64_t held = held_bytes ? held_bytes[i] : 0, up_bytes = input_bytes - held;
+        struct estimate_text_work rest = *work;
         struct link_view view;
         struct latency here;
         double hint_ms;
 
+        rest.prompt_bytes -= (double)held; /* computed already, too */
         links_view(all->links, i, &view);
+        edges[i].held_bytes = held;
         edges[i].name = view.name;
         edges[i].unusable = links_unusable(all->links, i, task_index, &edges[i].trouble);
-        hint_ms = edge_hint_ms(task, view.load, work);
+        hint_ms = edge_hint_ms(task, view.load, &rest);
         /* An edge that has said nothing about itself yet is tried on the belief that it is as fast
          * as this device. */
         if (hint_ms <= 0 && local_latency(task, work, 0, &here)) {
@@ -112,7 +117,8 @@ static void edges_fill(struct requests *all, const struct client_task *task,
     *ret_count = count;
 }
 
-static size_t insured_fill(const struct requests *all, struct decide_insured *insured, size_t max)
+static size_t insured_fill(const struct requests *all, double late_ms,
+                           struct decide_insured *insured, size_t max)
 {
     size_t count = 0;
 
@@ -132,7 +138,7 @@ static size_t insured_fill(const struct requests *all, struct decide_insured *in
         }
         insured[count].start_ns = at->local_out ? 0 : at->job.plan.insure_at_ns;
         insured[count].deadline_ns = at->job.plan.deadline_ns;
-        insured[count++].run_ns = (int64_t)(bound_ms * (double)NS_PER_MS);
+        insured[count++].run_ns = (int64_t)((bound_ms + late_ms) * (double)NS_PER_MS);
     }
     return count;
 }
@@ -147,20 +153,22 @@ static void forced_fill(const struct local_submit *submit, struct decide_input *
 }
 
 int requests_decide(struct requests *all, const struct client_task *task,
-                    const struct local_submit *submit, uint64_t up_bytes, uint64_t prompt_bytes,
-                    int64_t now_ns, struct choice *ret_choice)
+                    const struct local_submit *submit, uint64_t input_bytes,
+                    const size_t held_bytes[LIMIT_EDGES], int64_t now_ns, struct choice *ret_choice)
 {
-    const struct estimate_text_work work = text_work(task, submit, prompt_bytes);
+    const struct estimate_text_work work = text_work(task, submit, input_bytes);
     struct decide_edge edges[LIMIT_EDGES];
     struct decide_insured insured[INSURED_MAX];
+    const double late_ms = requests_late_ms(all, now_ns);
     struct latency alone;
+    int result;
     struct decide_input input = {.weights = client_config_weights(all->config),
                                  .energy = client_config_energy(all->config),
                                  .has_local = task->has_local,
                                  .threshold = task->config->confidence_threshold,
                                  .confidence = &task->confidence,
                                  .edge_error = all->config->edge_error,
-                                 .up_bytes = up_bytes,
+                                 .up_bytes = input_bytes,
                                  .now_ns = now_ns,
                                  .edges = edges,
                                  .insured = insured};
@@ -170,7 +178,7 @@ int requests_decide(struct requests *all, const struct client_task *task,
     forced_fill(submit, &input);
     input.never_leaves =
         submit->leaves_device == 1 || strcmp(task->config->leaves_device, "never") == 0;
-    input.too_big = up_bytes > LIMIT_PAYLOAD_BYTES;
+    input.too_big = input_bytes > LIMIT_PAYLOAD_BYTES;
     input.only_edge =
         strcmp(task->config->leaves_device, "any_edge") == 0 ? NULL : task->config->leaves_device;
     if (budget_ns > 0) {
@@ -180,10 +188,12 @@ int requests_decide(struct requests *all, const struct client_task *task,
     input.deliver_late = submit->deliver_late || task->config->late == TASK_LATE_DELIVER;
     input.local_known = local_latency(task, &work, queue_ms(all), &input.local);
     input.local_run_ms = local_latency(task, &work, 0, &alone) ? alone.mean_ms : 0;
-    input.local_bound_ms = local_bound_ms(task, &work);
-    edges_fill(all, task, &work, up_bytes, now_ns, edges, &input.edge_count);
-    input.insured_count = insured_fill(all, insured, INSURED_MAX);
-    return decide(&input, ret_choice);
+    input.local_bound_ms = local_bound_ms(task, &work) + late_ms;
+    edges_fill(all, task, &work, input_bytes, held_bytes, now_ns, edges, &input.edge_count);
+    input.insured_count = insured_fill(all, late_ms, insured, INSURED_MAX);
+    result = decide(&input, ret_choice);
+    ret_choice->plan.handover_ns += (int64_t)(late_ms * (double)NS_PER_MS);
+    return result;
 }
 
 void request_decision_fill(struct request *request)

@@ -3,6 +3,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,8 +80,21 @@ static void request_end(struct request *request, const struct job_action *action
     uv_close((uv_handle_t *)&request->timer, on_timer_closed);
 }
 
+double requests_late_ms(const struct requests *all, int64_t now_ns)
+{
+    const double late_ms = estimate_samples_quantile(&all->late_ms, 0.95, 0, now_ns);
+
+    return fmin(late_ms, LIMIT_LATENESS_MS);
+}
+
+/* On a device that has too much to do a timer comes late, and so would what waits for it. */
 static void on_timer(uv_timer_t *timer)
 {
+    struct request *request = timer->data;
+    const int64_t now_ns = clock_now_ns(),
+                  late_ns = now_ns - request->due_ns - LIMIT_TIMER_US * NS_PER_US;
+
+    estimate_samples_add(&request->all->late_ms, fmax(ms_between(0, late_ns), 0), now_ns);
     request_event(timer->data, &(struct job_event_data){.kind = JOB_TIMER});
 }
 
@@ -88,6 +102,7 @@ static void timer_arm(struct request *request, int64_t at_ns)
 {
     const int64_t wait_ns = at_ns - clock_now_ns();
 
+    request->due_ns = at_ns;
     uv_update_time(request->all->loop);
     (void)uv_timer_start(&request->timer, on_timer,
                          wait_ns > 0 ? (uint64_t)((wait_ns + NS_PER_MS - 1) / NS_PER_MS) : 0, 0);
@@ -245,9 +260,11 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
         result = session_begin(request);
     }
     if (result == 0) {
-        result = requests_decide(all, request->task, submit, input.bytes,
-                                 request->session ? request->transcript.bytes : input.bytes,
-                                 request->start_ns, &request->choice);
+        result =
+            requests_decide(all, request->task, submit,
+                            request->session ? request->transcript.bytes : input.bytes,
+                            request->session ? request->session->edge_bytes : NULL,
+                            request->start_ns, &request->choice);
     }
     if (result == TANDEM_ENOTASK) {
         snprintf(request->why, sizeof(request->why), "there is no task '%s'", submit->task);

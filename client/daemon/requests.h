@@ -42,6 +42,7 @@ struct requests {
     size_t ring_next, ring_count;
     struct session *sessions;
     size_t session_count;
+    struct estimate_samples late_ms; /* that timers were, over LIMIT_TIMER_US */
 };
 int requests_init(
     struct requests *requests); /* the members above `list` are the caller's; 0 or TANDEM_E* */
@@ -51,10 +52,10 @@ extern const struct app_callbacks requests_app_callbacks;
 extern const struct runner_callbacks requests_runner_callbacks;
 /* Ends every request with `error` (draining is over). */
 void requests_end_all(struct requests *requests);
-/* What decide() says of a request of this task now: `up_bytes` would go to an edge, and a text model
- * would compute `prompt_bytes`, in a session the whole conversation. */
+/* What decide() says of a request of this task now, whose input has so many bytes: in a session the
+ * whole conversation, of which each edge is believed to hold `held_bytes` (NULL: nothing). */
 int requests_decide(struct requests *requests, const struct client_task *task,
-                    const struct local_submit *submit, uint64_t up_bytes, uint64_t prompt_bytes,
-                    int64_t now_ns, struct choice *ret_choice);
+                    const struct local_submit *submit, uint64_t input_bytes,
+                    const size_t held_bytes[LIMIT_EDGES], int64_t now_ns, struct choice *ret_choice);
 
 #endif

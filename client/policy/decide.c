@@ -129,7 +129,7 @@ static int edges_add(const struct decide_input *input, struct choice *choice, do
         snprintf(candidate->route, sizeof(candidate->route), "edge:%.63s", input->edges[i].name);
         candidate->latency_known = input->edges[i].latency_known;
         candidate->latency = input->edges[i].latency;
-        candidate->bytes = (double)input->up_bytes;
+        candidate->bytes = (double)(input->up_bytes - input->edges[i].held_bytes);
         candidate->energy_j = energy_of(input, 0, candidate->bytes);
         candidate->error_probability = error;
         candidate_finish(input, candidate);

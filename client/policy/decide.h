@@ -46,6 +46,7 @@ struct decide_edge {
     bool retry_due; /* may be asked although its latency speaks against it, to learn it anew */
     double best_ms; /* the latency that may be hoped for; NAN */
     double failure; /* the chance that it is given up, 0..1 */
+    uint64_t held_bytes; /* of up_bytes: it has them already, they are not sent to it */
     bool latency_known;
     struct latency latency;
 };

@@ -99,6 +99,7 @@
 #define LIMIT_CANDIDATES (LIMIT_EDGES + 3)   /* local, cascade, cache, edges */
 #define LIMIT_DEADLINE_MS 3600000
 #define LIMIT_TIMER_US 1000                  /* how late a timer of an idle loop may be: it counts whole ms */
+#define LIMIT_LATENESS_MS 50                 /* how late the timers of a busy device are believed to be, at most */
 #define LIMIT_STEP_MS 120000                 /* one step of a local model; over it the runner hangs and the watchdog is no longer fed */
 #define LIMIT_HANDOVER_US 2000               /* from the runner to the caller: what an answer leaves of its deadline */
 

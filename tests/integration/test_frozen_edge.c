@@ -48,9 +48,15 @@ static int teardown(void **state)
 static bool edge_answers(double *ret_ms, bool *ret_silent)
 {
     struct tandem_answer *answer = NULL;
+    const int result = site_classify(tandem, SITE_PICTURE, NULL, DEADLINE_MS, &answer);
     bool by_edge;
 
-    assert_int_equal(site_classify(tandem, SITE_PICTURE, NULL, DEADLINE_MS, &answer), 0);
+    if (result == TANDEM_ELATE) { /* a starved machine may be late, and says so */
+        *ret_ms = DEADLINE_MS;
+        tandem_answer_free(answer);
+        return false;
+    }
+    assert_int_equal(result, 0);
     assert_true(tandem_answer_met_deadline(answer));
     by_edge = strcmp(tandem_answer_outcome_route(answer), "edge:den") == 0;
     *ret_ms = tandem_answer_latency_ms(answer);
