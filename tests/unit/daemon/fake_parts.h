@@ -1,0 +1,147 @@
+/* fake_parts.h: stands in for the runner, the links, the applications' sockets and the task files,
+ * so that requests.c and what it calls can be looked at one event at a time. One test program
+ * includes it; the archive's own are then not linked. The clock is `fake.now_ns`. */
+#ifndef TANDEM_TESTS_FAKE_PARTS_H
+#define TANDEM_TESTS_FAKE_PARTS_H
+
+#include "client/daemon/request.h"
+
+#include <stdlib.h>
+
+#define FAKE_EDGES 2
+#define FAKE_SENT  64
+
+struct fake_sent { /* one request to an edge */
+    size_t edge, bytes;
+    uint64_t id;
+    struct edge_request message;
+};
+static struct {
+    int64_t now_ns;
+    struct edge_load load;
+    struct estimate_link link;
+    struct fake_sent sent[FAKE_SENT];
+    size_t sent_count, started_count, cancelled_count;
+    struct runner_job *started[FAKE_SENT]; /* local runs, in order */
+    struct decision last;                  /* that has ended */
+} fake;
+
+static int64_t fake_now(void *user)
+{
+    (void)user;
+    return fake.now_ns;
+}
+
+/* ---- links ---- */
+
+size_t links_count(const struct links *links)
+{
+    (void)links;
+    return FAKE_EDGES;
+}
+
+void links_view(const struct links *links, size_t edge, struct link_view *ret_view)
+{
+    (void)links;
+    *ret_view = (struct link_view){.name = edge == 0 ? "den" : "attic",
+                                   .url = "",
+                                   .state = "up",
+                                   .why = "",
+                                   .up = true,
+                                   .load = &fake.load,
+                                   .estimate = &fake.link,
+                                   .next_attempt_ms = -1};
+}
+
+void links_waited(struct links *links, size_t edge, double wait_ms)
+{
+    (void)links;
+    (void)edge;
+    (void)wait_ms;
+}
+
+const char *links_unusable(const struct links *links, size_t edge, size_t task,
+                           enum edge_trouble *ret_trouble)
+{
+    (void)links;
+    (void)edge;
+    (void)task;
+    *ret_trouble = EDGE_FINE;
+    return NULL;
+}
+
+int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request,
+               uint8_t *payload, size_t bytes)
+{
+    (void)links;
+    assert_true(fake.sent_count < FAKE_SENT);
+    fake.sent[fake.sent_count++] = (struct fake_sent){edge, bytes, id, *request};
+    free(payload);
+    return 0;
+}
+
+void links_cancel(struct links *links, size_t edge, uint64_t id)
+{
+    (void)links;
+    (void)edge;
+    (void)id;
+    fake.cancelled_count++;
+}
+
+/* ---- the runner ---- */
+
+void runner_submit(struct runner *runner, struct runner_job *job)
+{
+    (void)runner;
+    assert_true(fake.started_count < FAKE_SENT);
+    fake.started[fake.started_count++] = job;
+}
+
+void runner_cancel(struct runner *runner, struct runner_job *job)
+{
+    (void)runner;
+    atomic_store(&job->abort, true);
+}
+
+/* ---- the applications and the tasks ---- */
+
+uid_t app_peer_uid(const struct app_peer *peer)
+{
+    (void)peer;
+    return 1000;
+}
+
+void app_send(struct app_peer *peer, enum frame_kind kind, uint64_t id, const struct buf *header)
+{
+    (void)peer;
+    (void)kind;
+    (void)id;
+    (void)header;
+}
+
+void app_input_release(struct app_input *input)
+{
+    (void)input;
+}
+
+struct tasks *tasks_ref(struct tasks *tasks)
+{
+    return tasks;
+}
+
+void tasks_unref(struct tasks *tasks)
+{
+    (void)tasks;
+}
+
+int tasks_find(const struct tasks *tasks, const char *name)
+{
+    for (size_t i = 0; i < tasks->count; i++) {
+        if (strcmp(tasks->configs[i].name, name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+#endif

@@ -1,0 +1,358 @@
+/* What requests.c makes of a decision: what an edge is told, what it is sent, when local runs start
+ * while others are promised, and how the lateness of timers counts. Everything around is fake. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/daemon/fake_parts.h"
+
+#include "common/base/error.h"
+#include "common/wire/edge_msg.h"
+
+#include <stdio.h>
+
+#define RTT_MS      10.0
+#define EDGE_RUN_US 20000
+#define START_NS    (1000 * NS_PER_S)
+
+enum { OBJECTS, COMMANDS, TASKS };
+
+static uv_loop_t loop;
+static struct client_config config;
+static struct task_config configs[TASKS];
+static struct client_task items[TASKS];
+static struct tasks tasks;
+static struct requests all;
+static char peer; /* only its address */
+
+static void on_decision(const struct decision *decision, void *user)
+{
+    (void)user;
+    fake.last = *decision;
+}
+
+static void on_idle(void *user)
+{
+    (void)user;
+}
+
+static void task_init(int index, const char *name, int kind)
+{
+    configs[index] = (struct task_config){.name = (char *)(uintptr_t)name,
+                                          .kind = kind,
+                                          .leaves_device = (char *)(uintptr_t) "any_edge",
+                                          .confidence_threshold = 0.5,
+                                          .max_new_tokens = 10};
+    items[index] = (struct client_task){.config = &configs[index], .has_local = true};
+    estimate_local_init(&items[index].estimate);
+    estimate_text_init(&items[index].text);
+    confidence_init(&items[index].confidence);
+    for (size_t i = 0; i < LIMIT_EDGES; i++) {
+        estimate_edge_init(&items[index].edges[i]);
+    }
+}
+
+/* An edge that is worth asking and far from late; a local run of `local_ms`. */
+static void site_make(double local_ms)
+{
+    fake.load = (struct edge_load){
+        .picture_us = EDGE_RUN_US, .prefill_tokens_per_s = 1000, .decode_tokens_per_s = 1000};
+    estimate_local_add(&items[OBJECTS].estimate, local_ms);
+    estimate_text_add(&items[COMMANDS].text, &(struct estimate_text_run){.prompt_bytes = 10,
+                                                                         .prompt_tokens = 2,
+                                                                         .prefill_tokens = 2,
+                                                                         .prefill_ms = 2,
+                                                                         .decode_tokens = 10,
+                                                                         .decode_ms = 10});
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&fake, 0, sizeof(fake));
+    fake.now_ns = START_NS;
+    clock_set_fake(fake_now, NULL);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    estimate_link_init(&fake.link);
+    (void)estimate_link_rtt(&fake.link, RTT_MS, fake.now_ns);
+    config = (struct client_config){.one_miss_ms = 100000, .one_error_ms = 100000};
+    task_init(OBJECTS, "objects", TASK_CLASSIFY);
+    task_init(COMMANDS, "commands", TASK_GENERATE);
+    tasks = (struct tasks){.configs = configs, .items = items, .count = TASKS};
+    all = (struct requests){.loop = &loop,
+                            .config = &config,
+                            .tasks = &tasks,
+                            .links = (struct links *)&peer,
+                            .on_decision = on_decision,
+                            .on_idle = on_idle};
+    return requests_init(&all);
+}
+
+/* Ends what still runs. */
+static int teardown(void **state)
+{
+    (void)state;
+    requests_end_all(&all);
+    for (size_t i = 0; i < fake.started_count; i++) {
+        fake.started[i]->error = TANDEM_ECANCELED;
+        requests_runner_callbacks.on_done(fake.started[i], &all);
+    }
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(all.live, 0);
+    requests_fini(&all);
+    clock_set_fake(NULL, NULL);
+    return uv_loop_close(&loop);
+}
+
+static struct local_submit submit_make(int task, const char *route, uint32_t deadline_ms)
+{
+    struct local_submit submit = {.deadline_us = (uint64_t)deadline_ms * 1000,
+                                  .has_picture = task == OBJECTS};
+
+    snprintf(submit.task, sizeof(submit.task), "%s", configs[task].name);
+    snprintf(submit.route, sizeof(submit.route), "%s", route);
+    return submit;
+}
+
+/* The new request stands first in the list. */
+static struct request *submit(const struct local_submit *message, const char *input)
+{
+    static uint64_t id;
+    const struct app_input given = {.data = (uint8_t *)(uintptr_t)input, .bytes = strlen(input)};
+
+    requests_app_callbacks.on_submit((struct app_peer *)&peer, ++id, message, given, &all);
+    return all.list;
+}
+
+/* ---- the budget of an edge ---- */
+
+static void test_budget(void **state)
+{
+    const struct local_submit in_time = submit_make(OBJECTS, "edge:den", 500),
+                              endless = submit_make(OBJECTS, "edge:den", 0);
+    struct local_submit late = in_time;
+    const uint64_t way_us = (uint64_t)(RTT_MS * 1000) + LIMIT_HANDOVER_US;
+
+    (void)state;
+    site_make(5);
+    late.deliver_late = true;
+    (void)submit(&in_time, "picture");
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.sent[0].message.budget_us, 500000 - way_us);
+    (void)submit(&endless, "picture");
+    (void)submit(&late, "picture");
+    assert_int_equal(fake.sent_count, 3);
+    assert_int_equal(fake.sent[1].message.budget_us, 0);
+    assert_int_equal(fake.sent[2].message.budget_us, 0);
+}
+
+/* What an edge is asked later it has less time for: here the local half of a cascade took some. */
+static void test_budget_shrinks(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "cascade", 500);
+    const uint64_t way_us = (uint64_t)(RTT_MS * 1000) + LIMIT_HANDOVER_US;
+
+    (void)state;
+    site_make(5);
+    (void)submit(&message, "picture");
+    assert_int_equal(fake.started_count, 1);
+    assert_int_equal(fake.sent_count, 0);
+    fake.now_ns += 200 * NS_PER_MS;
+    fake.started[0]->answer = (struct answer){.kind = WIRE_CLASSIFY, .confidence = 0.1};
+    requests_runner_callbacks.on_done(fake.started[0], &all);
+    fake.started_count = 0;
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.sent[0].message.budget_us, 300000 - way_us);
+}
+
+/* ---- promised local runs ---- */
+
+/* Each request alone leaves room for a late start here. Of several the second must already begin,
+ * since two late starts do not fit one after the other; then not even that is sure. A run that has
+ * begun stands in the way as well, and what has ended does not. */
+static void test_reserves_are_a_set(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "", 1000);
+    const char *const none = "no local reserve";
+    struct request *request;
+
+    (void)state;
+    site_make(300); /* its bound is half as much again */
+    request = submit(&message, "one");
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.started_count, 0);
+    assert_true(request->job.plan.insure_at_ns > fake.now_ns);
+    request = submit(&message, "two");
+    assert_int_equal(fake.sent_count, 2);
+    assert_int_equal(fake.started_count, 1);
+    assert_ptr_equal(fake.started[0]->owner, request);
+    assert_null(strstr(request->decision.reason, none));
+    request = submit(&message, "three");
+    assert_int_equal(fake.sent_count, 3);
+    assert_int_equal(fake.started_count, 2);
+    assert_string_equal(request->decision.reason, none);
+    requests_end_all(&all);
+    while (fake.started_count > 0) {
+        fake.started[--fake.started_count]->error = TANDEM_ECANCELED;
+        requests_runner_callbacks.on_done(fake.started[fake.started_count], &all);
+    }
+    request = submit(&message, "four");
+    assert_int_equal(fake.started_count, 0);
+    assert_true(request->job.plan.insure_at_ns > fake.now_ns);
+}
+
+/* A task without a deadline promises nothing. */
+static void test_no_deadline_no_reserve(void **state)
+{
+    const struct local_submit endless = submit_make(OBJECTS, "edge", 0),
+                              message = submit_make(OBJECTS, "", 1000);
+
+    (void)state;
+    site_make(300);
+    (void)submit(&endless, "one");
+    (void)submit(&endless, "two");
+    (void)submit(&message, "three");
+    assert_int_equal(fake.sent_count, 3);
+    assert_int_equal(fake.started_count, 0);
+}
+
+/* ---- timers ---- */
+
+/* One timer of a request that fires so late: it is the start of the insured local run. */
+static void timer_fire(double late_ms)
+{
+    struct local_submit message = submit_make(OBJECTS, "", 1000);
+    struct request *request;
+    size_t started;
+
+    message.deliver_late = true; /* however late, it starts */
+    request = submit(&message, "picture");
+    started = fake.started_count;
+    fake.now_ns =
+        request->due_ns + LIMIT_TIMER_US * NS_PER_US + (int64_t)(late_ms * (double)NS_PER_MS);
+    (void)uv_timer_start(&request->timer, request->timer.timer_cb, 0, 0);
+    (void)uv_run(&loop, UV_RUN_NOWAIT);
+    assert_int_equal(fake.started_count, started + 1);
+    request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
+    estimate_edge_init(&items[OBJECTS].edges[0]); /* it is not the edge's fault */
+    fake.started[--fake.started_count]->error = TANDEM_ECANCELED;
+    requests_runner_callbacks.on_done(fake.started[fake.started_count], &all);
+}
+
+static void test_late_timers(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "", 1000);
+    const int64_t handover_ns = LIMIT_HANDOVER_US * NS_PER_US;
+    struct request *request;
+    int64_t reserve_ns;
+
+    (void)state;
+    site_make(5);
+    request = submit(&message, "picture");
+    assert_int_equal(request->job.plan.handover_ns, handover_ns);
+    reserve_ns = request->job.plan.deadline_ns - request->job.plan.insure_at_ns;
+    request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
+    timer_fire(0); /* as late as an idle loop may be */
+    assert_true(requests_late_ms(&all, fake.now_ns) == 0);
+    timer_fire(20);
+    request = submit(&message, "picture");
+    assert_int_equal(request->job.plan.handover_ns, handover_ns + 20 * NS_PER_MS);
+    assert_int_equal(request->job.plan.deadline_ns - request->job.plan.insure_at_ns,
+                     reserve_ns + 20 * NS_PER_MS);
+    request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
+    timer_fire(10000); /* it was stopped, say: nobody wants to count with that */
+    assert_true(requests_late_ms(&all, fake.now_ns) == LIMIT_LATENESS_MS);
+    fake.now_ns += 3600 * NS_PER_S;
+    assert_true(requests_late_ms(&all, fake.now_ns) < 1); /* and it is forgotten */
+}
+
+/* ---- what a session sends ---- */
+
+static const struct candidate *candidate_of(const struct request *request, const char *route)
+{
+    for (size_t i = 0; i < request->choice.count; i++) {
+        if (strcmp(request->choice.candidates[i].route, route) == 0) {
+            return &request->choice.candidates[i];
+        }
+    }
+    fail_msg("no candidate %s", route);
+    return NULL;
+}
+
+/* An edge that holds the conversation is weighed with the new text alone, one that does not with
+ * all of it, and that is what they are sent. */
+static void test_bytes_of_a_session(void **state)
+{
+    struct local_submit message = submit_make(COMMANDS, "edge:den", 0);
+    struct edge_result result = {.answer = {.kind = WIRE_GENERATE, .tokens = 3}};
+    struct request *request;
+    size_t whole, rest;
+
+    (void)state;
+    site_make(5);
+    snprintf(message.session, sizeof(message.session), "talk");
+    request = submit(&message, "jump around left and then walk twice");
+    assert_true(candidate_of(request, "edge:den")->bytes == (double)fake.sent[0].bytes);
+    result.answer.text = strdup("I_JUMP I_WALK I_WALK");
+    result.answer.text_bytes = strlen(result.answer.text);
+    requests_link_callbacks.on_result(0, fake.sent[0].id, &result, &all);
+    message.route[0] = '\0';
+    message.leaves_device = 0;
+    request = submit(&message, "run");
+    whole = request->transcript.bytes;
+    rest = whole - request->session->edge_bytes[0];
+    assert_true(rest < whole / 4);
+    assert_true(candidate_of(request, "edge:den")->bytes == (double)rest);
+    assert_true(candidate_of(request, "edge:attic")->bytes == (double)whole);
+    request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
+    for (int i = 0; i < FAKE_EDGES; i++) {
+        snprintf(message.route, sizeof(message.route), "edge:%s", i == 0 ? "den" : "attic");
+        request = submit(&message, "run");
+        assert_int_equal(fake.sent[fake.sent_count - 1].edge, i);
+        assert_int_equal(fake.sent[fake.sent_count - 1].bytes, i == 0 ? rest : whole);
+        request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
+    }
+}
+
+/* The conversation's length counts for an edge that has to read all of it. */
+static void test_latency_of_a_session(void **state)
+{
+    struct local_submit message = submit_make(COMMANDS, "edge:den", 0);
+    struct edge_result result = {.answer = {.kind = WIRE_GENERATE, .tokens = 3}};
+    struct request *request;
+    char text[4000];
+
+    (void)state;
+    site_make(5);
+    memset(text, 'x', sizeof(text));
+    text[sizeof(text) - 1] = '\0';
+    snprintf(message.session, sizeof(message.session), "talk");
+    (void)submit(&message, text);
+    result.answer.text = strdup("I_JUMP");
+    result.answer.text_bytes = strlen(result.answer.text);
+    requests_link_callbacks.on_result(0, fake.sent[0].id, &result, &all);
+    estimate_edge_init(&items[COMMANDS].edges[0]); /* what it says of itself is all that is known */
+    message.route[0] = '\0';
+    request = submit(&message, "run");
+    assert_true(candidate_of(request, "edge:den")->latency.mean_ms + 100 <
+                candidate_of(request, "edge:attic")->latency.mean_ms);
+}
+
+int main(void)
+{
+#define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {FRESH(test_budget),
+                                       FRESH(test_budget_shrinks),
+                                       FRESH(test_reserves_are_a_set),
+                                       FRESH(test_no_deadline_no_reserve),
+                                       FRESH(test_late_timers),
+                                       FRESH(test_bytes_of_a_session),
+                                       FRESH(test_latency_of_a_session)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
