@@ -15,7 +15,7 @@ int main(void)
     struct confidence confidence;
     struct choice choice;
     struct decide_input input = {.weights = {1000, 20, 200},
-                                 .forced = FORCED_EDGE,
+                                 .forced = FORCED_AUTO,
                                  .has_local = true,
                                  .local_known = true,
                                  .local = {5, 6},

@@ -65,7 +65,12 @@ void tandem_choose(struct run *run, struct request *request)
     struct decide_edge edges[SIM_EDGES_MAX];
     struct decide_insured insured[INSURED_MAX];
     struct choice choice;
-    struct decide_input input = {.weights = {ONE_MISS_MS, ONE_MEGABYTE_MS, ONE_ERROR_MS},
+    struct decide_input input = {.weights = {.one_miss_ms = ONE_MISS_MS,
+                                             .one_megabyte_ms = ONE_MEGABYTE_MS,
+                                             .one_error_ms = ONE_ERROR_MS,
+                                             .one_joule_ms = ONE_JOULE_MS},
+                                 .energy = {LOCAL_WATT, SEND_J_PER_BYTE},
+                                 .local_run_ms = local_mean_ms(client, request),
                                  .has_local = true,
                                  .threshold = thresholds[request->task],
                                  .confidence = &client->confidence[request->task],

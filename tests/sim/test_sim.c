@@ -105,6 +105,23 @@ static void test_same_seed_same_rows(void **state)
     assert_false(first[0].total_cost == other[0].total_cost);
 }
 
+/* In so short a run luck is a few parts in a hundred; make bench-decide shows the rest. */
+static void tandem_check(const struct scene *scene, const struct measures *rows, size_t count)
+{
+    const double own = row_of(rows, count, "tandem")->total_cost;
+
+    for (size_t i = 0; i < count; i++) {
+        const bool knows = strcmp(rows[i].policy, "hindsight") == 0 ||
+                           strcmp(rows[i].policy, "informed") == 0 ||
+                           strcmp(rows[i].policy, "oracle") == 0;
+
+        if (own > (knows ? 1.8 : 1.05) * rows[i].total_cost && strcmp(rows[i].policy, "oracle")) {
+            fail_msg("tandem on %s costs %.0f, %s %.0f", scene->name, own, rows[i].policy,
+                     rows[i].total_cost);
+        }
+    }
+}
+
 static void world_check(const struct scene *scene, const struct measures *rows, size_t count)
 {
     const struct measures *tandem = row_of(rows, count, "tandem");
@@ -128,7 +145,7 @@ static void world_check(const struct scene *scene, const struct measures *rows, 
         fail_msg("tandem on %s: %.4f of the requests missed by the network's fault", scene->name,
                  tandem->network_miss_rate);
     }
-    assert_true(tandem->total_cost < row_of(rows, count, "edge")->total_cost * 1.25);
+    tandem_check(scene, rows, count);
 }
 
 static void test_laws_on_every_link(void **state)
