@@ -129,9 +129,9 @@ enum step_kind generation_next(const struct runner_job *job)
     return job->generation && unfed_count(job->generation) == 1 ? STEP_TOKEN : STEP_CHUNK;
 }
 
-uint32_t generation_tokens(const struct runner_job *job)
+bool generation_has_text(const struct runner_job *job)
 {
-    return job->generation ? job->answer.tokens : 0;
+    return job->generation && job->generation->text.bytes > 0;
 }
 
 bool generation_has_pages(const struct runner_job *job)

@@ -13,7 +13,7 @@ int classify_run(struct runner_job *job);
  */
 int generation_begin(struct runner_job *job);
 enum step_kind generation_next(const struct runner_job *job);
-uint32_t generation_tokens(const struct runner_job *job); /* generated so far */
+bool generation_has_text(const struct runner_job *job); /* some tokens have none */
 bool generation_has_pages(const struct runner_job *job);
 /* Pages for the next step. ENOMEM: the pool has none left; nothing changed. */
 int generation_reserve(struct runner_job *job);

@@ -122,7 +122,7 @@ static struct runner_job *queue_end_due(struct runner_queue *queue, int64_t step
         if (at->deadline_ns == 0 || at->deliver_late) {
             continue;
         }
-        if (generation_tokens(at) > 0 && now_ns + margin_ns >= at->deadline_ns) {
+        if (generation_has_text(at) && now_ns + margin_ns >= at->deadline_ns) {
             return job_end(queue, at, generation_finish(at, true), now_ns);
         }
         if (now_ns >= at->deadline_ns) {

@@ -148,15 +148,15 @@ static void test_set_aside(void **state)
         first.sampling.seed = 5;
         runner_queue_add(&queue, &first);
         steps(&queue, 6);
-        tokens = generation_tokens(&first);
+        tokens = first.answer.tokens;
         assert_int_equal(tokens, 6);
         runner_queue_add(&queue, &second);
         steps(&queue, 3);
         runner_queue_add(&queue, &third);
         assert_ptr_equal(until_end(&queue), &third);
-        assert_int_equal(generation_tokens(&second), 3);
+        assert_int_equal(second.answer.tokens, 3);
         assert_ptr_equal(until_end(&queue), &second);
-        assert_int_equal(generation_tokens(&first), tokens);
+        assert_int_equal(first.answer.tokens, tokens);
         assert_ptr_equal(until_end(&queue), &first);
         assert_string_equal(first.answer.text, alone);
         assert_string_equal(second.answer.text, other);
@@ -277,7 +277,7 @@ static void test_pages_taken_and_computed_again(void **state)
     assert_false(generation_has_pages(&first));
     assert_true(generation_has_pages(&second));
     assert_ptr_equal(until_end(&queue), &second);
-    assert_int_equal(generation_tokens(&first), 30);
+    assert_int_equal(first.answer.tokens, 30);
     assert_ptr_equal(until_end(&queue), &first);
     assert_string_equal(first.answer.text, alone);
     assert_string_equal(second.answer.text, other);
