@@ -83,6 +83,12 @@ int local_model_open(const char *path, uint32_t kind, uint32_t threads, uint64_t
                  "%.300s: a %.60s model does not serve this kind of task", path,
                  info->architecture_text);
         result = TANDEM_ECONFIG;
+    } else if (kind == WIRE_GENERATE && !info->has_tokenizer) {
+        snprintf(error, ENGINE_ERROR_BYTES,
+                 "%.300s: a model of architecture %.60s without a tokenizer does not serve tasks of "
+                 "kind generate",
+                 path, info->architecture_text);
+        result = TANDEM_ECONFIG;
     }
     if (result == 0 && kind == WIRE_GENERATE) {
         result = engine_pool_new(model.model, ENGINE_KV_F16, kv_bytes, &model.pool, error);

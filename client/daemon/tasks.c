@@ -95,7 +95,7 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     struct client_task *task = &tasks->items[index];
     const struct task_config *file = &tasks->configs[index];
     struct edge_task *contract = &tasks->contracts[index];
-    char why[ENGINE_ERROR_BYTES];
+    char why[ENGINE_ERROR_BYTES] = "";
     int result = 0;
 
     task->config = file;

@@ -131,7 +131,6 @@ static int text_warm_up(struct local_model *model, struct estimate_local *estima
         result = steps_run(model, ids, prompt, count, &run);
     }
     if (result != 0) {
-        snprintf(why, ENGINE_ERROR_BYTES, "%s", tandem_error_text(result));
         return result;
     }
     run.prompt_tokens = run.prompt_bytes = 1; /* until better is known: no token is shorter */
@@ -145,6 +144,13 @@ static int text_warm_up(struct local_model *model, struct estimate_local *estima
 int warm_up(struct local_model *model, struct estimate_local *estimate, struct estimate_text *text,
             char why[ENGINE_ERROR_BYTES])
 {
-    return model->pool ? text_warm_up(model, estimate, text, why)
-                       : picture_warm_up(model, estimate, why);
+    int result;
+
+    why[0] = '\0';
+    result = model->pool ? text_warm_up(model, estimate, text, why)
+                         : picture_warm_up(model, estimate, why);
+    if (result != 0 && !why[0]) { /* not every step has words of its own */
+        snprintf(why, ENGINE_ERROR_BYTES, "%s", tandem_error_text(result));
+    }
+    return result;
 }

@@ -64,5 +64,9 @@ config '' 'labels = a,b,c,d,e,f,g,h,i'
 says 'nine labels' 1 'tasks/objects.conf: \[task\] labels: 9, but .*objects-local.gguf has 10 classes'
 config '' '' "$dir/nosuch.gguf"
 says 'no model' 1 'tasks/objects.conf: \[local\] model: .*nosuch.gguf'
+"$bin/tandem-model" convert "$top/tests/golden/checkpoints/lm_mqa.pt" "$dir/wordless.gguf" > "$dir/convert.log" 2>&1 ||
+    cat "$dir/convert.log"
+printf '[task]\nkind = generate\n[local]\nmodel = %s\n' "$dir/wordless.gguf" > "$dir/tasks/objects.conf"
+says 'no tokenizer' 1 'wordless.gguf: a model of architecture gpt2 without a tokenizer does not serve tasks of kind generate$'
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
