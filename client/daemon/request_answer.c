@@ -113,6 +113,7 @@ void request_count(struct request *request, const struct job_action *action)
     struct counts *counts = &request->all->counts;
 
     ended_count(request, action, counts);
+    counts->hedges += request->decision.hedged;
     if (action->kind == JOB_FAIL) {
         const bool left = action->error == TANDEM_ECANCELED || action->error == TANDEM_EGONE;
 
@@ -122,10 +123,11 @@ void request_count(struct request *request, const struct job_action *action)
         return;
     }
     counts->late += (action->flags & JOB_FLAG_LATE) != 0;
-    counts->hedges += request->job.plan.route == JOB_EDGE && (action->flags & JOB_FLAG_HEDGED);
     if (request->job.plan.route == JOB_CASCADE) {
-        counts->cascade_stayed += request->job.side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE;
-        counts->cascade_went += request->job.side[JOB_SIDE_EDGE] != JOB_SIDE_IDLE;
+        const bool stayed = decision_stayed(&request->decision, &request->job, action);
+
+        counts->cascade_stayed += stayed;
+        counts->cascade_went += !stayed;
     } else if (action->side == JOB_SIDE_LOCAL) {
         counts->local++;
     } else {

@@ -64,7 +64,7 @@ static void request_end(struct request *request, const struct job_action *action
         snprintf(outcome->model_digest, sizeof(outcome->model_digest), "%s",
                  engine_model_digest(request->task->local.model));
     }
-    decision_end(&request->decision, &request->job, action);
+    decision_end(&request->decision, &request->job, action, now_ns);
     request_compare(request);
     if (request->peer && action->kind == JOB_DELIVER) {
         request_stream_finish(request, action->side);

@@ -276,7 +276,8 @@ static const char *no_edge_reason(const struct decide_input *input)
     return reason;
 }
 
-static const char *chosen_reason(const struct decide_input *input, const struct choice *choice)
+static const char *chosen_reason(const struct decide_input *input, const struct choice *choice,
+                                 const struct cascade *cascade)
 {
     const struct candidate *chosen = &choice->candidates[choice->chosen];
     bool edge_is_late = false, has_edge = false;
@@ -300,7 +301,9 @@ static const char *chosen_reason(const struct decide_input *input, const struct 
     case JOB_CASCADE:
         break;
     }
-    return "local first, edge if not sure";
+    return cascade->at_once && input->edges[chosen->edge].latency_known
+               ? "both at once, the edge's answer if local is not sure"
+               : "local first, edge if not sure";
 }
 
 /* How long an edge is waited for: what it takes nineteen times of twenty, and then for as long as
@@ -481,7 +484,7 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
         ret_choice->reason = no_route_reason(input);
         return TANDEM_ENOROUTE;
     }
-    ret_choice->reason = chosen_reason(input, ret_choice);
+    ret_choice->reason = chosen_reason(input, ret_choice, &cascade);
     retry_consider(input, ret_choice, &cascade);
     plan_make(input, ret_choice, &cascade);
     return 0;

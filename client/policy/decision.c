@@ -1,5 +1,6 @@
 #include "client/policy/decision.h"
 
+#include "common/base/clock.h"
 #include "common/base/error.h"
 
 #include <inttypes.h>
@@ -13,54 +14,130 @@ void decision_outcome_init(struct decision_outcome *outcome)
 {
     memset(outcome, 0, sizeof(*outcome));
     outcome->latency_ms = outcome->bytes_up = outcome->bytes_down = NAN;
-    outcome->local_wait_ms = outcome->local_run_ms = outcome->up_ms = outcome->edge_wait_ms = outcome->edge_run_ms = NAN;
+    outcome->local_wait_ms = outcome->local_run_ms = outcome->up_ms = outcome->edge_wait_ms =
+        outcome->edge_run_ms = NAN;
     outcome->cached_tokens = -1;
 }
 
-/* Why a cascade's local answer stayed although it was not sure, or who answered instead. */
-static void cascade_end(const struct decision *decision, const struct job *job, enum job_side by,
-                        char note[DECISION_NOTE_BYTES])
-{
-    const double sure = decision->confidence, wanted = job->plan.threshold;
-    const int edge_error = job->error[JOB_SIDE_EDGE];
+/* What asks the edge whatever local says: there "0.66 < 1.00" would say nothing. */
+#define ALWAYS_ASKS 1.0
 
-    if (job->side[JOB_SIDE_LOCAL] != JOB_SIDE_DONE) {
-        snprintf(note, DECISION_NOTE_BYTES, "local failed (%s), the edge was asked",
-                 tandem_error_text(job->error[JOB_SIDE_LOCAL]));
-    } else if (by == JOB_SIDE_EDGE) {
-        snprintf(note, DECISION_NOTE_BYTES, "not sure, %.2f < %.2f, the edge was asked", sure,
-                 wanted);
-    } else if (sure >= wanted) {
-        snprintf(note, DECISION_NOTE_BYTES, "sure enough, %.2f >= %.2f", sure, wanted);
-    } else if (job->side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE) {
-        snprintf(note, DECISION_NOTE_BYTES, "kept at %.2f < %.2f, the edge would miss the deadline",
-                 sure, wanted);
+static bool is_sure(const struct decision *decision, const struct job *job)
+{
+    return job->side[JOB_SIDE_LOCAL] == JOB_SIDE_DONE && !job->partial[JOB_SIDE_LOCAL] &&
+           !(decision->confidence < job->plan.threshold);
+}
+
+bool decision_stayed(const struct decision *decision, const struct job *job,
+                     const struct job_action *end)
+{
+    return end->kind == JOB_DELIVER && end->side == JOB_SIDE_LOCAL &&
+           (job->side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE || is_sure(decision, job));
+}
+
+/* "0.63 < 0.70", with as many digits as tell the two apart. */
+static void sure_text(double sure, double wanted, char text[DECISION_NOTE_BYTES])
+{
+    const int digits = wanted - sure < 0.01 ? 4 : 2;
+
+    snprintf(text, DECISION_NOTE_BYTES, "%.*f < %.*f", digits, sure, digits, wanted);
+}
+
+/* What became of the edge whose answer was not delivered. */
+static void edge_missing(const struct job *job, int64_t now_ns, char text[DECISION_NOTE_BYTES])
+{
+    const int edge_error = job->error[JOB_SIDE_EDGE];
+    const int64_t waited_ns = now_ns - job->asked_ns;
+    const double waited_ms = (double)waited_ns / (double)NS_PER_MS;
+
+    if (job->side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE) {
+        snprintf(text, DECISION_NOTE_BYTES, "the edge would miss the deadline");
+    } else if (job->side[JOB_SIDE_EDGE] == JOB_SIDE_DONE) {
+        snprintf(text, DECISION_NOTE_BYTES, "the deadline cut the edge's answer short");
     } else if (edge_error != 0) {
-        snprintf(note, DECISION_NOTE_BYTES, "kept at %.2f < %.2f, the edge failed (%s)", sure,
-                 wanted, tandem_error_text(edge_error));
+        snprintf(text, DECISION_NOTE_BYTES, "the edge failed (%s)", tandem_error_text(edge_error));
+    } else if (job->plan.patience_ns != 0 && waited_ns >= job->plan.patience_ns) {
+        snprintf(text, DECISION_NOTE_BYTES,
+                 "the edge was given up after %.0f ms as not worth waiting for", waited_ms);
     } else {
-        snprintf(note, DECISION_NOTE_BYTES,
-                 "kept at %.2f < %.2f, the edge had no better answer in time", sure, wanted);
+        snprintf(text, DECISION_NOTE_BYTES,
+                 "the edge had not answered in the %.0f ms that the deadline left", waited_ms);
+    }
+}
+
+/* A cascade whose edge answered. */
+static void cascade_went(const struct decision *decision, const struct job *job,
+                         char note[DECISION_NOTE_BYTES])
+{
+    const char *const then = job->plan.race ? "the edge's answer was taken" : "the edge was asked";
+    char sure[DECISION_NOTE_BYTES];
+
+    if (job->error[JOB_SIDE_LOCAL] != 0) {
+        snprintf(note, DECISION_NOTE_BYTES, "local failed (%s), %s",
+                 tandem_error_text(job->error[JOB_SIDE_LOCAL]), then);
+    } else if (job->side[JOB_SIDE_LOCAL] != JOB_SIDE_DONE) {
+        snprintf(note, DECISION_NOTE_BYTES, "the edge answered first");
+    } else if (job->partial[JOB_SIDE_LOCAL]) {
+        snprintf(note, DECISION_NOTE_BYTES, "the deadline cut the local answer short, %s", then);
+    } else if (job->plan.threshold >= ALWAYS_ASKS) {
+        snprintf(note, DECISION_NOTE_BYTES, "no local answer counts as sure here, %s", then);
+    } else {
+        sure_text(decision->confidence, job->plan.threshold, sure);
+        snprintf(note, DECISION_NOTE_BYTES, "not sure, %.40s, %s", sure, then);
+    }
+}
+
+/* Why a cascade's local answer was delivered, or who answered instead. */
+static void cascade_end(const struct decision *decision, const struct job *job, enum job_side by,
+                        int64_t now_ns, char note[DECISION_NOTE_BYTES])
+{
+    char sure[DECISION_NOTE_BYTES], missing[DECISION_NOTE_BYTES];
+
+    if (by == JOB_SIDE_EDGE) {
+        cascade_went(decision, job, note);
+        return;
+    }
+    if (is_sure(decision, job)) {
+        snprintf(note, DECISION_NOTE_BYTES, "sure enough, %.2f >= %.2f", decision->confidence,
+                 job->plan.threshold);
+        return;
+    }
+    edge_missing(job, now_ns, missing);
+    if (job->partial[JOB_SIDE_LOCAL]) {
+        snprintf(note, DECISION_NOTE_BYTES, "kept though cut short, %.120s", missing);
+    } else if (job->plan.threshold >= ALWAYS_ASKS) {
+        snprintf(note, DECISION_NOTE_BYTES, "kept though not sure, %.120s", missing);
+    } else {
+        sure_text(decision->confidence, job->plan.threshold, sure);
+        snprintf(note, DECISION_NOTE_BYTES, "kept at %.40s, %.100s", sure, missing);
     }
 }
 
 static void edge_end(const struct job *job, enum job_side by, char note[DECISION_NOTE_BYTES])
 {
+    const struct job_plan *plan = &job->plan;
     const int edge_error = job->error[JOB_SIDE_EDGE];
 
     if (by == JOB_SIDE_LOCAL && edge_error != 0) {
         snprintf(note, DECISION_NOTE_BYTES, "the edge failed (%s), local took over",
                  tandem_error_text(edge_error));
-    } else if (by == JOB_SIDE_LOCAL) {
+    } else if (by == JOB_SIDE_LOCAL && job->side[JOB_SIDE_EDGE] == JOB_SIDE_DONE) {
         snprintf(note, DECISION_NOTE_BYTES,
-                 job->plan.race ? "local started with it and answered first"
-                                : "no answer by the last moment for a local run, local took over");
+                 "the deadline cut the edge's answer short, the local one was whole");
+    } else if (by == JOB_SIDE_LOCAL && plan->race) {
+        snprintf(note, DECISION_NOTE_BYTES, "local started with it and answered first");
+    } else if (by == JOB_SIDE_LOCAL && plan->insure_at_ns > job->asked_ns) {
+        snprintf(note, DECISION_NOTE_BYTES, "no answer of the edge in %.0f ms, local took over",
+                 (double)(plan->insure_at_ns - job->asked_ns) / (double)NS_PER_MS);
+    } else if (by == JOB_SIDE_LOCAL) {
+        snprintf(note, DECISION_NOTE_BYTES, "no answer of the edge in time, local took over");
     } else if (job->hedged) {
         snprintf(note, DECISION_NOTE_BYTES, "local started too, the edge's answer was taken");
     }
 }
 
-void decision_end(struct decision *decision, const struct job *job, const struct job_action *end)
+void decision_end(struct decision *decision, const struct job *job, const struct job_action *end,
+                  int64_t now_ns)
 {
     char note[DECISION_NOTE_BYTES] = "";
     const size_t used = strlen(decision->reason);
@@ -69,13 +146,13 @@ void decision_end(struct decision *decision, const struct job *job, const struct
         return; /* the error says it */
     }
     if (job->plan.route == JOB_CASCADE) {
-        cascade_end(decision, job, end->side, note);
+        cascade_end(decision, job, end->side, now_ns, note);
     } else if (job->plan.route == JOB_EDGE) {
         edge_end(job, end->side, note);
     }
     if (note[0]) {
-        snprintf(decision->reason + used, sizeof(decision->reason) - used, "%s%s",
-                 used ? ": " : "", note);
+        snprintf(decision->reason + used, sizeof(decision->reason) - used, "%s%s", used ? ": " : "",
+                 note);
     }
 }
 

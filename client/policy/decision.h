@@ -1,4 +1,5 @@
-/* decision.h: one decision as it is kept, shown and written: the candidates, the choice, and what really happened. Plain data. */
+/* decision.h: one decision as it is kept, shown and written: the candidates, the choice, and what
+ * really happened. Plain data. */
 #ifndef TANDEM_POLICY_DECISION_H
 #define TANDEM_POLICY_DECISION_H
 
@@ -6,7 +7,7 @@
 #include "common/base/buf.h"
 #include "common/base/json.h"
 
-struct decision_outcome { /* what was not measured is NAN, -1 or "" */
+struct decision_outcome {    /* what was not measured is NAN, -1 or "" */
     char route[ROUTE_BYTES]; /* who computed the delivered answer; "" when nobody did */
     double latency_ms;
     bool met_deadline;
@@ -26,16 +27,21 @@ struct decision {
     size_t candidate_count;
     char route[ROUTE_BYTES];
     char reason[LIMIT_LINE_BYTES + 1];
-    double confidence; /* of the local answer; NAN */
+    double confidence;   /* of the local answer; NAN */
     double threshold;    /* of a cascade: an answer at least this sure stays; NAN */
     double predicted_ms; /* NAN */
     bool hedged, has_outcome;
     struct decision_outcome outcome;
 };
 void decision_outcome_init(struct decision_outcome *outcome);
-/* Adds to the reason what became of it: who was asked besides, and why the delivered answer is that one. Once, after `confidence` was
- * set; `end` is the job's DELIVER or FAIL. */
-void decision_end(struct decision *decision, const struct job *job, const struct job_action *end);
+/* Adds to the reason what became of it: who was asked besides, and why the delivered answer is that
+ * one. Once, after `confidence` was set; `end` is the job's DELIVER or FAIL, at `now_ns`. */
+void decision_end(struct decision *decision, const struct job *job, const struct job_action *end,
+                  int64_t now_ns);
+/* Of a cascade that delivered: whether the local answer stayed, because it was sure enough or
+ * because the edge would have been too late to ask; else the edge was asked and waited for. */
+bool decision_stayed(const struct decision *decision, const struct job *job,
+                     const struct job_action *end);
 /* The members of one decision object (the caller opens and closes it and may add `daemon`). */
 void decision_json(const struct decision *decision, struct json_writer *json);
 

@@ -8,64 +8,147 @@
 #include <cmocka.h>
 
 #include "client/policy/decision.h"
+#include "common/base/clock.h"
 #include "common/base/error.h"
 
 #include <math.h>
 #include <string.h>
 
+#define MS       NS_PER_MS
+#define ASKED_NS (5 * MS)
+
+/* `now_ms`: after the edge was asked. */
 struct ending {
     enum job_route route;
     enum job_side by;
     enum job_side_state local, edge;
-    int edge_error;
-    bool race, hedged;
-    double confidence;
+    int local_error, edge_error;
+    bool race, hedged, partial;
+    double confidence, threshold; /* threshold 0: 0.7 */
+    int64_t now_ms, patience_ms, insure_ms;
     const char *said;
 };
 
+#define LOCAL   .by = JOB_SIDE_LOCAL
+#define EDGE    .by = JOB_SIDE_EDGE
+#define CASCADE .route = JOB_CASCADE
+#define ALONE   .route = JOB_EDGE
+#define DONE    JOB_SIDE_DONE
+#define FAILED  JOB_SIDE_FAILED
+#define IDLE    JOB_SIDE_IDLE
+
+static const struct ending endings[] = {
+    {CASCADE, LOCAL, .local = DONE, .edge = IDLE, .confidence = 0.91,
+     .said = "why: sure enough, 0.91 >= 0.70"},
+    {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .race = true, .confidence = 0.91,
+     .said = "why: sure enough, 0.91 >= 0.70"},
+    {CASCADE, LOCAL, .local = DONE, .edge = IDLE, .confidence = 0.63,
+     .said = "why: kept at 0.63 < 0.70, the edge would miss the deadline"},
+    {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .edge_error = TANDEM_EBUSY, .confidence = 0.63,
+     .said = "why: kept at 0.63 < 0.70, the edge failed ("},
+    {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .confidence = 0.63, .now_ms = 295,
+     .said = "why: kept at 0.63 < 0.70, the edge had not answered in the 295 ms that the deadline "
+             "left"},
+    {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .confidence = 0.63, .now_ms = 54,
+     .patience_ms = 53,
+     .said = "why: kept at 0.63 < 0.70, the edge was given up after 54 ms as not worth waiting "
+             "for"},
+    {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .confidence = 0.999, .threshold = 1,
+     .now_ms = 54, .patience_ms = 53,
+     .said = "why: kept though not sure, the edge was given up after 54 ms as not worth waiting "
+             "for"},
+    {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .confidence = 0.6996, .now_ms = 54,
+     .patience_ms = 53,
+     .said = "why: kept at 0.6996 < 0.7000, the edge was given up after 54 ms as not worth waiting "
+             "for"},
+    {CASCADE, LOCAL, .local = DONE, .edge = IDLE, .partial = true, .confidence = 0.9,
+     .said = "why: kept though cut short, the edge would miss the deadline"},
+    {CASCADE, LOCAL, .local = DONE, .edge = DONE, .confidence = 0.63,
+     .said = "why: kept at 0.63 < 0.70, the deadline cut the edge's answer short"},
+    {CASCADE, EDGE, .local = DONE, .edge = DONE, .confidence = 0.63,
+     .said = "why: not sure, 0.63 < 0.70, the edge was asked"},
+    {CASCADE, EDGE, .local = DONE, .edge = DONE, .race = true, .confidence = 0.63,
+     .said = "why: not sure, 0.63 < 0.70, the edge's answer was taken"},
+    {CASCADE, EDGE, .local = DONE, .edge = DONE, .confidence = 0.66, .threshold = 1,
+     .said = "why: no local answer counts as sure here, the edge was asked"},
+    {CASCADE, EDGE, .local = DONE, .edge = DONE, .partial = true, .confidence = 0.9,
+     .said = "why: the deadline cut the local answer short, the edge was asked"},
+    {CASCADE, EDGE, .local = FAILED, .edge = DONE, .race = true, .confidence = NAN,
+     .said = "why: the edge answered first"},
+    {CASCADE, EDGE, .local = FAILED, .edge = DONE, .local_error = TANDEM_EIO, .confidence = NAN,
+     .said = "why: local failed ("},
+    {ALONE, EDGE, .local = IDLE, .edge = DONE, .said = "why"},
+    {ALONE, EDGE, .local = FAILED, .edge = DONE, .hedged = true,
+     .said = "why: local started too, the edge's answer was taken"},
+    {ALONE, LOCAL, .local = DONE, .edge = FAILED, .race = true, .hedged = true,
+     .said = "why: local started with it and answered first"},
+    {ALONE, LOCAL, .local = DONE, .edge = FAILED, .hedged = true, .insure_ms = 60,
+     .said = "why: no answer of the edge in 60 ms, local took over"},
+    {ALONE, LOCAL, .local = DONE, .edge = FAILED, .hedged = true,
+     .said = "why: no answer of the edge in time, local took over"},
+    {ALONE, LOCAL, .local = DONE, .edge = DONE, .hedged = true, .race = true,
+     .said = "why: the deadline cut the edge's answer short, the local one was whole"},
+    {ALONE, LOCAL, .local = DONE, .edge = FAILED, .edge_error = TANDEM_ENOROUTE, .hedged = true,
+     .said = "why: the edge failed ("},
+    {.route = JOB_LOCAL, LOCAL, .local = DONE, .edge = IDLE, .confidence = 0.9, .said = "why"}};
+
+static struct job job_make(const struct ending *ending)
+{
+    return (struct job){
+        .plan = {.route = ending->route,
+                 .race = ending->race,
+                 .threshold = ending->threshold > 0 ? ending->threshold : 0.7,
+                 .patience_ns = ending->patience_ms * MS,
+                 .insure_at_ns = ending->insure_ms ? ASKED_NS + ending->insure_ms * MS : 0},
+        .side = {ending->local, ending->edge},
+        .error = {ending->local_error, ending->edge_error},
+        .partial = {ending->partial, false},
+        .asked_ns = ASKED_NS,
+        .hedged = ending->hedged};
+}
+
 static void test_every_ending(void **state)
 {
-    static const struct ending endings[] = {
-        {JOB_CASCADE, JOB_SIDE_LOCAL, JOB_SIDE_DONE, JOB_SIDE_IDLE, 0, false, false, 0.91,
-         "why: sure enough, 0.91 >= 0.70"},
-        {JOB_CASCADE, JOB_SIDE_LOCAL, JOB_SIDE_DONE, JOB_SIDE_IDLE, 0, false, false, 0.63,
-         "why: kept at 0.63 < 0.70, the edge would miss the deadline"},
-        {JOB_CASCADE, JOB_SIDE_LOCAL, JOB_SIDE_DONE, JOB_SIDE_FAILED, TANDEM_EBUSY, false, true,
-         0.63, "why: kept at 0.63 < 0.70, the edge failed ("},
-        {JOB_CASCADE, JOB_SIDE_LOCAL, JOB_SIDE_DONE, JOB_SIDE_FAILED, 0, false, true, 0.63,
-         "why: kept at 0.63 < 0.70, the edge had no better answer in time"},
-        {JOB_CASCADE, JOB_SIDE_EDGE, JOB_SIDE_DONE, JOB_SIDE_DONE, 0, false, true, 0.63,
-         "why: not sure, 0.63 < 0.70, the edge was asked"},
-        {JOB_CASCADE, JOB_SIDE_EDGE, JOB_SIDE_FAILED, JOB_SIDE_DONE, 0, false, true, NAN,
-         "why: local failed ("},
-        {JOB_EDGE, JOB_SIDE_EDGE, JOB_SIDE_IDLE, JOB_SIDE_DONE, 0, false, false, NAN, "why"},
-        {JOB_EDGE, JOB_SIDE_EDGE, JOB_SIDE_FAILED, JOB_SIDE_DONE, 0, false, true, NAN,
-         "why: local started too, the edge's answer was taken"},
-        {JOB_EDGE, JOB_SIDE_LOCAL, JOB_SIDE_DONE, JOB_SIDE_FAILED, 0, true, true, 0.9,
-         "why: local started with it and answered first"},
-        {JOB_EDGE, JOB_SIDE_LOCAL, JOB_SIDE_DONE, JOB_SIDE_FAILED, 0, false, true, 0.9,
-         "why: no answer by the last moment for a local run, local took over"},
-        {JOB_EDGE, JOB_SIDE_LOCAL, JOB_SIDE_DONE, JOB_SIDE_FAILED, TANDEM_ENOROUTE, false, true,
-         0.9, "why: the edge failed ("},
-        {JOB_LOCAL, JOB_SIDE_LOCAL, JOB_SIDE_DONE, JOB_SIDE_IDLE, 0, false, false, 0.9, "why"}};
-
     (void)state;
     for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
         const struct ending *ending = &endings[i];
         struct decision decision = {.reason = "why", .confidence = ending->confidence};
-        struct job job = {.plan = {.route = ending->route, .race = ending->race, .threshold = 0.7},
-                          .side = {ending->local, ending->edge},
-                          .error = {0, ending->edge_error},
-                          .hedged = ending->hedged};
+        const struct job job = job_make(ending);
         const struct job_action end = {.kind = JOB_DELIVER, .side = ending->by};
         const size_t bytes = strlen(ending->said);
 
-        decision_end(&decision, &job, &end);
+        decision_end(&decision, &job, &end, ASKED_NS + ending->now_ms * MS);
         if (ending->said[bytes - 1] == '(') { /* the error's own text follows */
             assert_memory_equal(decision.reason, ending->said, bytes);
         } else {
             assert_string_equal(decision.reason, ending->said);
         }
+    }
+}
+
+/* Stayed: delivered without waiting for the edge, also where that had been asked at once. */
+static void test_stayed(void **state)
+{
+    static const struct {
+        struct ending ending;
+        bool stayed;
+    } cases[] = {
+        {{CASCADE, LOCAL, .local = DONE, .edge = IDLE, .confidence = 0.9}, true},
+        {{CASCADE, LOCAL, .local = DONE, .edge = FAILED, .race = true, .confidence = 0.9}, true},
+        {{CASCADE, LOCAL, .local = DONE, .edge = IDLE, .confidence = 0.6}, true},
+        {{CASCADE, LOCAL, .local = DONE, .edge = FAILED, .confidence = 0.6}, false},
+        {{CASCADE, LOCAL, .local = DONE, .edge = FAILED, .partial = true, .confidence = 0.9},
+         false},
+        {{CASCADE, EDGE, .local = DONE, .edge = DONE, .confidence = 0.6}, false},
+        {{CASCADE, EDGE, .local = FAILED, .edge = DONE, .confidence = NAN}, false}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct decision decision = {.confidence = cases[i].ending.confidence};
+        const struct job job = job_make(&cases[i].ending);
+        const struct job_action end = {.kind = JOB_DELIVER, .side = cases[i].ending.by};
+
+        assert_int_equal(decision_stayed(&decision, &job, &end), cases[i].stayed);
     }
 }
 
@@ -76,16 +159,17 @@ static void test_errors_and_long_reasons(void **state)
                             .side = {JOB_SIDE_DONE, JOB_SIDE_IDLE}};
 
     (void)state;
-    decision_end(&decision, &job, &(struct job_action){.kind = JOB_FAIL, .error = TANDEM_ELATE});
+    decision_end(&decision, &job, &(struct job_action){.kind = JOB_FAIL, .error = TANDEM_ELATE}, 0);
     assert_string_equal(decision.reason, "why");
     memset(decision.reason, 'x', sizeof(decision.reason) - 4);
-    decision_end(&decision, &job, &(struct job_action){.kind = JOB_DELIVER});
+    decision_end(&decision, &job, &(struct job_action){.kind = JOB_DELIVER}, 0);
     assert_int_equal(strlen(decision.reason), sizeof(decision.reason) - 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_ending),
+                                       cmocka_unit_test(test_stayed),
                                        cmocka_unit_test(test_errors_and_long_reasons)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
