@@ -12,6 +12,8 @@ struct peer {
     struct peer *next;
     struct listener *listener;
     struct service_peer part;
+    struct edge_task *theirs; /* what it said of its tasks; owned */
+    size_t their_count;
     bool greeted, closing;
 };
 
@@ -79,9 +81,10 @@ static void contract_fill(const struct served_task *task, struct edge_task *cont
            sizeof(contract->model_digest));
 }
 
-static void on_open(struct conn *conn, void *user)
+/* HELLO, or TASKS after a reload. */
+static void tasks_say(struct peer *peer, enum frame_kind kind, uint16_t flags)
 {
-    struct peer *peer = user;
+    struct conn *conn = peer->part.conn;
     const struct catalog *catalog = service_catalog(peer->listener->service);
     struct edge_task tasks[LIMIT_TASKS] = {0};
     struct edge_hello hello = {.version_low = WIRE_VERSION_LOW,
@@ -99,22 +102,20 @@ static void on_open(struct conn *conn, void *user)
     service_load(peer->listener->service, &hello.load);
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
     if (edge_hello_pack(&hello, &header) != 0 ||
-        conn_send(conn, FRAME_HELLO, FRAME_FLAG_MANDATORY, 0, header.data, header.bytes) != 0) {
-        log_error("peer %s: cannot send the hello", conn_peer_address(conn));
-    }
-    if (peer->listener->stopped) {
-        (void)conn_send(conn, FRAME_GOODBYE, 0, 0, NULL, 0);
+        conn_send(conn, kind, flags, 0, header.data, header.bytes) != 0) {
+        log_error("peer %s: cannot be told what is served here", conn_peer_address(conn));
     }
     buf_fini(&header);
 }
 
 /* Tasks that both sides have but describe differently are off for this peer. */
-static void contracts_compare(struct peer *peer, const struct edge_hello *hello)
+static void contracts_compare(struct peer *peer)
 {
     const struct catalog *catalog = service_catalog(peer->listener->service);
 
-    for (size_t i = 0; i < hello->task_count && peer->part.off_count < LIMIT_TASKS; i++) {
-        const struct edge_task *theirs = &hello->tasks[i];
+    peer->part.off_count = 0;
+    for (size_t i = 0; i < peer->their_count && peer->part.off_count < LIMIT_TASKS; i++) {
+        const struct edge_task *theirs = &peer->theirs[i];
         const struct served_task *ours = catalog_find(catalog, theirs->name);
         struct edge_task mine = {0};
 
@@ -135,7 +136,18 @@ static void contracts_compare(struct peer *peer, const struct edge_hello *hello)
     }
 }
 
-static void peer_greet(struct peer *peer, const struct edge_hello *hello)
+static void tasks_take(struct peer *peer, struct edge_hello *hello)
+{
+    free(peer->theirs);
+    peer->theirs = hello->tasks;
+    peer->their_count = hello->task_count;
+    hello->tasks = NULL;
+    hello->task_count = 0;
+    contracts_compare(peer);
+}
+
+/* Our hello is the answer to one that we agree with: who hears it may use us. */
+static void peer_greet(struct peer *peer, struct edge_hello *hello)
 {
     const char *name = conn_peer_name(peer->part.conn);
     const char *tenant = name;
@@ -155,8 +167,12 @@ static void peer_greet(struct peer *peer, const struct edge_hello *hello)
     }
     snprintf(peer->part.tenant, sizeof(peer->part.tenant), "%s", tenant);
     memcpy(peer->part.boot_id, hello->boot_id, sizeof(peer->part.boot_id));
-    contracts_compare(peer, hello);
+    tasks_take(peer, hello);
     peer->greeted = true;
+    tasks_say(peer, FRAME_HELLO, FRAME_FLAG_MANDATORY);
+    if (peer->listener->stopped) {
+        (void)conn_send(peer->part.conn, FRAME_GOODBYE, 0, 0, NULL, 0);
+    }
     log_debug("peer %s (%s): %s", conn_peer_address(peer->part.conn), peer->part.tenant,
               hello->software);
 }
@@ -170,6 +186,20 @@ static void on_hello(struct peer *peer, const struct frame *frame)
         return;
     }
     peer_greet(peer, &hello);
+    explicit_bzero(hello.token, sizeof(hello.token));
+    edge_hello_fini(&hello);
+}
+
+/* The peer has read its task files again. */
+static void on_tasks(struct peer *peer, const struct frame *frame)
+{
+    struct edge_hello hello;
+
+    if (edge_hello_unpack(frame->header, frame->header_bytes, &hello) != 0) {
+        peer_refuse(peer, TANDEM_EPROTO, "its list of tasks is damaged");
+        return;
+    }
+    tasks_take(peer, &hello);
     explicit_bzero(hello.token, sizeof(hello.token));
     edge_hello_fini(&hello);
 }
@@ -193,6 +223,8 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *user)
         }
     } else if (frame->kind == FRAME_GOODBYE) {
         return; /* it sends nothing new; what runs still ends */
+    } else if (frame->kind == FRAME_TASKS) {
+        on_tasks(peer, frame);
     } else if (frame->kind <= FRAME_GOODBYE || (frame->flags & FRAME_FLAG_MANDATORY)) {
         peer_refuse(
             peer, TANDEM_EPROTO,
@@ -225,6 +257,7 @@ static void on_close(struct conn *conn, int error, const char *why, void *user)
     }
     *at = peer->next;
     listener->peer_count--;
+    free(peer->theirs);
     free(peer);
     listener_finish(listener);
 }
@@ -284,7 +317,7 @@ int listener_new(uv_loop_t *loop, const struct server_config *config, struct ser
         .connections_max = LIMIT_CONNECTIONS,
         .ipc_mode = 0660,
         .on_accept = on_accept,
-        .conn.callbacks = {on_open, on_frame, NULL, NULL, get_load, on_close}};
+        .conn.callbacks = {NULL, on_frame, NULL, NULL, get_load, on_close}};
     struct listener *listener = calloc(1, sizeof(*listener));
     int result =
         listener ? random_bytes(listener->boot_id, sizeof(listener->boot_id)) : TANDEM_ENOMEM;
@@ -341,11 +374,21 @@ int listener_set_config(struct listener *listener, const struct server_config *c
     return 0;
 }
 
+void listener_catalog_changed(struct listener *listener)
+{
+    for (struct peer *peer = listener->peers; peer; peer = peer->next) {
+        if (peer->greeted && !peer->closing) {
+            contracts_compare(peer);
+            tasks_say(peer, FRAME_TASKS, 0);
+        }
+    }
+}
+
 void listener_drain(struct listener *listener)
 {
     unbind(listener);
     for (struct peer *peer = listener->peers; peer; peer = peer->next) {
-        if (!peer->closing) {
+        if (peer->greeted && !peer->closing) {
             (void)conn_send(peer->part.conn, FRAME_GOODBYE, 0, 0, NULL, 0);
         }
     }

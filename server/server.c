@@ -189,6 +189,7 @@ static void server_reload(struct server *server)
                      config->sequences != old->sequences,
                  "[server] threads, step_tokens or sequences (for models that stay)");
     service_set_catalog(server->service, catalog);
+    listener_catalog_changed(server->listener);
     catalog_unref(server->catalog);
     server->catalog = catalog;
     server->config = config;

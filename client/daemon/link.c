@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROBE_MS         500 /* an idle link is asked how it is: 40 bytes */
-#define TROUBLE_BYTES    96
-#define TOKEN_BYTES_MAX  255
+#define PROBE_MS        500 /* an idle link is asked how it is: 40 bytes */
+#define TROUBLE_BYTES   96
+#define TOKEN_BYTES_MAX 255
 
 struct link {
     struct links *links;
@@ -22,6 +22,7 @@ struct link {
     char token[TOKEN_BYTES_MAX + 1];
     struct conn *conn;
     uv_timer_t timer;
+    bool greeted; /* our hello is out */
     bool up, draining;
     struct backoff backoff;
     uint64_t reconnects;
@@ -31,7 +32,7 @@ struct link {
     struct edge_load load;
     struct estimate_link estimate;
     uint64_t acked_id, acked_bytes; /* of the last acknowledgement */
-    struct edge_task *theirs; /* of the edge's hello */
+    struct edge_task *theirs;       /* of the edge's hello */
     size_t their_count;
     enum edge_trouble trouble[LIMIT_TASKS]; /* by our task's number; EDGE_FINE: agreed */
     char unusable[LIMIT_TASKS][TROUBLE_BYTES];
@@ -76,9 +77,9 @@ static void link_complain(struct link *link)
     }
 }
 
-static void on_open(struct conn *conn, void *user)
+/* HELLO with the token, or TASKS after a reload. */
+static void tasks_say(struct link *link, enum frame_kind kind)
 {
-    struct link *link = user;
     struct edge_hello hello = {.version_low = WIRE_VERSION_LOW,
                                .version_high = WIRE_VERSION_HIGH,
                                .software = "tandem-client " TANDEM_VERSION,
@@ -87,16 +88,28 @@ static void on_open(struct conn *conn, void *user)
 
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
     memcpy(hello.boot_id, link->links->boot_id, sizeof(hello.boot_id));
-    memcpy(hello.token, link->token, strlen(link->token) + 1);
+    if (kind == FRAME_HELLO) {
+        memcpy(hello.token, link->token, strlen(link->token) + 1);
+    }
     hello.tasks = malloc(sizeof(*hello.tasks) * (hello.task_count ? hello.task_count : 1));
     if (hello.tasks) {
         memcpy(hello.tasks, link->links->tasks, sizeof(*hello.tasks) * hello.task_count);
         if (edge_hello_pack(&hello, &header) == 0) {
-            (void)conn_send(conn, FRAME_HELLO, 0, 0, header.data, header.bytes);
+            (void)conn_send(link->conn, kind, 0, 0, header.data, header.bytes);
         }
     }
     free(hello.tasks);
+    explicit_bzero(hello.token, sizeof(hello.token));
     buf_fini(&header);
+}
+
+static void on_open(struct conn *conn, void *user)
+{
+    struct link *link = user;
+
+    (void)conn;
+    tasks_say(link, FRAME_HELLO);
+    link->greeted = true;
 }
 
 static void load_set(struct link *link, const struct edge_load *load)
@@ -134,20 +147,49 @@ static enum edge_trouble contract_compare(const struct edge_task *ours,
 }
 
 /* A task works with this edge when both name the same kind and the same labels; each that does not
- * is said once, in one line. */
+ * is said in one line, once per reason. */
 static void contract_check(struct link *link)
 {
     for (size_t i = 0; i < link->links->task_count; i++) {
         const struct edge_task *ours = &link->links->tasks[i], *theirs = NULL;
+        const bool was_off = link->trouble[i] != EDGE_FINE;
+        char before[TROUBLE_BYTES];
 
+        memcpy(before, link->unusable[i], sizeof(before));
         for (size_t j = 0; j < link->their_count && !theirs; j++) {
             theirs = strcmp(link->theirs[j].name, ours->name) == 0 ? &link->theirs[j] : NULL;
         }
         link->trouble[i] = contract_compare(ours, theirs, link->unusable[i]);
-        if (link->trouble[i] != EDGE_FINE) {
+        if (link->trouble[i] != EDGE_FINE && !(was_off && strcmp(before, link->unusable[i]) == 0)) {
             log_warning("edge %s: task %s: %s", link->name, ours->name, link->unusable[i]);
         }
     }
+}
+
+static void tasks_take(struct link *link, struct edge_hello *hello)
+{
+    free(link->theirs);
+    link->theirs = hello->tasks;
+    link->their_count = hello->task_count;
+    hello->tasks = NULL;
+    hello->task_count = 0;
+    contract_check(link);
+}
+
+/* The edge has read its task files again. What it answers meanwhile was agreed before. */
+static void on_tasks(struct link *link, const struct frame *frame)
+{
+    struct edge_hello hello = {0};
+
+    if (!link->up || edge_hello_unpack(frame->header, frame->header_bytes, &hello) != 0) {
+        conn_close(link->conn, false);
+        return;
+    }
+    tasks_take(link, &hello);
+    if (hello.has_load) {
+        load_set(link, &hello.load);
+    }
+    edge_hello_fini(&hello);
 }
 
 static void on_hello(struct link *link, const struct frame *frame)
@@ -162,12 +204,8 @@ static void on_hello(struct link *link, const struct frame *frame)
         edge_hello_fini(&hello);
         return;
     }
-    free(link->theirs);
-    link->theirs = hello.tasks;
-    link->their_count = hello.task_count;
-    hello.tasks = NULL;
-    hello.task_count = 0;
-    contract_check(link);
+    memset(link->trouble, 0, sizeof(link->trouble)); /* a new connection says it all anew */
+    tasks_take(link, &hello);
     if (hello.has_load) {
         load_set(link, &hello.load);
     }
@@ -222,6 +260,9 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *user)
     switch (frame->kind) {
     case FRAME_HELLO:
         on_hello(link, frame);
+        break;
+    case FRAME_TASKS:
+        on_tasks(link, frame);
         break;
     case FRAME_ACCEPTED:
         if (edge_accepted_unpack(frame->header, frame->header_bytes, &load) == 0) {
@@ -298,7 +339,7 @@ static void on_close(struct conn *conn, int error, const char *why, void *user)
 
     (void)conn;
     link->conn = NULL;
-    link->up = false;
+    link->up = link->greeted = false;
     if (link->links->closing || !link->name) {
         return;
     }
@@ -455,24 +496,7 @@ static void link_remove(struct link *link)
     link_hang_up(link, "");
 }
 
-/* Whether the edge must be greeted anew: the kind or the labels of a task it has heard of are not
- * what it heard. */
-static bool contracts_differ(const struct edge_task *old, size_t old_count,
-                             const struct edge_task *tasks, size_t count)
-{
-    for (size_t i = 0; i < old_count; i++) {
-        for (size_t j = 0; j < count; j++) {
-            if (strcmp(old[i].name, tasks[j].name) == 0 &&
-                (old[i].kind != tasks[j].kind ||
-                 strcmp(old[i].label_digest, tasks[j].label_digest) != 0)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static void edge_apply(struct links *links, struct edge_parts *parts, bool greet)
+static void edge_apply(struct links *links, struct edge_parts *parts)
 {
     struct link *link = link_find(links, parts->name);
 
@@ -494,14 +518,17 @@ static void edge_apply(struct links *links, struct edge_parts *parts, bool greet
         estimate_link_init(&link->estimate);
         link_hang_up(link, "its configuration changed");
         links->callbacks.on_fresh(link->index, links->user);
-    } else if (greet) {
-        link_hang_up(link, "the contract of a task changed");
-    } else if (link->up) {
+        return;
+    }
+    if (link->up) {
         contract_check(link);
+    }
+    if (link->greeted) {
+        tasks_say(link, FRAME_TASKS);
     }
 }
 
-static void links_apply(struct links *links, struct edge_parts *parts, size_t count, bool greet)
+static void links_apply(struct links *links, struct edge_parts *parts, size_t count)
 {
     for (size_t i = 0; i < links->count; i++) {
         bool stays = !links->items[i].name;
@@ -514,7 +541,7 @@ static void links_apply(struct links *links, struct edge_parts *parts, size_t co
         }
     }
     for (size_t i = 0; i < count; i++) {
-        edge_apply(links, &parts[i], greet);
+        edge_apply(links, &parts[i]);
     }
 }
 
@@ -532,14 +559,13 @@ int links_reload(struct links *links, const struct client_config *config,
         result = edge_parts_make(&config->edges[i], &parts[i], error);
     }
     if (result == 0) {
-        const bool greet = contracts_differ(links->tasks, links->task_count, tasks, task_count);
         struct conn_tls *old = links->tls;
 
         links->tls = tls;
         links->tasks = tasks;
         links->task_count = task_count;
         links->probe_bytes = (size_t)config->probe_bytes;
-        links_apply(links, parts, config->edge_count, greet);
+        links_apply(links, parts, config->edge_count);
         tls = old;
     }
     conn_tls_unref(tls);

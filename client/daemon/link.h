@@ -39,8 +39,8 @@ int links_new(uv_loop_t *loop, const struct client_config *config, const struct 
 /* Puts another configuration and other tasks in force, or nothing and one line in `error`. Edges
  * that stay as they were keep their connection, their number and what is known of them; changed and
  * removed ones end theirs (on_gone comes inside this call), and new ones get a free number.
- * Certificates are read again, for connections made from now on. An edge is asked for a new
- * connection where a contract of ours changed, since it compares contracts only at the hello. */
+ * Certificates are read again, for connections made from now on. Edges that are connected are
+ * told the tasks of now, and contracts are compared anew; what is under way goes on. */
 int links_reload(struct links *links, const struct client_config *config,
                  const struct edge_task *tasks, size_t task_count, char error[CONFIG_ERROR_BYTES]);
 /* Numbers in use lie below this; a removed edge leaves a gap, with an empty name and never usable.

@@ -39,6 +39,8 @@ enum frame_kind {
     FRAME_PING = 10, /* edge.Ping */
     FRAME_PONG = 11, /* edge.Pong */
     FRAME_GOODBYE = 12, /* header empty: draining, send nothing new; running requests still end */
+    FRAME_TASKS =
+        13, /* edge.Hello: the tasks of the sender from now on, after a reload; optional */
 };
 
 struct frame {
