@@ -31,29 +31,55 @@ case ${3:-} in
 *[!A-Za-z0-9._-]*) fail "names are of letters, digits, '.', '_' and '-': $3" ;;
 esac
 
+case $days in
+'' | - | *[!0-9-]* | ?*-*) fail "DAYS is a number of days: $days" ;;
+esac
+command -v openssl >/dev/null || fail "there is no openssl command"
+
+# What is made lies in a folder of its own until all of it is there.
+half=$(mktemp -d "$dir/.half-made.XXXXXX")
+trap 'rm -rf "$half"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# ssl WORDS: openssl, silent, or one line with its reason.
+ssl() {
+    openssl "$@" 2>"$half/said" || fail "openssl: $(reason)"
+}
+
+# Of what openssl says, the line with the value that is wrong, or its first that is a complaint.
+reason() {
+    sed -n 's/^[^:]*:error:[^:]*:[^:]*:[^:]*:\([^:]*\):[^:]*:[0-9]*:/\1: /p' "$half/said" | sed 's/: *$//; 1q' >"$half/reason"
+    [ -s "$half/reason" ] || grep -vE '^([-.+*]*$|subject=|Certificate request self-signature ok)' "$half/said" | sed 1q >"$half/reason"
+    cat "$half/reason"
+}
+
+# keep NAME: both files get their names; the key first, so that a certificate never lacks it.
+keep() {
+    chmod 644 "$half/new.pem"
+    mv "$half/new.key" "$dir/$1.key"
+    mv "$half/new.pem" "$dir/$1.pem"
+    echo "$dir/$1.pem $dir/$1.key"
+}
+
 # sign NAME EXTENSIONS: a P-256 key and a certificate signed by the authority.
 sign() {
     [ ! -e "$dir/$1.key" ] && [ ! -e "$dir/$1.pem" ] || fail "$dir/$1.key or .pem is already there"
     [ -e "$dir/ca.key" ] || fail "no authority in $dir: run '$0 $dir ca' first"
-    extensions=$(mktemp)
-    trap 'rm -f "$extensions" "$dir/$name.csr"' EXIT
-    printf '%s\n' "$2" "basicConstraints=critical,CA:FALSE" "keyUsage=critical,digitalSignature" >"$extensions"
-    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$dir/$1.key" -out "$dir/$1.csr" 2>/dev/null
-    openssl x509 -req -in "$dir/$1.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -days "$days" -extfile "$extensions" \
-        -set_serial "0x$(openssl rand -hex 16)" -out "$dir/$1.pem" 2>/dev/null
-    chmod 644 "$dir/$1.pem"
-    echo "$dir/$1.pem $dir/$1.key"
+    printf '%s\n' "$2" "basicConstraints=critical,CA:FALSE" "keyUsage=critical,digitalSignature" >"$half/extensions"
+    ssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$half/new.key" -out "$half/csr"
+    ssl x509 -req -in "$half/csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -days "$days" -extfile "$half/extensions" \
+        -set_serial "0x$(openssl rand -hex 16)" -out "$half/new.pem"
+    keep "$1"
 }
 
 name=${3:-}
 case $kind in
 ca)
     [ ! -e "$dir/ca.key" ] && [ ! -e "$dir/ca.pem" ] || fail "$dir already has an authority"
-    openssl req -x509 -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days "$days" -subj "/CN=Tandem authority" \
+    ssl req -x509 -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days "$days" -subj "/CN=Tandem authority" \
         -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign \
-        -keyout "$dir/ca.key" -out "$dir/ca.pem" 2>/dev/null
-    chmod 644 "$dir/ca.pem"
-    echo "$dir/ca.pem $dir/ca.key"
+        -keyout "$half/new.key" -out "$half/new.pem"
+    keep ca
     ;;
 server)
     [ -n "$name" ] || usage

@@ -8,6 +8,15 @@ cd "$(dirname "$0")/.."
 : "${LIBDIR:=$PREFIX/lib}"
 major=${VERSION%%.*}
 action=${1:?install or uninstall}
+for path in "PREFIX=$PREFIX" "SYSCONFDIR=$SYSCONFDIR" "LIBDIR=$LIBDIR" "DESTDIR=$DESTDIR"; do
+    case $path in
+    *=/* | DESTDIR=) ;;
+    *)
+        echo "install: $path: an absolute path is needed, as $(pwd)/${path#*=}" >&2
+        exit 2
+        ;;
+    esac
+done
 umask 022 # what is installed is for every user, whatever root's own umask says
 
 # file KIND SOURCE DESTINATION: program and data are copied; text has its paths rewritten; config is text that a second
@@ -112,6 +121,7 @@ install)
     all_files
     # Programs find the library at once. A staged tree is the packager's, and PREFIX may be a user's own.
     [ -n "$DESTDIR" ] || [ "$(id -u)" -ne 0 ] || ldconfig
+    echo "  CONFIG  $DESTDIR$SYSCONFDIR/tandem (programs in $DESTDIR$PREFIX/bin)"
     ;;
 uninstall)
     all_files

@@ -21,7 +21,14 @@ install_it() { # install_it TARGET
     make --no-print-directory BUILD="$BUILD" DESTDIR="$root" PREFIX=$prefix SYSCONFDIR=/etc LIBDIR=$prefix/lib "$1"
 }
 
-(umask 077 && install_it install) || { echo "make install failed"; exit 1; }
+said=$(umask 077 && install_it install) || { echo "make install failed"; exit 1; }
+case $said in *"$root/etc/tandem"*) ;; *) complain "install does not say where the configuration is: $said" ;; esac
+for wrong in PREFIX=opt/tandem SYSCONFDIR=etc DESTDIR=stage; do
+    said=$(make --no-print-directory BUILD="$BUILD" DESTDIR="$work/none" PREFIX=$prefix SYSCONFDIR=/etc "$wrong" install 2>&1) &&
+        complain "install with $wrong is not refused"
+    case $said in *"$wrong: an absolute path"*) ;; *) complain "install with $wrong says: $said" ;; esac
+done
+[ ! -e "$work/none" ] && [ ! -e opt ] && [ ! -e etc ] && [ ! -e stage ] || complain "a refused install left files"
 
 # Every file with its mode: what is missing and what is too much both show.
 expected() {

@@ -124,6 +124,9 @@ static inline void client_on_frame(struct conn *conn, const struct frame *frame,
         edge_hello_fini(&client->hello);
         assert_int_equal(edge_hello_unpack(frame->header, frame->header_bytes, &client->hello), 0);
         client->greeted = true;
+    } else if (frame->kind == FRAME_TASKS) {
+        edge_hello_fini(&client->hello);
+        assert_int_equal(edge_hello_unpack(frame->header, frame->header_bytes, &client->hello), 0);
     } else if (frame->kind == FRAME_GOODBYE) {
         client->goodbye = true;
     } else if (frame->kind == FRAME_ERROR && frame->request_id == 0) {
