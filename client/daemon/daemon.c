@@ -171,6 +171,9 @@ static int reload_take(struct reload *reload)
     config_free(&client_config_schema, &daemon->config);
     daemon->config = reload->config;
     memset(&reload->config, 0, sizeof(reload->config));
+    if (requests_results_reset(&daemon->requests) != 0) {
+        log_warning("reload: no memory for a result cache; nothing is kept");
+    }
     return 0;
 }
 
@@ -450,7 +453,7 @@ int daemon_check(const char *config_path)
     for (size_t i = 0; result == 0 && i < daemon.tasks->count; i++) {
         (void)buf_printf(&out, "\n# ---- task %s ----\n", daemon.tasks->names[i]);
         result = config_print(&task_config_schema, &daemon.tasks->configs[i], &out);
-        (void)requests_decide(&daemon.requests, &daemon.tasks->items[i], &submit, 0, NULL,
+        (void)requests_decide(&daemon.requests, &daemon.tasks->items[i], &submit, 0, NULL, NULL,
                               clock_now_ns(), &choice);
         decision.deadline_ms = (double)daemon.tasks->configs[i].default_deadline_ms;
         decision.threshold = choice.plan.route == JOB_CASCADE ? choice.plan.threshold : NAN;

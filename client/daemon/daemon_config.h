@@ -11,7 +11,7 @@ struct edge_config {
 };
 struct client_config {
     char *app_socket, *status_socket, *tasks_dir, *models_dir, *state_dir;
-    int64_t threads, kv_bytes, drain_timeout_ms;
+    int64_t threads, kv_bytes, result_cache_bytes, drain_timeout_ms;
     bool allow_plaintext;
     char *tls_cert, *tls_key, *tls_ca;
     int prefer;

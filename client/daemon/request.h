@@ -5,6 +5,7 @@
 #define TANDEM_CLIENT_REQUEST_H
 
 #include "client/daemon/requests.h"
+#include "client/daemon/result_cache.h"
 #include "common/base/clock.h"
 
 struct session {
@@ -41,6 +42,10 @@ struct request {
     size_t shown_bytes;         /* and how much of it */
     int64_t start_ns, edge_sent_ns;
     int64_t due_ns; /* when the timer is to fire */
+    bool cacheable; /* its answer may be kept under these: */
+    struct result_key cache_key, cache_scope;
+    struct frame_print *cache_print; /* owned; NULL: only the same bytes are the same */
+    struct result_origin cached;     /* of the answer that was there before */
     char why[256];
 };
 
@@ -84,6 +89,16 @@ void request_error_send(struct request *request, int code);
 void request_compare(struct request *request);
 void request_count(struct request *request, const struct job_action *action);
 void request_decision_keep(struct request *request);
+
+/* request_cache.c: whether the same was answered before; true with what decide() wants to know and
+ * the hit, which lives until the cache is changed. */
+bool request_cache_look(struct request *request, struct result_hit *ret_hit,
+                        struct decide_cached *ret_cached);
+/* The hit becomes the answer of JOB_SIDE_CACHE, and the decision says where it came from. 0 or
+ * TANDEM_ENOMEM. */
+int request_cache_take(struct request *request, const struct result_hit *hit);
+/* What `side` answered is kept for the next time, if it may be. */
+void request_cache_keep(struct request *request, enum job_side side);
 
 /* sessions.c: begins a turn: the request gets a copy of the transcript with its text. 0, EBUSY
  * while another turn runs, or TANDEM_E*. */

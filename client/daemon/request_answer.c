@@ -92,7 +92,8 @@ static void ended_count(const struct request *request, const struct job_action *
 {
     static const enum counted_route routes[] = {[JOB_LOCAL] = COUNTED_LOCAL,
                                                 [JOB_EDGE] = COUNTED_EDGE,
-                                                [JOB_CASCADE] = COUNTED_CASCADE};
+                                                [JOB_CASCADE] = COUNTED_CASCADE,
+                                                [JOB_CACHE] = COUNTED_CACHE};
     const struct decision_outcome *outcome = &request->decision.outcome;
     const enum counted_route route =
         request->decision.route[0] ? routes[request->job.plan.route] : COUNTED_NONE;
@@ -128,6 +129,8 @@ void request_count(struct request *request, const struct job_action *action)
 
         counts->cascade_stayed += stayed;
         counts->cascade_went += !stayed;
+    } else if (action->side == JOB_SIDE_CACHE) {
+        counts->cache++;
     } else if (action->side == JOB_SIDE_LOCAL) {
         counts->local++;
     } else {

@@ -154,7 +154,8 @@ static void forced_fill(const struct local_submit *submit, struct decide_input *
 
 int requests_decide(struct requests *all, const struct client_task *task,
                     const struct local_submit *submit, uint64_t input_bytes,
-                    const size_t held_bytes[LIMIT_EDGES], int64_t now_ns, struct choice *ret_choice)
+                    const size_t held_bytes[LIMIT_EDGES], const struct decide_cached *cached,
+                    int64_t now_ns, struct choice *ret_choice)
 {
     const struct estimate_text_work work = text_work(task, submit, input_bytes);
     struct decide_edge edges[LIMIT_EDGES];
@@ -169,6 +170,7 @@ int requests_decide(struct requests *all, const struct client_task *task,
                                  .confidence = &task->confidence,
                                  .edge_error = all->config->edge_error,
                                  .up_bytes = input_bytes,
+                                 .cached = cached,
                                  .now_ns = now_ns,
                                  .edges = edges,
                                  .insured = insured};

@@ -25,6 +25,8 @@ void request_free_if_done(struct request *request)
     buf_fini(&request->transcript);
     answer_fini(&request->answers[JOB_SIDE_LOCAL]);
     answer_fini(&request->answers[JOB_SIDE_EDGE]);
+    answer_fini(&request->answers[JOB_SIDE_CACHE]);
+    free(request->cache_print);
     buf_fini(&request->said[JOB_SIDE_LOCAL]);
     buf_fini(&request->said[JOB_SIDE_EDGE]);
     tasks_unref(request->tasks);
@@ -56,7 +58,10 @@ static void request_end(struct request *request, const struct job_action *action
     outcome->latency_ms = ms_between(request->start_ns, now_ns);
     outcome->met_deadline = action->kind == JOB_DELIVER && !(action->flags & JOB_FLAG_LATE);
     outcome->error_code = action->kind == JOB_FAIL ? action->error : 0;
-    if (action->kind == JOB_DELIVER && action->side == JOB_SIDE_EDGE) {
+    if (action->kind == JOB_DELIVER && action->side == JOB_SIDE_CACHE) {
+        strcpy(outcome->route, "cache");
+        strcpy(outcome->model_digest, request->cached.model_digest);
+    } else if (action->kind == JOB_DELIVER && action->side == JOB_SIDE_EDGE) {
         links_view(request->all->links, (size_t)request->choice.edge, &view);
         snprintf(outcome->route, sizeof(outcome->route), "edge:%.63s", view.name);
     } else if (action->kind == JOB_DELIVER) {
@@ -66,6 +71,9 @@ static void request_end(struct request *request, const struct job_action *action
     }
     decision_end(&request->decision, &request->job, action, now_ns);
     request_compare(request);
+    if (action->kind == JOB_DELIVER) {
+        request_cache_keep(request, action->side);
+    }
     if (request->peer && action->kind == JOB_DELIVER) {
         request_stream_finish(request, action->side);
         request_answer_send(request, action);
@@ -242,6 +250,9 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
     const int index = tasks_find(all->tasks, submit->task);
     struct request *request = request_new(all, peer, id, submit, input);
     int result = index >= 0 ? 0 : TANDEM_ENOTASK;
+    struct decide_cached cached;
+    struct result_hit hit;
+    bool has_hit;
 
     if (!request) {
         app_input_release(&input);
@@ -259,12 +270,13 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
     if (result == 0 && submit->session[0] && request->task->config->kind == TASK_GENERATE) {
         result = session_begin(request);
     }
+    has_hit = result == 0 && request_cache_look(request, &hit, &cached);
     if (result == 0) {
         result =
             requests_decide(all, request->task, submit,
                             request->session ? request->transcript.bytes : input.bytes,
                             request->session ? request->session->edge_bytes : NULL,
-                            request->start_ns, &request->choice);
+                            has_hit ? &cached : NULL, request->start_ns, &request->choice);
     }
     if (result == TANDEM_ENOTASK) {
         snprintf(request->why, sizeof(request->why), "there is no task '%s'", submit->task);
@@ -276,6 +288,9 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
         links_look(request);
     }
     request_decision_fill(request);
+    if (result == 0 && request->choice.plan.route == JOB_CACHE) {
+        result = request_cache_take(request, &hit);
+    }
     job_init(&request->job, &request->choice.plan);
     if (result != 0) {
         request_end(request, &(struct job_action){.kind = JOB_FAIL, .error = result},
@@ -323,11 +338,23 @@ int requests_init(struct requests *all)
 {
     all->ring = calloc(LIMIT_DECISION_RING, sizeof(*all->ring));
     all->next_wire_id = 1; /* 0 is the connection itself; a restart has another boot id */
-    return all->ring ? 0 : TANDEM_ENOMEM;
+    return all->ring ? requests_results_reset(all) : TANDEM_ENOMEM;
+}
+
+int requests_results_reset(struct requests *all)
+{
+    result_cache_free(all->results);
+    all->results = NULL;
+    if (all->config->result_cache_bytes > 0) {
+        all->results = result_cache_new((size_t)all->config->result_cache_bytes);
+        return all->results ? 0 : TANDEM_ENOMEM;
+    }
+    return 0;
 }
 
 void requests_fini(struct requests *all)
 {
     sessions_free(all->sessions);
+    result_cache_free(all->results);
     free(all->ring);
 }

@@ -10,8 +10,16 @@
 #include "client/policy/decision.h"
 
 struct request;
+struct result_cache;
 struct session;
-enum counted_route { COUNTED_LOCAL, COUNTED_EDGE, COUNTED_CASCADE, COUNTED_NONE, COUNTED_ROUTES };
+enum counted_route {
+    COUNTED_LOCAL,
+    COUNTED_EDGE,
+    COUNTED_CASCADE,
+    COUNTED_CACHE,
+    COUNTED_NONE,
+    COUNTED_ROUTES
+};
 enum counted_end {
     COUNTED_IN_TIME, /* an answer within the deadline, or one without a deadline */
     COUNTED_LATE,    /* an answer after it */
@@ -20,7 +28,8 @@ enum counted_end {
     COUNTED_ENDS
 };
 struct counts {
-    uint64_t requests, local, edge, cascade_stayed, cascade_went, late, errors, cancelled, hedges;
+    uint64_t requests, local, edge, cascade_stayed, cascade_went, cache;
+    uint64_t late, errors, cancelled, hedges;
     uint64_t ended[COUNTED_ROUTES][COUNTED_ENDS]; /* by the route decided on */
     uint64_t bytes_up, answer_tokens, cached_tokens;
 };
@@ -43,9 +52,13 @@ struct requests {
     struct session *sessions;
     size_t session_count;
     struct estimate_samples late_ms; /* that timers were, over LIMIT_TIMER_US */
+    struct result_cache *results; /* NULL: nothing is kept */
 };
 int requests_init(
     struct requests *requests); /* the members above `list` are the caller's; 0 or TANDEM_E* */
+/* Forgets all answers that are kept, and keeps as many as the configuration now says. 0 or
+ * TANDEM_ENOMEM (then nothing is kept). */
+int requests_results_reset(struct requests *requests);
 void requests_fini(struct requests *requests);
 extern const struct link_callbacks requests_link_callbacks; /* user: struct requests */
 extern const struct app_callbacks requests_app_callbacks;
@@ -53,9 +66,11 @@ extern const struct runner_callbacks requests_runner_callbacks;
 /* Ends every request with `error` (draining is over). */
 void requests_end_all(struct requests *requests);
 /* What decide() says of a request of this task now, whose input has so many bytes: in a session the
- * whole conversation, of which each edge is believed to hold `held_bytes` (NULL: nothing). */
+ * whole conversation, of which each edge is believed to hold `held_bytes` (NULL: nothing).
+ * `cached` NULL: the same was not answered before. */
 int requests_decide(struct requests *requests, const struct client_task *task,
                     const struct local_submit *submit, uint64_t input_bytes,
-                    const size_t held_bytes[LIMIT_EDGES], int64_t now_ns, struct choice *ret_choice);
+                    const size_t held_bytes[LIMIT_EDGES],
+                    const struct decide_cached *cached, int64_t now_ns, struct choice *ret_choice);
 
 #endif

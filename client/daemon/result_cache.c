@@ -223,6 +223,10 @@ int result_cache_put(struct result_cache *cache, struct result_key key, struct r
         return 0;
     }
     old = entry_find(cache, key);
+    if (old && old->origin.error_probability < origin->error_probability) {
+        entry_free(entry);
+        return 0;
+    }
     if (old) {
         entry_drop(cache, old);
     }

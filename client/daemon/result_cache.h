@@ -50,7 +50,8 @@ void result_cache_free(struct result_cache *cache); /* NULL is fine */
 bool result_cache_find(struct result_cache *cache, struct result_key key, struct result_key scope,
                        const struct frame_print *print, const struct result_bounds *bounds,
                        int64_t now_ns, struct result_hit *ret_hit);
-/* Keeps a copy of `answer`, in place of one with the same key. An answer that is larger than the
+/* Keeps a copy of `answer`, in place of one with the same key unless that was believed to be less
+ * often wrong. An answer that is larger than the
  * whole cache is not kept. 0 or TANDEM_ENOMEM (then nothing changed). */
 int result_cache_put(struct result_cache *cache, struct result_key key, struct result_key scope,
                      const struct frame_print *print, const struct answer *answer,

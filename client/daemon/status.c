@@ -146,6 +146,7 @@ static void status_json(const struct status_view *view, struct json_writer *json
     json_uint(json, "edge", counts->edge);
     json_uint(json, "cascade_stayed", counts->cascade_stayed);
     json_uint(json, "cascade_went", counts->cascade_went);
+    json_uint(json, "cache", counts->cache);
     json_uint(json, "late", counts->late);
     json_uint(json, "errors", counts->errors);
     json_uint(json, "cancelled", counts->cancelled);
@@ -159,7 +160,7 @@ static void status_json(const struct status_view *view, struct json_writer *json
 
 static void routes_json(const struct counts *counts, struct json_writer *json)
 {
-    static const char *const routes[COUNTED_ROUTES] = {"local", "edge", "cascade", "none"};
+    static const char *const routes[COUNTED_ROUTES] = {"local", "edge", "cascade", "cache", "none"};
     static const char *const ends[COUNTED_ENDS] = {"in_time", "late", "failed", "cancelled"};
 
     json_object_open(json, "routes");

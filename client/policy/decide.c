@@ -154,6 +154,17 @@ static void local_add(const struct decide_input *input, struct choice *choice, d
     candidate_finish(input, candidate);
 }
 
+static void cache_add(const struct decide_input *input, struct choice *choice)
+{
+    struct candidate *candidate = candidate_new(choice, JOB_CACHE, -1);
+
+    strcpy(candidate->route, "cache");
+    candidate->latency_known = true;
+    candidate->energy_j = energy_of(input, 0, 0);
+    candidate->error_probability = input->cached->error_probability;
+    candidate_finish(input, candidate);
+}
+
 /* What asking an edge costs besides its time. */
 static double send_ms(const struct decide_input *input, double bytes)
 {
@@ -290,10 +301,14 @@ static const char *chosen_reason(const struct decide_input *input, const struct 
         edge_is_late |=
             choice->candidates[i].kind == JOB_EDGE && choice->candidates[i].miss_probability > 0.3;
     }
+    if (chosen->kind == JOB_CACHE) {
+        return input->cached->reason;
+    }
     if (!has_edge) {
         return no_edge_reason(input);
     }
     switch (chosen->kind) {
+    case JOB_CACHE:
     case JOB_LOCAL:
         return edge_is_late ? "edge would miss the deadline" : "local is fast and accurate enough";
     case JOB_EDGE:
@@ -411,12 +426,18 @@ static void candidates_fill(const struct decide_input *input, struct choice *cho
     choice->count = 0;
     *cascade = (struct cascade){.threshold = input->threshold};
     cascade_errors(input->confidence, input->edge_error, &local_error, &edge_error);
+    if (input->cached && input->cached->by_local) {
+        local_error = input->cached->error_probability;
+    }
     if (input->has_local) {
         local_add(input, choice, local_error);
     }
     edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, choice, edge_error);
     if (input->has_local && edge_at >= 0) {
         cascade_add(input, choice, (size_t)edge_at, cascade);
+    }
+    if (input->cached && input->forced == FORCED_AUTO) {
+        cache_add(input, choice);
     }
     choice->chosen = cheapest(choice, input->forced);
 }
@@ -434,7 +455,8 @@ static void retry_consider(const struct decide_input *input, struct choice *choi
     const struct candidate *candidate;
     bool any = false;
 
-    if (input->forced != FORCED_AUTO || input->deadline_ns == 0 || !input->local_known) {
+    if (input->forced != FORCED_AUTO || input->deadline_ns == 0 || !input->local_known ||
+        choice->candidates[choice->chosen].kind == JOB_CACHE) {
         return;
     }
     for (size_t i = 0; i < input->edge_count && i < LIMIT_EDGES; i++) {
@@ -452,7 +474,7 @@ static void retry_consider(const struct decide_input *input, struct choice *choi
     }
     candidates_fill(&hopeful, &other, &hoped);
     candidate = &other.candidates[other.chosen];
-    if (candidate->kind == JOB_LOCAL || !input->edges[candidate->edge].retry_due ||
+    if (candidate->edge < 0 || !input->edges[candidate->edge].retry_due ||
         (other.chosen == choice->chosen &&
          (candidate->kind != JOB_CASCADE || hoped.threshold <= cascade->threshold))) {
         return;

@@ -55,6 +55,13 @@ struct decide_insured { /* one local run that may still have to happen */
     int64_t deadline_ns;
     int64_t run_ns; /* its bound */
 };
+/* An answer that was given before. It costs no time, and is believed to be as wrong as it was then.
+ */
+struct decide_cached {
+    double error_probability;
+    bool by_local;      /* the local model gave it, and would say the same again */
+    const char *reason; /* static */
+};
 struct decide_input {
     struct decide_weights weights;
     struct decide_energy energy;
@@ -76,12 +83,13 @@ struct decide_input {
     double edge_error;           /* expected error of an edge's answer */
     int64_t now_ns, deadline_ns; /* absolute; 0: none */
     bool deliver_late;
+    const struct decide_cached *cached;   /* NULL: none */
     const struct decide_insured *insured; /* promised local runs */
     size_t insured_count;
 };
 struct candidate {
     char route[ROUTE_BYTES];
-    int edge; /* index, -1 for local */
+    int edge; /* index, -1 for local and cache */
     enum job_route kind;
     bool latency_known;
     struct latency latency;

@@ -160,6 +160,11 @@ static int on_start(struct job *job, const struct job_event_data *event, int64_t
 {
     (void)event;
     job->started = true;
+    if (job->plan.route == JOB_CACHE) {
+        job->side[JOB_SIDE_CACHE] = JOB_SIDE_DONE;
+        job_deliver(job, JOB_SIDE_CACHE, now_ns, actions);
+        return 0;
+    }
     if (job->plan.route != JOB_EDGE) {
         side_start(job, JOB_SIDE_LOCAL, now_ns, actions);
         if (job->plan.route == JOB_CASCADE && job->plan.race) {

@@ -18,6 +18,8 @@
  *            not waited for where a whole local answer is there. Where local fails for another
  * reason than a bad input, the edge is asked too.
  *
+ *   CACHE    the holder has the answer already; it is delivered at once.
+ *
  * An answer is whole or partial (cut short by the deadline). A partial one that comes while the
  * other side runs is kept: the other may still bring a whole one. Of two answers that are there,
  * the whole one is delivered before the partial one, then the edge's. Late is what is delivered
@@ -45,8 +47,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum job_route { JOB_LOCAL, JOB_EDGE, JOB_CASCADE };
-enum job_side { JOB_SIDE_LOCAL, JOB_SIDE_EDGE, JOB_SIDES };
+enum job_route { JOB_LOCAL, JOB_EDGE, JOB_CASCADE, JOB_CACHE };
+/* JOB_SIDE_CACHE never runs: its answer was there before. */
+enum job_side { JOB_SIDE_LOCAL, JOB_SIDE_EDGE, JOB_SIDE_CACHE, JOB_SIDES };
 enum job_side_state { JOB_SIDE_IDLE, JOB_SIDE_RUNNING, JOB_SIDE_DONE, JOB_SIDE_FAILED };
 
 /* What was decided. All times are on the clock that job_event is given. */

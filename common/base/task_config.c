@@ -11,6 +11,7 @@
 #include <string.h>
 
 static const char *const kinds[] = {"classify", "detect", "generate", NULL};
+static const char *const caches[] = {"auto", "off", "exact", "similar", NULL};
 static const char *const lates[] = {"error", "deliver", NULL};
 
 #define AT(member) offsetof(struct task_config, member)
@@ -34,6 +35,19 @@ static const struct config_key keys[] = {
     {.section = "task", .key = "late", .type = CONFIG_CHOICE, .offset = AT(late), .default_text = "error",
      .choices = lates,
      .help = "What becomes of an answer after its deadline: an error, or the answer marked late."},
+    {.section = "task", .key = "result_cache", .type = CONFIG_CHOICE, .offset = AT(result_cache), .default_text = "auto",
+     .choices = caches,
+     .help = "Which answers the client gives again: exact, to the same input; similar, to nearly the same raw frame too; "
+             "off; auto is exact for pictures and off for text. What was answered by chance or in a session is not kept."},
+    {.section = "task", .key = "result_age_ms", .type = CONFIG_INT, .offset = AT(result_age_ms), .default_text = "600000",
+     .min = 0, .max = LIMIT_DEADLINE_MS, .unit = "ms",
+     .help = "How old an answer to the same input may be; 0 is any age. An edge's model may have been replaced since."},
+    {.section = "task", .key = "similar_distance", .type = CONFIG_DOUBLE, .offset = AT(similar_distance),
+     .default_text = "4", .min = 0, .max = 255, .unit = "steps of brightness",
+     .help = "Similar: how much the most changed part of the frame may differ, of 255. A fixed camera's noise stays "
+             "under 2, somebody who comes in changes 8 and more."},
+    {.section = "task", .key = "similar_age_ms", .type = CONFIG_INT, .offset = AT(similar_age_ms), .default_text = "500",
+     .min = 1, .max = LIMIT_DEADLINE_MS, .unit = "ms", .help = "Similar: how old the other frame may be."},
     {.section = "local", .key = "model", .type = CONFIG_TEXT, .offset = AT(local.model), .default_text = "",
      .help = "The small model, a GGUF file, run by tandem-client. Empty: no local answers."},
     {.section = "local", .key = "backend", .type = CONFIG_TEXT, .offset = AT(local.backend),

@@ -6,6 +6,8 @@
 #include "common/base/config.h"
 
 enum task_kind { TASK_CLASSIFY, TASK_DETECT, TASK_GENERATE };
+/* AUTO: pictures EXACT, text OFF. */
+enum task_cache { TASK_CACHE_AUTO, TASK_CACHE_OFF, TASK_CACHE_EXACT, TASK_CACHE_SIMILAR };
 enum task_late { TASK_LATE_ERROR, TASK_LATE_DELIVER };
 
 struct task_side {
@@ -26,6 +28,10 @@ struct task_config {
     double confidence_threshold;  /* cascade: a local answer at least this sure stays */
     int64_t max_new_tokens;
     int late; /* enum task_late */
+    int result_cache;          /* enum task_cache */
+    int64_t result_age_ms;     /* of the same input; 0: no bound */
+    double similar_distance;   /* steps of brightness, frame_print.h */
+    int64_t similar_age_ms;
 };
 
 /* The table of one task file (for the annotated example and for printing). The target is struct task_config. */

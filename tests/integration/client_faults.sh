@@ -31,6 +31,7 @@ app_socket = $dir/app.sock
 status_socket = $dir/status.sock
 tasks_dir = $dir/tasks
 state_dir = $dir/state
+result_cache_bytes = 0
 # An edge that is never wrong and errors that are dear: what is not forced goes to the edge, insured.
 [policy]
 edge_error = 0

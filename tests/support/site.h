@@ -29,6 +29,7 @@ struct site_config {
     const char *server; /* more lines of [server], and sections */
     const char *client; /* more lines of [client], and sections */
     bool tls;           /* no tokens */
+    bool results;       /* answers are kept and given again; else each request is computed */
 };
 
 /* The folder with tasks and configurations; starts nothing. */

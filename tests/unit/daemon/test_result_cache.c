@@ -191,13 +191,30 @@ static void test_too_large_is_not_kept(void **state)
     result_cache_free(cache);
 }
 
+/* A forced local run does not push out the edge's answer. */
+static void test_better_stays(void **state)
+{
+    struct result_cache *cache = result_cache_new(1 << 20);
+    const struct answer answer = {.kind = WIRE_CLASSIFY};
+    const struct result_origin worse = {"local", "def", 0.4, 7};
+    struct result_hit hit;
+
+    (void)state;
+    put(cache, 1, "cat", NULL, 5);
+    assert_int_equal(result_cache_put(cache, key_of(1), scope, NULL, &answer, &worse), 0);
+    assert_true(result_cache_find(cache, key_of(1), scope, NULL, &anything, 9, &hit));
+    assert_string_equal(hit.origin->route, "edge:hall");
+    result_cache_free(cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_repeat_is_found),     cmocka_unit_test(test_keys_are_whole),
-        cmocka_unit_test(test_repeat_grows_old),    cmocka_unit_test(test_similar_frames),
-        cmocka_unit_test(test_similar_is_bounded),  cmocka_unit_test(test_least_used_goes),
-        cmocka_unit_test(test_entries_are_bounded), cmocka_unit_test(test_too_large_is_not_kept),
+        cmocka_unit_test(test_repeat_is_found),       cmocka_unit_test(test_keys_are_whole),
+        cmocka_unit_test(test_repeat_grows_old),      cmocka_unit_test(test_similar_frames),
+        cmocka_unit_test(test_similar_is_bounded),    cmocka_unit_test(test_least_used_goes),
+        cmocka_unit_test(test_entries_are_bounded),   cmocka_unit_test(test_better_stays),
+        cmocka_unit_test(test_too_large_is_not_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

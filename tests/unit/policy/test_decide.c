@@ -191,7 +191,8 @@ static void test_insurance_plan(void **state)
     input.local.mean_ms = input.local.p95_ms = 500; /* so that the edge is chosen, insured */
     assert_string_equal(reason_of(&input, 0, &choice), "edge is accurate and in time");
     assert_int_equal(choice.plan.route, JOB_EDGE);
-    assert_true(choice.plan.insure_at_ns >= NS_PER_S + 30 * NS_PER_MS); /* when the edge had its time, */
+    assert_true(choice.plan.insure_at_ns >=
+                NS_PER_S + 30 * NS_PER_MS); /* when the edge had its time, */
     assert_true(choice.plan.insure_at_ns < NS_PER_S + 100 * NS_PER_MS);
     assert_false(choice.plan.race);
     edges[0].latency.p95_ms = 5000;
@@ -293,9 +294,56 @@ static void test_feasible(void **state)
     assert_false(insurance_feasible(fits, INSURED_MAX + 1, 0));
 }
 
+/* An answer that was given before costs no time; it is taken when it is believed to be right often
+ * enough, and never where the caller names a route. */
+static void test_cached(void **state)
+{
+    struct decide_cached cached = {0.05, false, "the same was answered before"};
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    input.cached = &cached;
+    assert_string_equal(reason_of(&input, 0, &choice), cached.reason);
+    assert_int_equal(choice.plan.route, JOB_CACHE);
+    assert_int_equal(choice.edge, -1);
+    assert_string_equal(choice.candidates[choice.chosen].route, "cache");
+    assert_true(choice.count <= LIMIT_CANDIDATES);
+    cached.error_probability = 0.9;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_not_equal(choice.plan.route, JOB_CACHE);
+    cached.error_probability = 0;
+    input.forced = FORCED_LOCAL;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    input.forced = FORCED_AUTO;
+    input.has_local = input.local_known = false;
+    input.edge_count = 0; /* nobody else */
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_CACHE);
+}
+
+/* What the local model said it would say again: running it anew gains nothing. */
+static void test_cached_by_local(void **state)
+{
+    struct decide_cached cached = {0.6, true, "the same was answered before"};
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    input.cached = &cached;
+    input.edge_count = 0;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_CACHE);
+    cached.by_local = false;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cached),         cmocka_unit_test(test_cached_by_local),
         cmocka_unit_test(test_hard_limits),    cmocka_unit_test(test_most_edges),
         cmocka_unit_test(test_forced_edge),    cmocka_unit_test(test_forced_local_and_cascade),
         cmocka_unit_test(test_choice_by_cost), cmocka_unit_test(test_insurance_plan),

@@ -238,9 +238,28 @@ static void test_random_sequences(void **state)
     }
 }
 
+/* An answer that is there is delivered at once, and nothing else happens. */
+static void test_cache_delivers(void **state)
+{
+    const struct job_plan plan = {.route = JOB_CACHE, .local_allowed = true, .deadline_ns = 100};
+    const struct job_event_data start = {.kind = JOB_START};
+    struct job_actions actions;
+    struct job job;
+
+    (void)state;
+    job_init(&job, &plan);
+    assert_int_equal(job_event(&job, &start, 10, &actions), 0);
+    assert_int_equal(actions.count, 1);
+    assert_int_equal(actions.items[0].kind, JOB_DELIVER);
+    assert_int_equal(actions.items[0].side, JOB_SIDE_CACHE);
+    assert_int_equal(actions.items[0].flags, 0);
+    assert_true(job.ended);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cache_delivers),
         cmocka_unit_test(test_cascade_stays),
         cmocka_unit_test(test_cascade_keeps_the_local_answer),
         cmocka_unit_test(test_insurance),
