@@ -78,7 +78,9 @@ static bool strike(struct tandem *tandem)
     assert_int_equal(shown.bytes, bytes); /* what was shown is the answer, whoever gave it */
     assert_memory_equal(shown.text, whole, bytes);
     midway = shown.begun == 2;
-    assert_string_equal(tandem_answer_outcome_route(shown.answer), midway ? "local" : "edge:den");
+    if (midway) { /* else the edge was done before it was struck, or local spoke first */
+        assert_string_equal(tandem_answer_outcome_route(shown.answer), "local");
+    }
     tandem_answer_free(shown.answer);
     return midway;
 }
