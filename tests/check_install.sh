@@ -165,7 +165,7 @@ if said=$(cd "$work" && cc() { command "$CC" -Wall -Wextra -Werror "$@"; } && ev
     said=$(cd "$work" && LD_LIBRARY_PATH=$root$prefix/lib TANDEM_SOCKET=$work/nobody.sock ./classify cup.jpg 2>&1)
     [ $? -eq 1 ] || complain "README's program without a daemon: exit status is not 1"
     echo "classify: $said"
-    case $said in "cup.jpg: "*"not running"*) ;; *) complain "README's program does not say that the daemon is not running" ;; esac
+    case $said in "classify: "*"not running"*) ;; *) complain "README's program does not say that the daemon is not running" ;; esac
 else
     complain "README's program does not build as printed: $said"
 fi

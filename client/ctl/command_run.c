@@ -177,7 +177,7 @@ static int run_call(const struct ctl_options *options, struct tandem *tandem, en
 }
 
 /* Answer on standard output, decision on standard error, so that the answer can be piped on. */
-static int run_show(const struct ctl_options *options, int error,
+static int run_show(const struct ctl_options *options, int error, const char *error_text,
                     const struct tandem_answer *answer, bool is_shown)
 {
     struct table_style style = screen_style();
@@ -186,7 +186,7 @@ static int run_show(const struct ctl_options *options, int error,
 
     buf_init(&text, 0);
     if (options->json) {
-        result = screen_put(run_result_json(error, answer, &text), &text);
+        result = screen_put(run_result_json(error, error_text, answer, &text), &text);
     } else {
         if (error == 0 && !is_shown) {
             result =
@@ -213,7 +213,8 @@ static int run_request(const struct ctl_options *options, struct tandem *tandem,
     if (error != 0) {
         (void)ctl_fail(error, "%s", tandem_last_error(tandem));
     }
-    code = run_show(options, error, error == 0 ? answer : tandem_last_failure(tandem), text.shown);
+    code = run_show(options, error, tandem_last_error(tandem),
+                    error == 0 ? answer : tandem_last_failure(tandem), text.shown);
     tandem_answer_free(answer);
     return error != 0 ? error : code == CTL_DONE ? 0 : TANDEM_EIO;
 }
@@ -238,7 +239,7 @@ int command_run(const struct ctl_options *options)
         result = run_request(options, tandem, kind, &data);
     }
     if (!is_sent && options->json) {
-        (void)run_show(options, result, NULL, false);
+        (void)run_show(options, result, tandem_error_text(result), NULL, false);
     }
     buf_fini(&data);
     tandem_close(tandem);

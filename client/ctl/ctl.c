@@ -1,6 +1,7 @@
 #include "client/ctl/ctl.h"
 
 #include "common/base/error.h"
+#include "common/base/names.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -250,6 +251,19 @@ static int word_take(const char *word, const struct ctl_command **command,
     return 0;
 }
 
+/* As libtandem has it; NULL: none was given. */
+static bool route_is_valid(const char *route)
+{
+    static const char *const words[] = {"auto", "local", "edge", "cascade"};
+
+    for (size_t i = 0; route && i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(route, words[i]) == 0) {
+            return true;
+        }
+    }
+    return !route || (strncmp(route, "edge:", 5) == 0 && name_is_valid(route + 5));
+}
+
 /* What came together fits together. */
 static int words_check(const struct ctl_command *command, const struct ctl_options *options,
                        unsigned given)
@@ -264,6 +278,10 @@ static int words_check(const struct ctl_command *command, const struct ctl_optio
     }
     if (options->argument_count < command->argument_count) {
         return ctl_wrong_use("%s needs %s", command->name, command->arguments);
+    }
+    if (!route_is_valid(options->route)) {
+        return ctl_wrong_use("--route is auto, local, edge, edge:NAME or cascade, not '%s'",
+                             options->route);
     }
     return 0;
 }

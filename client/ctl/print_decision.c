@@ -240,7 +240,9 @@ static int print_outcome(const cJSON *outcome, const struct table_style *style, 
     table_cell(&table, "%s", text_of(outcome, "route"));
     table_cell(&table, "latency");
     table_cell(&table, "%s ms, %s", print_number(get(outcome, "latency_ms"), 2, number),
-               bool_of(outcome, "met_deadline", "in time", "late"));
+               error[0] && strcmp(error, "ELATE") != 0
+                   ? "failed"
+                   : bool_of(outcome, "met_deadline", "in time", "late"));
     if (error[0]) {
         table_cell(&table, "error");
         table_cell(&table, "%s: %s", error,

@@ -79,7 +79,8 @@ static const char *known(const char *text)
     return text[0] ? text : NULL;
 }
 
-int run_result_json(int error, const struct tandem_answer *answer, struct buf *out)
+int run_result_json(int error, const char *error_text, const struct tandem_answer *answer,
+                    struct buf *out)
 {
     struct json_writer json;
     int result;
@@ -99,6 +100,7 @@ int run_result_json(int error, const struct tandem_answer *answer, struct buf *o
     json_bool(&json, "met_deadline", error == 0 && tandem_answer_met_deadline(answer));
     json_bool(&json, "partial", error == 0 && tandem_answer_partial(answer));
     json_int(&json, "error_code", error);
+    json_text(&json, "error_text", error != 0 ? error_text : NULL);
     if (error == 0) {
         json_answer(&json, answer);
     } else {

@@ -6,9 +6,11 @@
 
 #include "client/ctl/table.h"
 
-/* Appends the JSON of `tandemctl run --json`, with a newline. `answer`: of a success; else what
+/* Appends the JSON of `tandemctl run --json`, with a newline. `error_text`: what is said of an
+ * `error` that is not 0; `answer`: of a success; else what
  * tandem_last_failure has, or NULL. */
-int run_result_json(int error, const struct tandem_answer *answer, struct buf *out);
+int run_result_json(int error, const char *error_text, const struct tandem_answer *answer,
+                    struct buf *out);
 /* Appends the answer alone, as text. `clean`: without control bytes, for a terminal. */
 int run_result_answer(const struct tandem_answer *answer, const struct table_style *style,
                       bool clean, struct buf *out);

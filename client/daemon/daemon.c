@@ -19,6 +19,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* For "%zu thing%s". */
+#define COUNTED(count) (count), (count) == 1 ? "" : "s"
+
 enum { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNAL_COUNT };
 
 struct daemon {
@@ -48,9 +51,14 @@ static void decision_log(struct request_lines *lines, const struct decision *dec
 {
     const struct decision_outcome *outcome = &decision->outcome;
 
-    request_lines_say(lines, "request %" PRIu64 ": task %s, route %s, by %s, %.1f ms%s: %s", decision->id,
-             decision->task, decision->route, outcome->route[0] ? outcome->route : "nobody",
-             outcome->latency_ms,
+    char ways[2 * ROUTE_BYTES + 16] = "no route";
+
+    if (decision->route[0]) {
+        snprintf(ways, sizeof(ways), "route %s, by %s", decision->route,
+                 outcome->route[0] ? outcome->route : "nobody");
+    }
+    request_lines_say(lines, "request %" PRIu64 ": task %s, %s, %.1f ms%s: %s", decision->id,
+             decision->task, ways, outcome->latency_ms,
              outcome->error_code != 0 ? ", failed"
              : outcome->met_deadline  ? ""
                                       : ", late",
@@ -203,7 +211,8 @@ static void on_reload_done(uv_work_t *work, int status)
     }
     if (reload->result == 0) {
         daemon->reloads++;
-        log_info("reload: %zu tasks, %zu edges", daemon->tasks->count, daemon->config.edge_count);
+        log_info("reload: %zu task%s, %zu edge%s", COUNTED(daemon->tasks->count),
+                 COUNTED(daemon->config.edge_count));
     } else {
         daemon->reload_failures++;
         log_error("reload: the old configuration stays: %s",
@@ -262,7 +271,7 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     }
     daemon->draining = true;
-    log_info("stopping: %zu accepted requests have %lld ms", daemon->requests.live,
+    log_info("stopping: %zu accepted request%s may take %lld ms", COUNTED(daemon->requests.live),
              (long long)daemon->config.drain_timeout_ms);
     (void)notify_stopping();
     app_drain(daemon->app);
@@ -277,9 +286,9 @@ static void status_say(struct daemon *daemon)
 {
     const struct counts *counts = &daemon->requests.counts;
 
-    (void)notify_status("%s%zu tasks, %zu edges, %zu requests running, %llu taken",
-                        daemon->draining ? "draining: " : "", daemon->tasks->count,
-                        daemon->config.edge_count, daemon->requests.live,
+    (void)notify_status("%s%zu task%s, %zu edge%s, %zu request%s running, %llu taken",
+                        daemon->draining ? "draining: " : "", COUNTED(daemon->tasks->count),
+                        COUNTED(daemon->config.edge_count), COUNTED(daemon->requests.live),
                         (unsigned long long)counts->requests);
 }
 
@@ -424,8 +433,8 @@ int daemon_run(const char *config_path)
     } else if (result == 0) {
         result = daemon_start(&daemon);
         if (result == 0) {
-            log_info("tandem-client " TANDEM_VERSION ": ready, %zu tasks, applications at %s",
-                     daemon.tasks->count, daemon.config.app_socket);
+            log_info("tandem-client " TANDEM_VERSION ": ready, %zu task%s, applications at %s",
+                     COUNTED(daemon.tasks->count), daemon.config.app_socket);
             (void)notify_ready();
             status_say(&daemon);
             (void)uv_run(&daemon.loop, UV_RUN_DEFAULT);
@@ -437,6 +446,15 @@ int daemon_run(const char *config_path)
     return result;
 }
 
+/* A warning: the daemon starts without the folder, and systemd makes it for the service. */
+static void state_dir_check(const struct client_config *config)
+{
+    if (config->state_dir[0] && access(config->state_dir, W_OK | X_OK) != 0) {
+        log_warning("[client] state_dir: %s: %s: decisions would not be kept", config->state_dir,
+                    strerror(errno));
+    }
+}
+
 int daemon_check(const char *config_path)
 {
     struct daemon daemon = {.started_ns = clock_now_ns()};
@@ -446,6 +464,9 @@ int daemon_check(const char *config_path)
     struct buf out;
     int result = daemon_load(&daemon, config_path);
 
+    if (result == 0) {
+        state_dir_check(&daemon.config);
+    }
     buf_init(&out, 0);
     if (result == 0) {
         result = config_print(&client_config_schema, &daemon.config, &out);

@@ -290,6 +290,12 @@ int client_config_load(const char *path, struct client_config *config,
         snprintf(error, CONFIG_ERROR_BYTES, "%s: [tls] cert, key and ca: all three or none", path);
         return TANDEM_ECONFIG;
     }
+    if (strcmp(config->app_socket, config->status_socket) == 0) {
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "%.150s: [client] app_socket and status_socket: both are %.200s", path,
+                 config->app_socket);
+        return TANDEM_ECONFIG;
+    }
     for (size_t i = 0; result == 0 && i < config->edge_count; i++) {
         result = edge_check(path, &config->edges[i], tls || config->allow_plaintext, error);
     }

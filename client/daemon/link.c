@@ -225,6 +225,7 @@ static void on_result(struct link *link, const struct frame *frame)
     if (edge_result_unpack(frame->header, frame->header_bytes, &result) == 0) {
         load_set(link, &result.load);
         link->links->callbacks.on_result(link->index, frame->request_id, &result,
+                                         frame->header_bytes + frame->payload_bytes,
                                          link->links->user);
     } else {
         conn_close(link->conn, false);

@@ -12,8 +12,9 @@ struct links;
 struct link_callbacks {
     void (*on_accepted)(size_t edge, uint64_t id, void *user);
     void (*on_tokens)(size_t edge, uint64_t id, const struct answer_piece *piece, void *user);
-    void (*on_result)(size_t edge, uint64_t id, struct edge_result *result,
-                      void *user); /* may take result->answer */
+    /* May take result->answer; `bytes` is what the message took on the wire. */
+    void (*on_result)(size_t edge, uint64_t id, struct edge_result *result, size_t bytes,
+                      void *user);
     void (*on_error)(size_t edge, uint64_t id, const struct edge_error *error, void *user);
     void (*on_acked)(size_t edge, uint64_t id, int64_t elapsed_ns, void *user);
     void (*on_gone)(size_t edge, void *user); /* every request on it is lost */

@@ -215,6 +215,10 @@ void request_decision_fill(struct request *request)
     memcpy(decision->candidates, request->choice.candidates, sizeof(decision->candidates));
     snprintf(decision->reason, sizeof(decision->reason), "%s",
              request->choice.reason ? request->choice.reason : "");
+    if (strcmp(decision->reason, DECIDE_NO_SUCH_EDGE) == 0) {
+        snprintf(decision->reason, sizeof(decision->reason), "%s: %.63s", DECIDE_NO_SUCH_EDGE,
+                 request->submit.route + strlen("edge:"));
+    }
     if (request->choice.plan.deadline_ns != 0) {
         decision->deadline_ms = ms_between(request->start_ns, request->choice.plan.deadline_ns);
     }

@@ -76,6 +76,7 @@ static int edge_send(struct request *request)
         estimate_edge_hoped(&request->task->edges[request->choice.edge], request->edge_sent_ns);
     }
     request->decision.outcome.bytes_up = (double)(bytes - prefix);
+    request->decision.outcome.up_ms = NAN; /* of this sending */
     return 0;
 }
 
@@ -182,12 +183,16 @@ static void on_edge_tokens(size_t edge, uint64_t id, const struct answer_piece *
     struct request *request = request_find(user, edge, id);
 
     if (request) {
+        double *down = &request->decision.outcome.bytes_down;
+
+        *down = (isnan(*down) ? 0 : *down) + (double)piece->text_bytes;
         request_stream_add(request, JOB_SIDE_EDGE, piece->text, piece->text_bytes);
         request_event(request, &(struct job_event_data){.kind = JOB_EDGE_TOKENS});
     }
 }
 
-static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result, void *user)
+static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result, size_t bytes,
+                           void *user)
 {
     struct request *request = request_find(user, edge, id);
     const double total_ms = request ? ms_between(request->edge_sent_ns, clock_now_ns()) : 0;
@@ -203,7 +208,12 @@ static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result,
     outcome->edge_wait_ms = wait_ms;
     outcome->edge_run_ms = run_ms;
     outcome->cached_tokens = result->cached_tokens;
-    outcome->bytes_down = (double)result->answer.text_bytes;
+    outcome->bytes_down = (isnan(outcome->bytes_down) ? 0 : outcome->bytes_down) + (double)bytes;
+    /* An acknowledgement has its own way back and may wait for other work of the edge: the way up
+     * is at most what waiting and running leave of the whole. */
+    if (!isnan(outcome->up_ms)) {
+        outcome->up_ms = fmin(outcome->up_ms, fmax(total_ms - wait_ms - run_ms, 0));
+    }
     memcpy(outcome->model_digest, result->model_digest, sizeof(outcome->model_digest));
     edge_learn(request, edge, total_ms, wait_ms);
     if (result->answer.kind == WIRE_GENERATE) { /* as long as ours would be, more or less */
@@ -243,7 +253,7 @@ static void on_edge_acked(size_t edge, uint64_t id, int64_t elapsed_ns, void *us
 {
     struct request *request = request_find(user, edge, id);
 
-    if (request) {
+    if (request && !request->has_answer[JOB_SIDE_EDGE]) {
         request->decision.outcome.up_ms = (double)elapsed_ns / (double)NS_PER_MS;
     }
 }

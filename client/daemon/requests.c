@@ -281,15 +281,15 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
     if (result == TANDEM_ENOTASK) {
         snprintf(request->why, sizeof(request->why), "there is no task '%s'", submit->task);
     }
-    if (result == TANDEM_ENOROUTE) {
-        snprintf(request->why, sizeof(request->why), "no route: %s", request->choice.reason);
-    }
     if (result == 0) {
         links_look(request);
     }
     request_decision_fill(request);
     if (result == 0 && request->choice.plan.route == JOB_CACHE) {
         result = request_cache_take(request, &hit);
+    }
+    if (result == TANDEM_ENOROUTE) {
+        snprintf(request->why, sizeof(request->why), "no route: %.240s", request->decision.reason);
     }
     job_init(&request->job, &request->choice.plan);
     if (result != 0) {

@@ -278,7 +278,7 @@ static const char *no_edge_reason(const struct decide_input *input)
         }
     }
     if (!known) {
-        return "no edge of this name";
+        return DECIDE_NO_SUCH_EDGE;
     }
     if (input->forced_edge && input->only_edge &&
         strcmp(input->forced_edge, input->only_edge) != 0) {

@@ -111,6 +111,7 @@ struct choice {
 
 /* An edge that is asked in a hope is given up after so many times the hoped latency: then the hope
  * was wrong. */
+#define DECIDE_NO_SUCH_EDGE "no edge of this name" /* a reason; who shows it adds the name */
 #define DECIDE_HOPE_FACTOR 1.5
 /* 0, or TANDEM_ENOROUTE with ret_choice->reason set and no plan. */
 int decide(const struct decide_input *input, struct choice *ret_choice);

@@ -28,7 +28,7 @@ static const struct config_key keys[] = {
      .help = "Where inputs may go: any_edge, never, or the name of one edge. Applications can only tighten it."},
     {.section = "task", .key = "confidence_threshold", .type = CONFIG_DOUBLE,
      .offset = AT(confidence_threshold), .default_text = "0.8", .min = 0, .max = 1, .unit = "",
-     .help = "A local answer at least this sure is not sent on where the caller forces a cascade; else the price of asking decides."},
+     .help = "A local answer at least this sure stays where the caller forces a cascade. Else the threshold moves with the price of asking the edge: the dearer, the lower."},
     {.section = "task", .key = "max_new_tokens", .type = CONFIG_INT, .offset = AT(max_new_tokens),
      .default_text = "256", .min = 1, .max = LIMIT_MAX_NEW_TOKENS, .unit = "tokens",
      .help = "How long a generated text may get when the request does not say."},

@@ -4,7 +4,7 @@
 
 int main(int argc, char **argv)
 {
-    const char *path = argc > 1 ? argv[1] : "cup.jpg";
+    const char *path = argc > 1 ? argv[1] : "deploy/models/samples/cat-0153.jpg";
     struct tandem *tandem;
     struct tandem_answer *answer = NULL;
     int error = tandem_open(NULL, &tandem);
@@ -17,7 +17,7 @@ int main(int argc, char **argv)
                tandem_answer_score(answer, 0), tandem_answer_outcome_route(answer),
                tandem_answer_elapsed_ms(answer));
     } else {
-        fprintf(stderr, "%s: %s\n", path, tandem ? tandem_last_error(tandem) : "no memory");
+        fprintf(stderr, "classify: %s\n", tandem ? tandem_last_error(tandem) : "no memory");
     }
     tandem_answer_free(answer);
     tandem_close(tandem);

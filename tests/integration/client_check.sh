@@ -64,6 +64,13 @@ config '' 'labels = a,b,c,d,e,f,g,h,i'
 says 'nine labels' 1 'tasks/objects.conf: \[task\] labels: 9, but .*objects-local.gguf has 10 classes'
 config '' '' "$dir/nosuch.gguf"
 says 'no model' 1 'tasks/objects.conf: \[local\] model: .*nosuch.gguf'
+config '' ''
+rmdir "$dir/state"
+says 'no state folder' 0 'warning: \[client\] state_dir: .*/state: No such file or directory: decisions would not be kept'
+mkdir "$dir/state"
+printf '[client]\napp_socket = /x.sock\nstatus_socket = /x.sock\n' > "$dir/client.conf"
+says 'one socket for both' 1 'client.conf: \[client\] app_socket and status_socket: both are /x.sock'
+config '' ''
 "$bin/tandem-model" convert "$top/tests/golden/checkpoints/lm_mqa.pt" "$dir/wordless.gguf" > "$dir/convert.log" 2>&1 ||
     cat "$dir/convert.log"
 printf '[task]\nkind = generate\n[local]\nmodel = %s\n' "$dir/wordless.gguf" > "$dir/tasks/objects.conf"

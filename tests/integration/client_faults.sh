@@ -93,7 +93,7 @@ wait "$server" 2>/dev/null
 server=''
 expect 'edge killed before' '"outcome_route":"local"' "$(ask objects "$picture" --deadline-ms 20000)"
 expect 'a forced edge that is gone' '"outcome_route":null.*no edge connected.*"error_code":-12' "$(ask objects "$picture" --route edge)"
-expect 'a forced edge nobody knows' 'no edge of this name.*"error_code":-12' "$(ask objects "$picture" --route edge:attic)"
+expect 'a forced edge nobody knows' 'no edge of this name: attic.*"error_code":-12' "$(ask objects "$picture" --route edge:attic)"
 expect 'decisions on disk' '"outcome":{' "$(tail -1 "$dir/state/decisions.jsonl")"
 id=$(printf '%s' "$(ask objects "$picture")" | sed 's/.*"id":"\([0-9]*\)".*/\1/')
 kill -KILL "$client"

@@ -74,9 +74,8 @@ static cJSON *run_json(const char *task, const char *input, const char *route, i
                      exit_code);
     assert_true(strchr(out, '\n') == out + strlen(out) - 1);
     object = cJSON_Parse(out);
-    assert_keys(
-        object,
-        "schema id route outcome_route reason latency_ms met_deadline partial error_code answer");
+    assert_keys(object, "schema id route outcome_route reason latency_ms met_deadline partial "
+                        "error_code error_text answer");
     free(out);
     return object;
 }

@@ -140,7 +140,7 @@ static void test_run_text(void **state)
         "{\"schema\":1,\"id\":\"42\",\"route\":\"cascade\",\"outcome_route\":\"local\",\"reason\":"
         "\"sure "
         "enough\",\"latency_ms\":2.5,\"met_deadline\":true,\"partial\":false,\"error_code\":0,"
-        "\"answer\":{\"text\":\"I_WALK\",\"tokens\":1,\"finish\":\"end\"}}\n");
+        "\"error_text\":null,\"answer\":{\"text\":\"I_WALK\",\"tokens\":1,\"finish\":\"end\"}}\n");
     assert_int_equal(stage.submit.deadline_us, 70000);
     assert_string_equal(stage.submit.session, "s");
     assert_string_equal(stage.submit.route, "local");
@@ -193,11 +193,12 @@ static void test_run_failures(void **state)
     assert_string_equal(stage.out, "{\"schema\":1,\"id\":\"41\",\"route\":\"edge:hall\",\"outcome_"
                                    "route\":\"local\",\"reason\":\"fastest in "
                                    "time\",\"latency_ms\":1.5,\"met_deadline\":false,\"partial\":"
-                                   "false,\"error_code\":-12,\"answer\":null}\n");
+                                   "false,\"error_code\":-12,\"error_text\":\"no edge is "
+                                   "connected\",\"answer\":null}\n");
     assert_int_equal(ctl(&stage, "run", "nothing", "walk", "--json", NULL), CTL_FAILED);
     assert_non_null(strstr(stage.out, "\"error_code\":-7"));
     assert_int_equal(ctl(&stage, "run", "commands", "walk", "--route", "nowhere", NULL),
-                     CTL_FAILED);
+                     CTL_WRONG_USE);
     stage_stop(&stage);
     stage_start(&stage, other, 1);
     assert_int_equal(ctl(&stage, "run", "commands", "walk", NULL), CTL_FAILED);

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -69,6 +70,34 @@ static void test_decision(void **state)
     assert_null(strstr(text, "error  "));
     free(text);
     cJSON_Delete(decision);
+}
+
+/* A request that failed in time is not late, one that failed for it is. */
+static void test_failed_is_not_late(void **state)
+{
+    static const struct {
+        int code;
+        const char *said;
+    } cases[] = {{TANDEM_EINVAL, "100.00 ms, failed\n"}, {TANDEM_ELATE, "100.00 ms, late\n"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char json[160], *text;
+        cJSON *decision;
+        struct buf out;
+
+        snprintf(json, sizeof(json),
+                 "{\"id\":\"8\",\"outcome\":{\"route\":null,\"latency_ms\":100,"
+                 "\"met_deadline\":false,\"error_code\":%d}}",
+                 cases[i].code);
+        decision = cJSON_Parse(json);
+        buf_init(&out, 0);
+        assert_int_equal(print_decision(decision, &plain, &out), 0);
+        text = text_take(&out);
+        expect_has(text, cases[i].said);
+        free(text);
+        cJSON_Delete(decision);
+    }
 }
 
 static void test_decision_running_and_failed(void **state)
@@ -263,14 +292,14 @@ static void test_run_failure_json(void **state)
 {
     static const char *const keys[] = {"schema", "id",         "route",   "outcome_route",
                                        "reason", "latency_ms", "partial", "met_deadline",
-                                       "answer", "error_code"};
+                                       "answer", "error_code", "error_text"};
     struct buf out;
     char *text;
     cJSON *object;
 
     (void)state;
     buf_init(&out, 0);
-    assert_int_equal(run_result_json(TANDEM_EGONE, NULL, &out), 0);
+    assert_int_equal(run_result_json(TANDEM_EGONE, "it went", NULL, &out), 0);
     text = text_take(&out);
     assert_int_equal(text[strlen(text) - 1], '\n');
     object = cJSON_Parse(text);
@@ -279,6 +308,8 @@ static void test_run_failure_json(void **state)
     }
     assert_int_equal(cJSON_GetObjectItemCaseSensitive(object, "error_code")->valueint,
                      TANDEM_EGONE);
+    assert_string_equal(cJSON_GetObjectItemCaseSensitive(object, "error_text")->valuestring,
+                        "it went");
     assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(object, "answer")));
     assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(object, "latency_ms")));
     cJSON_Delete(object);
@@ -289,6 +320,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decision),
+        cmocka_unit_test(test_failed_is_not_late),
         cmocka_unit_test(test_decision_running_and_failed),
         cmocka_unit_test(test_decision_rows),
         cmocka_unit_test(test_decision_rows_narrow),

@@ -131,6 +131,7 @@ static void test_wrong_files(void **state)
         {"[client]\nnonsense = 1\n", ":2: "},
         {"[nonsense]\nkey = 1\n", "nonsense"},
         {"[client]\nthreads = 0\n", "threads"},
+        {"[client]\napp_socket = /x\nstatus_socket = /x\n", "app_socket and status_socket"},
         {"[client]\nthreads = 257\n", "threads"},
         {"[client]\nkv_bytes = 1K\n", "kv_bytes"},
         {"[client]\ndrain_timeout_ms = 3600001\n", "drain_timeout_ms"},

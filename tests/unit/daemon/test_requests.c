@@ -14,6 +14,7 @@
 #include "common/base/error.h"
 #include "common/wire/edge_msg.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #define RTT_MS      10.0
@@ -300,7 +301,7 @@ static void test_bytes_of_a_session(void **state)
     assert_true(candidate_of(request, "edge:den")->bytes == (double)fake.sent[0].bytes);
     result.answer.text = strdup("I_JUMP I_WALK I_WALK");
     result.answer.text_bytes = strlen(result.answer.text);
-    requests_link_callbacks.on_result(0, fake.sent[0].id, &result, &all);
+    requests_link_callbacks.on_result(0, fake.sent[0].id, &result, 30, &all);
     message.route[0] = '\0';
     message.leaves_device = 0;
     request = submit(&message, "run");
@@ -319,6 +320,35 @@ static void test_bytes_of_a_session(void **state)
     }
 }
 
+/* The parts of the time never come to more than the whole, and what came is counted, be it a text
+ * or not. */
+static void test_breakdown(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "edge:den", 500);
+    const struct decision_outcome *outcome = &fake.last.outcome;
+    struct edge_result result = {.answer = {.kind = WIRE_CLASSIFY},
+                                 .wait_us = 1000,
+                                 .run_us = 12970};
+
+    (void)state;
+    site_make(5);
+    for (int acked_ms = 2; acked_ms <= 13; acked_ms += 11) {
+        (void)submit(&message, "picture");
+        fake.now_ns += 13 * NS_PER_MS;
+        requests_link_callbacks.on_acked(0, fake.sent[fake.sent_count - 1].id,
+                                         acked_ms * NS_PER_MS, &all);
+        fake.now_ns += 3 * NS_PER_MS;
+        requests_link_callbacks.on_result(0, fake.sent[fake.sent_count - 1].id, &result, 77, &all);
+        assert_float_equal(outcome->latency_ms, 16, 1e-6);
+        assert_true(fabs(outcome->up_ms - (acked_ms == 2 ? 2 : 16 - 1 - 12.97)) < 1e-6);
+        assert_float_equal(outcome->bytes_down, 77, 0);
+    }
+    (void)submit(&message, "picture"); /* without an acknowledgement nothing is known */
+    fake.now_ns += 16 * NS_PER_MS;
+    requests_link_callbacks.on_result(0, fake.sent[fake.sent_count - 1].id, &result, 77, &all);
+    assert_true(isnan(outcome->up_ms));
+}
+
 /* The conversation's length counts for an edge that has to read all of it. */
 static void test_latency_of_a_session(void **state)
 {
@@ -335,7 +365,7 @@ static void test_latency_of_a_session(void **state)
     (void)submit(&message, text);
     result.answer.text = strdup("I_JUMP");
     result.answer.text_bytes = strlen(result.answer.text);
-    requests_link_callbacks.on_result(0, fake.sent[0].id, &result, &all);
+    requests_link_callbacks.on_result(0, fake.sent[0].id, &result, 30, &all);
     estimate_edge_init(&items[COMMANDS].edges[0]); /* what it says of itself is all that is known */
     message.route[0] = '\0';
     request = submit(&message, "run");
@@ -352,6 +382,7 @@ int main(void)
                                        FRESH(test_no_deadline_no_reserve),
                                        FRESH(test_late_timers),
                                        FRESH(test_bytes_of_a_session),
+                                       FRESH(test_breakdown),
                                        FRESH(test_latency_of_a_session)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
