@@ -9,10 +9,14 @@
 #include <cjson/cJSON.h>
 
 /* Any object: numbers and texts as lines "key  value" (nested ones as "outer.inner"), lists of
- * objects as tables. */
+ * objects as tables, a client's tasks as print_tasks has them. */
 int print_object(const cJSON *object, const struct table_style *style, struct buf *out);
 /* A list of objects as a table with a column for each key. */
 int print_list(const cJSON *list, const struct table_style *style, struct buf *out);
+
+/* The tasks of a client's status: the local model's file and its mean run, and of each edge whether
+ * the task may go there, or why not. Within 80 characters where the names are short. */
+int print_tasks(const cJSON *tasks, const struct table_style *style, struct buf *out);
 
 /* Decisions one by one, in columns that stay where they are: all there is for a reader without a
  * width or with a wide one, else what fits into 80 characters, the reason wrapped. */

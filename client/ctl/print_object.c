@@ -23,6 +23,14 @@ static bool is_list_of_objects(const cJSON *value)
     return cJSON_IsArray(value) && cJSON_IsObject(value->child);
 }
 
+/* What a table of scalars would leave out: "local" is an object, "edges" a list. */
+static bool is_tasks_of_client(const cJSON *list)
+{
+    return strcmp(list->string, "tasks") == 0 &&
+           cJSON_GetObjectItemCaseSensitive(list->child, "local") &&
+           cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(list->child, "edges"));
+}
+
 static bool is_scalar(const cJSON *value)
 {
     return !cJSON_IsObject(value) && !is_list_of_objects(value);
@@ -148,7 +156,8 @@ static int lists_print(const cJSON *object, const struct table_style *style, str
                 result = buf_append_u8(out, '\n');
             }
             if (result == 0) {
-                result = print_list(item, style, out);
+                result = is_tasks_of_client(item) ? print_tasks(item, style, out)
+                                                  : print_list(item, style, out);
             }
         } else if (cJSON_IsObject(item) && depth < DEPTH_MAX) {
             result = lists_print(item, style, out, depth + 1);

@@ -7,8 +7,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -70,6 +70,30 @@ static void test_decision(void **state)
     assert_null(strstr(text, "error  "));
     free(text);
     cJSON_Delete(decision);
+}
+
+static void test_tasks_of_a_client(void **state)
+{
+    static const char json[] =
+        "{\"tasks\":[{\"name\":\"objects\",\"kind\":\"classify\",\"local\":{\"model\":"
+        "\"/usr/share/tandem/models/objects-local.gguf\",\"digest\":\"8f\",\"run_ms\":1.98},"
+        "\"edges\":[{\"name\":\"hall\",\"ok\":true,\"why\":null},{\"name\":\"den\",\"ok\":false,"
+        "\"why\":\"not connected\"}]},{\"name\":\"talk\",\"kind\":\"generate\",\"local\":null,"
+        "\"edges\":[]}]}";
+    const struct table_style terminal = {.width = 80};
+    cJSON *status = cJSON_Parse(json);
+    struct buf out;
+    char *text;
+
+    (void)state;
+    buf_init(&out, 0);
+    assert_int_equal(print_object(status, &terminal, &out), 0);
+    text = text_take(&out);
+    expect_has(text, "tasks\nname      kind      local model         run_ms  edges\n");
+    expect_has(text, "objects   classify  objects-local.gguf    1.98  hall: ok; den: not connected\n");
+    expect_has(text, "talk      generate  -                        -  -\n");
+    free(text);
+    cJSON_Delete(status);
 }
 
 /* A request that failed in time is not late, one that failed for it is. */
@@ -321,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decision),
         cmocka_unit_test(test_failed_is_not_late),
+        cmocka_unit_test(test_tasks_of_a_client),
         cmocka_unit_test(test_decision_running_and_failed),
         cmocka_unit_test(test_decision_rows),
         cmocka_unit_test(test_decision_rows_narrow),

@@ -1,0 +1,85 @@
+/* print_tasks.c: the tasks of a client: what runs here, how fast, and where else they may go. */
+#include "client/ctl/print.h"
+
+#include <string.h>
+
+static const cJSON *get(const cJSON *object, const char *key)
+{
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static const char *text_of(const cJSON *object, const char *key)
+{
+    const cJSON *value = get(object, key);
+
+    return cJSON_IsString(value) && value->valuestring[0] ? value->valuestring : "-";
+}
+
+/* The file without its folder. */
+static const char *model_of(const cJSON *task)
+{
+    const char *path = text_of(get(task, "local"), "model"), *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+static int edge_append(const cJSON *edge, struct buf *out)
+{
+    const char *name = text_of(edge, "name"), *why = text_of(edge, "why");
+    const char *between = out->bytes > 0 ? "; " : "";
+
+    return cJSON_IsTrue(get(edge, "ok")) ? buf_printf(out, "%s%s: ok", between, name)
+                                         : buf_printf(out, "%s%s: %s", between, name, why);
+}
+
+static void edges_cell(struct table *table, const cJSON *task)
+{
+    const cJSON *edge;
+    struct buf text;
+    int result = 0;
+
+    buf_init(&text, 0);
+    cJSON_ArrayForEach(edge, get(task, "edges"))
+    {
+        result = result == 0 ? edge_append(edge, &text) : result;
+    }
+    if (result == 0 && text.bytes == 0) {
+        result = buf_append_text(&text, "-");
+    }
+    if (result == 0) {
+        result = buf_append_u8(&text, 0);
+    }
+    if (result == 0) {
+        table_cell(table, "%s", (const char *)text.data);
+    } else if (table->error == 0) {
+        table->error = result;
+    }
+    buf_fini(&text);
+}
+
+int print_tasks(const cJSON *tasks, const struct table_style *style, struct buf *out)
+{
+    static const struct table_column columns[] = {
+        {.title = "name", .min_width = 8},  {.title = "kind", .min_width = 8},
+        {.title = "local model"},           {.title = "run_ms", .right = true},
+        {.title = "edges", .min_width = 0},
+    };
+    const cJSON *task;
+    struct table table;
+    char number[PRINT_NUMBER_BYTES];
+    int result;
+
+    table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
+    table.wrap = true;
+    cJSON_ArrayForEach(task, tasks)
+    {
+        table_cell(&table, "%s", text_of(task, "name"));
+        table_cell(&table, "%s", text_of(task, "kind"));
+        table_cell(&table, "%s", model_of(task));
+        table_cell(&table, "%s", print_number(get(get(task, "local"), "run_ms"), 2, number));
+        edges_cell(&table, task);
+    }
+    result = table_print(&table, style, out);
+    table_fini(&table);
+    return result;
+}
