@@ -128,7 +128,7 @@ static void test_deadlines(void **state)
     assert_int_equal(got->error.code, TANDEM_ELATE);
 }
 
-static void turn(struct fixture *f, uint64_t id, const struct buf *known, const char *text)
+static void turn_of(struct client *client, uint64_t id, const struct buf *known, const char *text)
 {
     struct edge_request request = {
         .task = "letters", .session = "talk", .prefix_bytes = known ? known->bytes : 0};
@@ -139,8 +139,13 @@ static void turn(struct fixture *f, uint64_t id, const struct buf *known, const 
     }
     buf_init(&payload, 0);
     assert_int_equal(transcript_append(&payload, TURN_USER, text, strlen(text)), 0);
-    client_send(f->client, id, &request, payload.data, payload.bytes);
+    client_send(client, id, &request, payload.data, payload.bytes);
     buf_fini(&payload);
+}
+
+static void turn(struct fixture *f, uint64_t id, const struct buf *known, const char *text)
+{
+    turn_of(f->client, id, known, text);
 }
 
 static void test_sessions(void **state)
@@ -176,6 +181,52 @@ static void test_sessions(void **state)
     assert_int_equal(client_result(f->client, 4)->error.code, TANDEM_EPREFIX);
     assert_true(status_number(f->socket, "sessions") == 1);
     buf_fini(&known);
+}
+
+static void tenant_add(struct fixture *f, const char *name, const char *token, char *more)
+{
+    char path[160];
+
+    file_write(in_dir(f, name, path), token);
+    assert_int_equal(chmod(path, 0600), 0);
+    sprintf(more + strlen(more), "[tenant %s]\ntoken_file = %s\n", name, path);
+}
+
+/* Two tenants with the same words under the same name: neither gets what was computed for the
+ * other. */
+static void test_tenants_share_nothing(void **state)
+{
+    static const char *const tokens[] = {"correct-horse-battery", "another-horse-battery"};
+    struct fixture *f = *state;
+    struct client clients[2];
+    char more[512] = "";
+    struct buf known;
+
+    tenant_add(f, "farm", tokens[0], more);
+    tenant_add(f, "mill", tokens[1], more);
+    config_write(f, more);
+    server_fork(f);
+    server_await(f);
+    for (unsigned i = 0; i < 2; i++) {
+        client_init(&clients[i], &f->loop, (uint8_t)(i + 1));
+        clients[i].token = tokens[i];
+        client_connect(&clients[i], f->url);
+    }
+    buf_init(&known, 0);
+    assert_int_equal(transcript_append(&known, TURN_USER, "hello w", 7), 0);
+    assert_int_equal(transcript_append(&known, TURN_ANSWER, "xyz", 3), 0);
+    turn_of(&clients[0], 1, NULL, "hello w");
+    assert_true(client_result(&clients[0], 1)->has_result);
+    turn_of(&clients[1], 1, &known, "and v"); /* knows the words, and is still not the other */
+    assert_int_equal(client_result(&clients[1], 1)->error.code, TANDEM_EPREFIX);
+    turn_of(&clients[1], 2, NULL, "hello w");
+    assert_int_equal(client_result(&clients[1], 2)->result.cached_tokens, 0);
+    turn_of(&clients[0], 2, &known, "and v");
+    assert_int_equal(client_result(&clients[0], 2)->result.cached_tokens, 7 + 3);
+    assert_true(status_number(f->socket, "sessions") == 2);
+    buf_fini(&known);
+    client_fini(&clients[0]);
+    client_fini(&clients[1]);
 }
 
 /* One turn of a session at a time, and a session does not go on with another model's rows. */
@@ -310,6 +361,7 @@ static void test_no_request_runs_twice(void **state)
 static int tests_run(void)
 {
     const struct CMUnitTest tests[] = {
+        FILES(test_tenants_share_nothing),
         SERVED(test_classify),
         SERVED(test_not_a_picture_costs_that_request_only),
         SERVED(test_generate_streams),

@@ -118,14 +118,17 @@ static bool both_closed(void *user)
 }
 
 /* Neither side gets through; `client_error` and `server_error` are what each is told. */
-static void refused(struct conn_tls *server, struct conn_tls *client, int client_error,
-                    int server_error, const char *word)
+static void refused_at(const char *host, struct conn_tls *server, struct conn_tls *client,
+                       int client_error, int server_error, const char *word)
 {
     struct pair *pair = pair_new();
     struct side side;
+    char url[64];
 
     pair_listen(pair, "tcp://127.0.0.1:0", server);
-    pair_dial(pair, conn_listener_url(pair->listener), client, &side);
+    snprintf(url, sizeof(url), "tcp://%s:%s", host,
+             strrchr(conn_listener_url(pair->listener), ':') + 1);
+    pair_dial(pair, url, client, &side);
     conn_tls_unref(server);
     conn_tls_unref(client);
     assert_true(pair_run(pair, both_closed, &side));
@@ -144,6 +147,12 @@ static void refused(struct conn_tls *server, struct conn_tls *client, int client
     pair_free(pair, &side, 1);
 }
 
+static void refused(struct conn_tls *server, struct conn_tls *client, int client_error,
+                    int server_error, const char *word)
+{
+    refused_at("127.0.0.1", server, client, client_error, server_error, word);
+}
+
 static void test_wrong_authority(void **state)
 {
     (void)state;
@@ -160,6 +169,14 @@ static void test_wrong_name(void **state)
     (void)state;
     refused(tls_of("good", "elsewhere", "good"), tls_of("good", "robot-7", "good"), TANDEM_EAUTH, 0,
             "IP address mismatch");
+}
+
+static void test_wrong_host(void **state)
+{
+    (void)state;
+    need_localhost();
+    refused_at("localhost", tls_of("good", "elsewhere", "good"), tls_of("good", "robot-7", "good"),
+               TANDEM_EAUTH, 0, "ostname mismatch");
 }
 
 /* A client's certificate does not make a server, nor the other way round. */
@@ -346,9 +363,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_by_address),  cmocka_unit_test(test_good_by_name),
         cmocka_unit_test(test_wrong_authority),  cmocka_unit_test(test_wrong_name),
-        cmocka_unit_test(test_wrong_purpose),    cmocka_unit_test(test_plaintext_to_tls),
-        cmocka_unit_test(test_tls_to_plaintext), cmocka_unit_test(test_foreign_clients),
-        cmocka_unit_test(test_load_errors),      cmocka_unit_test(test_new_certificate),
+        cmocka_unit_test(test_wrong_host),       cmocka_unit_test(test_wrong_purpose),
+        cmocka_unit_test(test_plaintext_to_tls), cmocka_unit_test(test_tls_to_plaintext),
+        cmocka_unit_test(test_foreign_clients),  cmocka_unit_test(test_load_errors),
+        cmocka_unit_test(test_new_certificate),
     };
 
     return cmocka_run_group_tests(tests, make_certs, remove_certs);
