@@ -146,6 +146,19 @@ static void tokenizer_choose(struct tool *tool, const struct source *source,
     }
 }
 
+/* Whether OUT is one of the files that the model comes from. */
+static bool output_is_read(const struct tool *tool, const struct source *source,
+                           const struct convert_options *options)
+{
+    for (uint32_t i = 0; i < source->file_count; i++) {
+        if (tool_output_is_open(tool, source->files[i])) {
+            return true;
+        }
+    }
+    return tool_output_is(tool, tool->options.file) || tool_output_is(tool, options->tokenizer) ||
+           tool_output_is(tool, options->merges) || tool_output_is(tool, options->labels);
+}
+
 int convert_run(struct tool *tool)
 {
     char error[ENGINE_ERROR_BYTES] = "";
@@ -165,6 +178,11 @@ int convert_run(struct tool *tool)
     result = source_load(&source, tool->options.file, error);
     if (result == 0) {
         tokenizer_choose(tool, &source, &options);
+        if (output_is_read(tool, &source, &options)) {
+            target_fini(&target);
+            source_fini(&source);
+            return tool_say_same(tool);
+        }
     }
     if (result == 0) {
         result = family_convert(&convert);

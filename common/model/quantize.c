@@ -74,6 +74,9 @@ int quantize_run(struct tool *tool)
         return tool_say(tool, TOOL_WRONG_USE, "TYPE \"%s\" is none of " TOOL_TYPES,
                         tool->options.type);
     }
+    if (tool_output_is(tool, tool->options.file)) {
+        return tool_say_same(tool);
+    }
     target_init(&target);
     result = engine_file_open(tool->options.file, &file, error);
     if (result != 0) {

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
     FOR_INFO = 1,
@@ -202,6 +203,34 @@ int tool_say_file(const struct tool *tool, const char *error)
     return strncmp(error, file, strlen(file)) == 0
                ? tool_say(tool, TOOL_FAILED, "%s", error)
                : tool_say(tool, TOOL_FAILED, "%s: %s", file, error);
+}
+
+static bool output_has(const struct tool *tool, const struct stat *input)
+{
+    struct stat output;
+
+    return stat(tool->options.output, &output) == 0 && output.st_dev == input->st_dev &&
+           output.st_ino == input->st_ino;
+}
+
+bool tool_output_is_open(const struct tool *tool, int fd)
+{
+    struct stat input;
+
+    return fstat(fd, &input) == 0 && output_has(tool, &input);
+}
+
+bool tool_output_is(const struct tool *tool, const char *path)
+{
+    struct stat input;
+
+    return path && stat(path, &input) == 0 && output_has(tool, &input);
+}
+
+int tool_say_same(const struct tool *tool)
+{
+    return tool_say(tool, TOOL_WRONG_USE, "%s: OUT is a file that is read: give it another name",
+                    tool->options.output);
 }
 
 /* "quantize IN OUT TYPE" */

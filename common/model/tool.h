@@ -58,6 +58,11 @@ int tool_say(const struct tool *tool, int status, const char *format, ...)
 /* Says `error` of the command's file, named once also where the error begins with it; returns
  * TOOL_FAILED. */
 int tool_say_file(const struct tool *tool, const char *error);
+/* Whether the command's OUT is, by whatever name, the file open at `fd` (or the one at `path`): to
+ * write it would be to lose what is read. */
+bool tool_output_is_open(const struct tool *tool, int fd);
+bool tool_output_is(const struct tool *tool, const char *path);
+int tool_say_same(const struct tool *tool); /* says so; returns TOOL_WRONG_USE */
 /* Bytes of an F16 KV cache a token needs: 2 bytes, `tensors` a layer, g heads of dk numbers. */
 uint64_t info_kv_bytes(uint32_t tensors, uint32_t layers, uint32_t kv_heads, uint32_t head_dim);
 /* What sharing saves of the cache of plain QKV with all heads, in per cent: 100 * (1 - tensors*g /
