@@ -1,8 +1,10 @@
 #include "server/listener.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/names.h"
 #include "common/base/random.h"
+#include "server/complaints.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,7 @@ struct listener {
     size_t bound_count, open_count; /* open: not yet reported as gone */
     struct peer *peers;
     size_t peer_count;
+    struct complaints complaints;
     uint8_t boot_id[EDGE_BOOT_ID_BYTES];
     bool stopped;
     void (*on_closed)(void *user);
@@ -53,14 +56,28 @@ static void peer_close(struct peer *peer, bool flush)
     }
 }
 
+/* A peer is closed over this: in the log, each reason once a minute. */
+static void peer_complain(struct peer *peer, const char *why)
+{
+    char more[48] = "";
+    uint64_t held;
+
+    if (complaint_is_due(&peer->listener->complaints, why, clock_now_ns(), &held)) {
+        if (held > 0) {
+            snprintf(more, sizeof(more), " (and %llu more before it)", (unsigned long long)held);
+        }
+        log_warning("peer %s (%s): closed: %s%s", conn_peer_address(peer->part.conn),
+                    peer->part.tenant[0] ? peer->part.tenant : "no tenant yet", why, more);
+    }
+}
+
 /* Says why, then closes; id 0 speaks of the connection. */
 static void peer_refuse(struct peer *peer, int code, const char *text)
 {
     struct edge_error error = {.code = code};
     struct buf header;
 
-    log_warning("peer %s (%s): closed: %s", conn_peer_address(peer->part.conn),
-                peer->part.tenant[0] ? peer->part.tenant : "no tenant yet", text);
+    peer_complain(peer, text);
     snprintf(error.text, sizeof(error.text), "%s", text);
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
     if (edge_error_pack(&error, &header) == 0) {
@@ -248,6 +265,9 @@ static void on_close(struct conn *conn, int error, const char *why, void *user)
     struct peer **at = &listener->peers;
 
     (void)conn;
+    if (!peer->closing && (error == TANDEM_EAUTH || error == TANDEM_EPROTO)) {
+        peer_complain(peer, why);
+    }
     if (!peer->closing) {
         log_debug("peer %s: gone: %s (%s)", peer->part.tenant, tandem_error_text(error), why);
         service_peer_gone(listener->service, &peer->part);

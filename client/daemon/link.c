@@ -28,6 +28,8 @@ struct link {
     uint64_t reconnects;
     char why[CONN_ERROR_BYTES];  /* the last failure; "" while up */
     char said[CONN_ERROR_BYTES]; /* the one that the log has */
+    bool refused;                /* the last attempt failed over who we are, or who it is */
+    int64_t up_ns;               /* since when it is up */
     bool told;                   /* `why` is the peer's own word of why it closes */
     struct edge_load load;
     struct estimate_link estimate;
@@ -63,7 +65,10 @@ static void link_wait(struct link *link)
 {
     if (!link->links->closing) {
         (void)uv_timer_start(&link->timer, on_retry,
-                             backoff_next(&link->backoff, random_unit(&link->links->random)), 0);
+                             backoff_next(&link->backoff,
+                                          link->refused ? BACKOFF_REFUSED_MAX_MS : BACKOFF_MAX_MS,
+                                          random_unit(&link->links->random)),
+                             0);
     }
 }
 
@@ -210,9 +215,9 @@ static void on_hello(struct link *link, const struct frame *frame)
         load_set(link, &hello.load);
     }
     link->up = true;
-    link->draining = false;
+    link->up_ns = clock_now_ns();
+    link->draining = link->refused = false;
     link->why[0] = link->said[0] = '\0';
-    backoff_reset(&link->backoff);
     log_info("edge %s: connected to %s (%s)", link->name, link->url, hello.software);
     edge_hello_fini(&hello);
     conn_ping(link->conn);
@@ -245,8 +250,9 @@ static void on_error(struct link *link, const struct frame *frame)
         load_set(link, &error.load);
     }
     if (frame->request_id == 0) {
-        snprintf(link->why, sizeof(link->why), "it says: %.200s", error.text);
+        snprintf(link->why, sizeof(link->why), "the edge says: %.200s", error.text);
         link->told = true;
+        link->refused = error.code == TANDEM_EAUTH;
     } else {
         link->links->callbacks.on_error(link->index, frame->request_id, &error, link->links->user);
     }
@@ -336,7 +342,7 @@ static void on_probed(struct conn *conn, size_t bytes, int64_t rtt_ns, void *use
 static void on_close(struct conn *conn, int error, const char *why, void *user)
 {
     struct link *link = user;
-    const bool was_up = link->up;
+    const bool was_up = link->up, unheard = link->greeted && !link->up;
 
     (void)conn;
     link->conn = NULL;
@@ -345,7 +351,15 @@ static void on_close(struct conn *conn, int error, const char *why, void *user)
         return;
     }
     if (error != TANDEM_OK && !link->told) {
-        snprintf(link->why, sizeof(link->why), "%s", why);
+        /* OpenSSL says nothing to a peer that does not speak TLS. */
+        const bool plain = unheard && error == TANDEM_EGONE && !link->links->tls;
+
+        snprintf(link->why, sizeof(link->why), "%.160s%s", why,
+                 plain ? " (if the edge has a [tls] section, this side needs one too)" : "");
+        link->refused = error == TANDEM_EAUTH;
+    }
+    if (was_up && clock_now_ns() - link->up_ns >= BACKOFF_MAX_MS * NS_PER_MS) {
+        backoff_reset(&link->backoff); /* one that is made and lost at once is no success */
     }
     if (was_up) {
         log_warning("edge %s: connection lost: %s", link->name, link->why);
@@ -448,7 +462,7 @@ static void link_start(struct link *link, struct edge_parts *parts)
     explicit_bzero(parts, sizeof(*parts));
     backoff_reset(&link->backoff);
     link->reconnects = 0;
-    link->draining = false;
+    link->draining = link->refused = false;
     link->why[0] = link->said[0] = '\0';
     memset(&link->load, 0, sizeof(link->load));
     estimate_link_init(&link->estimate);
@@ -526,6 +540,11 @@ static void edge_apply(struct links *links, struct edge_parts *parts)
     }
     if (link->greeted) {
         tasks_say(link, FRAME_TASKS);
+    }
+    if (!link->conn && link->refused) { /* who asked for the reload may have mended it */
+        backoff_reset(&link->backoff);
+        (void)uv_timer_stop(&link->timer);
+        link_dial(link);
     }
 }
 
@@ -660,7 +679,7 @@ const char *links_unusable(const struct links *links, size_t edge, size_t task,
     case EDGE_FINE:
         break;
     case EDGE_DOWN:
-        return "no edge connected";
+        return link->refused ? link->why : "no edge connected";
     case EDGE_DRAINING:
         return "edge is draining";
     case EDGE_NO_TASK:

@@ -6,6 +6,7 @@
 /* base */
 #define LIMIT_LOG_LINE_BYTES 1024
 #define LIMIT_REQUEST_LINES_PER_S 10         /* of requests, at level info; the others are counted */
+#define LIMIT_PEER_COMPLAINTS 8              /* different lines a minute about peers refused */
 #define LIMIT_BUF_BYTES (64u << 20)
 #define LIMIT_CONFIG_FILE_BYTES (1u << 20)
 #define LIMIT_CONFIG_VALUE_BYTES 4096

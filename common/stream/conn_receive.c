@@ -141,6 +141,12 @@ static bool conn_listens(const struct conn *conn)
     return (conn->state == CONN_OPEN || conn->state == CONN_FLUSHING) && conn->error == 0;
 }
 
+/* A handshake or an alert of TLS: its kind, and the highest byte of its version. */
+static bool is_tls(const uint8_t *data, size_t bytes)
+{
+    return bytes >= 2 && (data[0] == 0x16 || data[0] == 0x15) && data[1] == 3;
+}
+
 /* Takes one frame off the front of `data`. 0 and the bytes it had, 1 and the bytes that must be
  * there, or TANDEM_EPROTO. */
 static int receive_one(struct conn *conn, const uint8_t *data, size_t bytes, size_t *ret_used)
@@ -150,6 +156,9 @@ static int receive_one(struct conn *conn, const uint8_t *data, size_t bytes, siz
 
     if (result == 0) {
         receive_frame(conn, &frame);
+    } else if (result < 0 && !conn->received_frame && is_tls(data, bytes)) {
+        conn_fail(conn, TANDEM_EPROTO, true,
+                  "the peer speaks TLS, and on this side there is no [tls] section");
     } else if (result < 0) {
         conn_fail(conn, TANDEM_EPROTO, true, "not a frame of this protocol");
     }

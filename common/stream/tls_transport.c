@@ -81,6 +81,14 @@ static bool alert_is_about_certificates(int reason)
     return false;
 }
 
+/* What came first was no TLS record at all. */
+static bool reason_is_no_tls(int reason)
+{
+    return reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST ||
+           reason == SSL_R_HTTPS_PROXY_REQUEST || reason == SSL_R_UNKNOWN_PROTOCOL ||
+           reason == SSL_R_PACKET_LENGTH_TOO_LONG;
+}
+
 /* Says in one line why OpenSSL gave up. */
 static void tls_fail_by_openssl(struct tls_transport *tls)
 {
@@ -97,6 +105,8 @@ static void tls_fail_by_openssl(struct tls_transport *tls)
     } else if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
         error = TANDEM_EAUTH;
         snprintf(why, sizeof(why), "TLS: the peer showed no certificate");
+    } else if (!tls->open && reason_is_no_tls(reason)) {
+        snprintf(why, sizeof(why), "TLS: the peer does not speak TLS: has it a [tls] section?");
     } else if (alert_is_about_certificates(reason)) {
         error = TANDEM_EAUTH;
         snprintf(why, sizeof(why), "TLS: the peer refused our certificate: %s",

@@ -155,6 +155,7 @@ static void test_wrong_authority_of_the_client(void **state)
     (void)state;
     client_start(tls_of("other", "robot", "good", tls));
     assert_refused("edge den: ");
+    site_log_wait(&site, "server", "closed: TLS: the peer's certificate: ");
 }
 
 static void test_expired_client(void **state)
@@ -170,7 +171,31 @@ static void test_client_without_tls(void **state)
 {
     (void)state;
     client_start("");
-    assert_refused("edge den: ");
+    assert_refused("if the edge has a [tls] section, this side needs one too");
+    site_log_wait(&site, "server", "closed: TLS: the peer does not speak TLS: has it a [tls]");
+    assert_int_equal(site_log_count(&site, "server", "does not speak TLS"), 1); /* of many tries */
+}
+
+/* The client has certificates, the server none. */
+static void test_server_without_tls(void **state)
+{
+    char tls[512];
+
+    (void)state;
+    assert_int_equal(site_server_stop(&site, SIGTERM), 0);
+    site_configure(&site, &(struct site_config){.listen = "tcp://127.0.0.1:0"});
+    site_server_start(&site);
+    url_ask();
+    client_start(tls_of("good", "robot", "good", tls));
+    assert_refused("the peer does not speak TLS: has it a [tls] section?");
+    site_log_wait(&site, "server",
+                  "the peer speaks TLS, and on this side there is no [tls] section");
+    assert_int_equal(site_server_stop(&site, SIGTERM), 0);
+    site_configure(&site, &(struct site_config){.listen = "tcp://127.0.0.1:0",
+                                                .server = tls_of("good", "den", "good", tls),
+                                                .tls = true});
+    site_server_start(&site);
+    url_ask();
 }
 
 /* Bytes that are no TLS cost their own connection. */
@@ -248,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_wrong_authority_of_the_client),
         cmocka_unit_test(test_expired_client),
         cmocka_unit_test(test_client_without_tls),
+        cmocka_unit_test(test_server_without_tls),
         cmocka_unit_test(test_plaintext_to_a_tls_port),
         cmocka_unit_test(test_wrong_name_of_the_server),
         cmocka_unit_test(test_expired_server),
