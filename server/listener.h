@@ -16,8 +16,8 @@ int listener_new(uv_loop_t *loop, const struct server_config *config, struct ser
  * they need a restart. */
 int listener_set_config(struct listener *listener, const struct server_config *config,
                         char error[CONFIG_ERROR_BYTES]);
-/* The service has another catalog: every peer is told what is served now, and contracts are compared
- * anew. */
+/* The service has another catalog: every peer is told what is served now, and contracts are
+ * compared anew. */
 void listener_catalog_changed(struct listener *listener);
 /* Stops accepting and says GOODBYE to every peer. */
 void listener_drain(struct listener *listener);

@@ -78,8 +78,8 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 }
 
 int app_new(uv_loop_t *loop, const char *path, char (*task_names)[LIMIT_NAME_BYTES + 1],
-            uint32_t *task_kinds, size_t task_count, const struct app_callbacks *callbacks, void *user,
-            struct app **ret_app, char error[256])
+            uint32_t *task_kinds, size_t task_count, const struct app_callbacks *callbacks,
+            void *user, struct app **ret_app, char error[256])
 {
     struct app *app = calloc(1, sizeof(*app));
     const int fd = app ? local_socket_listen(path, &app->group, error) : TANDEM_ENOMEM;

@@ -28,14 +28,14 @@ struct app_callbacks {
     void (*on_gone)(struct app_peer *peer, void *user); /* after this the peer is no more */
 };
 int app_new(uv_loop_t *loop, const char *path, char (*task_names)[LIMIT_NAME_BYTES + 1],
-            uint32_t *task_kinds, size_t task_count, const struct app_callbacks *callbacks, void *user,
-            struct app **ret_app, char error[256]);
+            uint32_t *task_kinds, size_t task_count, const struct app_callbacks *callbacks,
+            void *user, struct app **ret_app, char error[256]);
 uid_t app_peer_uid(const struct app_peer *peer);
 /* Queues one frame; a peer that reads too slowly is closed (on_gone comes later, never inside this
  * call). */
 void app_send(struct app_peer *peer, enum frame_kind kind, uint64_t id, const struct buf *header);
-/* What applications that connect from now on are told. `names` and `kinds` (enum task_kind_wire) are
- * borrowed until the next such call. */
+/* What applications that connect from now on are told. `names` and `kinds` (enum task_kind_wire)
+ * are borrowed until the next such call. */
 void app_set_tasks(struct app *app, char (*names)[LIMIT_NAME_BYTES + 1], uint32_t *kinds,
                    size_t count);
 size_t app_peer_count(const struct app *app);

@@ -143,10 +143,9 @@ static void on_hello_timer(uv_timer_t *timer)
 static void on_hello(struct app_peer *peer, const struct frame *frame)
 {
     struct local_hello hello = {0};
-    const struct local_hello ours = {WIRE_VERSION_LOW, WIRE_VERSION_HIGH,
-                                     "tandem-client " TANDEM_VERSION, peer->app->task_names,
-                                     peer->app->task_kinds,
-                                     peer->app->task_count};
+    const struct local_hello ours = {
+        WIRE_VERSION_LOW,      WIRE_VERSION_HIGH,     "tandem-client " TANDEM_VERSION,
+        peer->app->task_names, peer->app->task_kinds, peer->app->task_count};
     struct buf header;
     char text[LIMIT_LINE_BYTES + 1];
 

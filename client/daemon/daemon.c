@@ -58,11 +58,12 @@ static void decision_log(struct request_lines *lines, const struct decision *dec
                  outcome->route[0] ? outcome->route : "nobody");
     }
     request_lines_say(lines, "request %" PRIu64 ": task %s, %s, %.1f ms%s: %s", decision->id,
-             decision->task, ways, outcome->latency_ms,
-             outcome->error_code != 0 ? ", failed"
-             : outcome->met_deadline  ? ""
-                                      : ", late",
-             outcome->error_code != 0 ? tandem_error_text(outcome->error_code) : decision->reason);
+                      decision->task, ways, outcome->latency_ms,
+                      outcome->error_code != 0 ? ", failed"
+                      : outcome->met_deadline  ? ""
+                                               : ", late",
+                      outcome->error_code != 0 ? tandem_error_text(outcome->error_code)
+                                               : decision->reason);
 }
 
 static void on_decision(const struct decision *decision, void *user)
@@ -299,8 +300,9 @@ static void on_watchdog(uv_timer_t *timer)
 
     if (runner_is_stuck(daemon->runner, clock_now_ns())) {
         if (!daemon->stuck) {
-            log_error("a step of a local model has not ended for %d s: the watchdog is no longer fed",
-                      LIMIT_STEP_MS / 1000);
+            log_error(
+                "a step of a local model has not ended for %d s: the watchdog is no longer fed",
+                LIMIT_STEP_MS / 1000);
         }
         daemon->stuck = true;
         return;
@@ -380,8 +382,8 @@ static int daemon_start(struct daemon *daemon)
     }
     if (result == 0) {
         result = app_new(&daemon->loop, daemon->config.app_socket, daemon->tasks->names,
-                         daemon->tasks->kinds, daemon->tasks->count, &requests_app_callbacks, &daemon->requests,
-                         &daemon->app, error);
+                         daemon->tasks->kinds, daemon->tasks->count, &requests_app_callbacks,
+                         &daemon->requests, &daemon->app, error);
     }
     if (result == 0) {
         result = status_listener_new(&daemon->loop, daemon->config.status_socket, "tandem-client",

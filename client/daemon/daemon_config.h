@@ -23,8 +23,10 @@ struct client_config {
 };
 extern const struct config_schema client_config_schema;
 
-/* Loads and checks; `config` zeroed before, freed with config_free(&client_config_schema, ...) in any case. One line in `error`. */
-int client_config_load(const char *path, struct client_config *config, char error[CONFIG_ERROR_BYTES]);
+/* Loads and checks; `config` zeroed before, freed with config_free(&client_config_schema, ...) in
+ * any case. One line in `error`. */
+int client_config_load(const char *path, struct client_config *config,
+                       char error[CONFIG_ERROR_BYTES]);
 /* What this device's battery pays, as far as [device] says it. */
 struct decide_energy client_config_energy(const struct client_config *config);
 /* The weights with `prefer` applied. */

@@ -84,10 +84,11 @@ int local_model_open(const char *path, uint32_t kind, uint32_t threads, uint64_t
                  info->architecture_text);
         result = TANDEM_ECONFIG;
     } else if (kind == WIRE_GENERATE && !info->has_tokenizer) {
-        snprintf(error, ENGINE_ERROR_BYTES,
-                 "%.300s: a model of architecture %.60s without a tokenizer does not serve tasks of "
-                 "kind generate",
-                 path, info->architecture_text);
+        snprintf(
+            error, ENGINE_ERROR_BYTES,
+            "%.300s: a model of architecture %.60s without a tokenizer does not serve tasks of "
+            "kind generate",
+            path, info->architecture_text);
         result = TANDEM_ECONFIG;
     }
     if (result == 0 && kind == WIRE_GENERATE) {

@@ -8,7 +8,8 @@ int main(int argc, char **argv)
         .program = "tandem-client",
         .usage = "usage: tandem-client --config FILE [--check-config] [--verbose]\n"
                  "  --config FILE    configuration, see client.conf\n"
-                 "  --check-config   print the effective configuration, the tasks and an example decision, and exit\n"
+                 "  --check-config   print the effective configuration, the tasks and an example "
+                 "decision, and exit\n"
                  "  --verbose        log more\n"
                  "  --help, --version\n",
         .check = daemon_check,

@@ -53,8 +53,8 @@ static void request_end(struct request *request, const struct job_action *action
 
     request->ended = true;
     request->decision.has_outcome = true;
-    request->decision.hedged = request->job.hedged &&
-                               (request->job.plan.route == JOB_EDGE || request->job.plan.race);
+    request->decision.hedged =
+        request->job.hedged && (request->job.plan.route == JOB_EDGE || request->job.plan.race);
     outcome->latency_ms = ms_between(request->start_ns, now_ns);
     outcome->met_deadline = action->kind == JOB_DELIVER && !(action->flags & JOB_FLAG_LATE);
     outcome->error_code = action->kind == JOB_FAIL ? action->error : 0;
@@ -272,11 +272,10 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
     }
     has_hit = result == 0 && request_cache_look(request, &hit, &cached);
     if (result == 0) {
-        result =
-            requests_decide(all, request->task, submit,
-                            request->session ? request->transcript.bytes : input.bytes,
-                            request->session ? request->session->edge_bytes : NULL,
-                            has_hit ? &cached : NULL, request->start_ns, &request->choice);
+        result = requests_decide(all, request->task, submit,
+                                 request->session ? request->transcript.bytes : input.bytes,
+                                 request->session ? request->session->edge_bytes : NULL,
+                                 has_hit ? &cached : NULL, request->start_ns, &request->choice);
     }
     if (result == TANDEM_ENOTASK) {
         snprintf(request->why, sizeof(request->why), "there is no task '%s'", submit->task);

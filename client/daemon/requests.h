@@ -52,7 +52,7 @@ struct requests {
     struct session *sessions;
     size_t session_count;
     struct estimate_samples late_ms; /* that timers were, over LIMIT_TIMER_US */
-    struct result_cache *results; /* NULL: nothing is kept */
+    struct result_cache *results;    /* NULL: nothing is kept */
 };
 int requests_init(
     struct requests *requests); /* the members above `list` are the caller's; 0 or TANDEM_E* */
@@ -70,7 +70,7 @@ void requests_end_all(struct requests *requests);
  * `cached` NULL: the same was not answered before. */
 int requests_decide(struct requests *requests, const struct client_task *task,
                     const struct local_submit *submit, uint64_t input_bytes,
-                    const size_t held_bytes[LIMIT_EDGES],
-                    const struct decide_cached *cached, int64_t now_ns, struct choice *ret_choice);
+                    const size_t held_bytes[LIMIT_EDGES], const struct decide_cached *cached,
+                    int64_t now_ns, struct choice *ret_choice);
 
 #endif

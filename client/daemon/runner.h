@@ -63,9 +63,9 @@ struct runner_work {
 struct generation;
 struct runner_job {
     struct runner_job *next, *next_talking, *next_taken; /* the runner's */
-    struct generation *generation;          /* the runner's */
-    struct buf pieces, taken;               /* the runner's: text on its way to on_text */
-    void *owner;                            /* the caller's */
+    struct generation *generation;                       /* the runner's */
+    struct buf pieces, taken; /* the runner's: text on its way to on_text */
+    void *owner;              /* the caller's */
     struct local_model *model;
     const uint8_t *input; /* borrowed */
     size_t input_bytes;

@@ -217,7 +217,8 @@ int tandem_answer_met_deadline(const struct tandem_answer *answer);
 /* 1: a text cut short by the deadline, finish TANDEM_FINISH_DEADLINE. It is the beginning of an
  * answer, delivered in time because a whole one would have come too late. */
 int tandem_answer_partial(const struct tandem_answer *answer);
-int tandem_answer_hedged(const struct tandem_answer *answer); /* 1: a local run was started besides the edge */
+int tandem_answer_hedged(
+    const struct tandem_answer *answer); /* 1: a local run was started besides the edge */
 int64_t tandem_answer_timestamp_ns(const struct tandem_answer *answer); /* the request's */
 uint64_t tandem_answer_cookie(const struct tandem_answer *answer);      /* the request's */
 

@@ -42,10 +42,10 @@ struct decide_edge {
     const char *name;     /* borrowed */
     const char *unusable; /* NULL: may be used; else the reason (borrowed), "no edge connected" */
     enum edge_trouble trouble; /* how far from usable; of several edges the nearest is named */
-    bool silent;    /* owes us a reply for too long: only who has no other way goes there */
-    bool retry_due; /* may be asked although its latency speaks against it, to learn it anew */
-    double best_ms; /* the latency that may be hoped for; NAN */
-    double failure; /* the chance that it is given up, 0..1 */
+    bool silent;         /* owes us a reply for too long: only who has no other way goes there */
+    bool retry_due;      /* may be asked although its latency speaks against it, to learn it anew */
+    double best_ms;      /* the latency that may be hoped for; NAN */
+    double failure;      /* the chance that it is given up, 0..1 */
     uint64_t held_bytes; /* of up_bytes: it has them already, they are not sent to it */
     bool latency_known;
     struct latency latency;
@@ -112,7 +112,7 @@ struct choice {
 /* An edge that is asked in a hope is given up after so many times the hoped latency: then the hope
  * was wrong. */
 #define DECIDE_NO_SUCH_EDGE "no edge of this name" /* a reason; who shows it adds the name */
-#define DECIDE_HOPE_FACTOR 1.5
+#define DECIDE_HOPE_FACTOR  1.5
 /* 0, or TANDEM_ENOROUTE with ret_choice->reason set and no plan. */
 int decide(const struct decide_input *input, struct choice *ret_choice);
 

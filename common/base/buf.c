@@ -163,7 +163,8 @@ uint32_t le32_load(const void *at)
 {
     const uint8_t *byte = at;
 
-    return (uint32_t)byte[0] | (uint32_t)byte[1] << 8 | (uint32_t)byte[2] << 16 | (uint32_t)byte[3] << 24;
+    return (uint32_t)byte[0] | (uint32_t)byte[1] << 8 | (uint32_t)byte[2] << 16 |
+           (uint32_t)byte[3] << 24;
 }
 
 uint64_t le64_load(const void *at)

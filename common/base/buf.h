@@ -1,4 +1,5 @@
-/* buf.h: a growing byte buffer with a hard cap, and a bounded reader. A buffer is owned by one thread at a time. */
+/* buf.h: a growing byte buffer with a hard cap, and a bounded reader. A buffer is owned by one
+ * thread at a time. */
 #ifndef TANDEM_BASE_BUF_H
 #define TANDEM_BASE_BUF_H
 
@@ -13,7 +14,7 @@ struct buf {
 };
 
 void buf_init(struct buf *buf, size_t max_bytes);
-void buf_fini(struct buf *buf); /* frees and zeroes; a zeroed buf is fine */
+void buf_fini(struct buf *buf);  /* frees and zeroes; a zeroed buf is fine */
 void buf_clear(struct buf *buf); /* keeps the memory */
 
 /* Each returns 0, TANDEM_ETOOBIG over the cap, TANDEM_ENOMEM; on failure nothing changed. */
@@ -27,7 +28,8 @@ int buf_append_text(struct buf *buf, const char *text); /* without the NUL */
 int buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Drops the first `bytes` (<= buf->bytes), moving the rest down. */
 void buf_consume(struct buf *buf, size_t bytes);
-/* Hands the memory (returns owned, free() it; NULL when empty) to the caller and leaves `buf` empty. */
+/* Hands the memory (returns owned, free() it; NULL when empty) to the caller and leaves `buf`
+ * empty. */
 uint8_t *buf_take(struct buf *buf, size_t *ret_bytes);
 
 /* Little-endian loads and stores from unaligned memory. */

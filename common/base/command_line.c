@@ -11,7 +11,8 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 static int wrong_use(const struct command_line *line, const char *what, const char *word)
 {
-    fprintf(stderr, "%s: %s%s; `%s --help` says what there is\n", line->program, what, word, line->program);
+    fprintf(stderr, "%s: %s%s; `%s --help` says what there is\n", line->program, what, word,
+            line->program);
     return EXIT_USAGE;
 }
 

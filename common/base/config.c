@@ -15,21 +15,23 @@
 #include <unistd.h>
 
 /* What a line may have beside its value: the key, the equals sign, spaces. */
-#define LINE_BYTES (LIMIT_CONFIG_VALUE_BYTES + 256)
+#define LINE_BYTES    (LIMIT_CONFIG_VALUE_BYTES + 256)
 #define SECTION_BYTES (LIMIT_NAME_BYTES + 64)
 
-/* One run over one text. inih splits lines into keys and values; the reader below counts the lines, because Debian's inih does not
- * hand them over, and follows the sections, because inih cuts their names at 49 bytes without a word. */
+/* One run over one text. inih splits lines into keys and values; the reader below counts the lines,
+ * because Debian's inih does not hand them over, and follows the sections, because inih cuts their
+ * names at 49 bytes without a word. */
 struct parse {
     const struct config_schema *schema;
     const char *name;
     const char *at; /* the rest of the text */
     int line;
     void *target;
-    char section[SECTION_BYTES]; /* as written between the brackets */
+    char section[SECTION_BYTES];            /* as written between the brackets */
     const struct config_repeated *repeated; /* of the present section, or NULL */
     int section_line;
-    bool *seen; /* one per key: of the file for plain sections, of the present item for repeated ones */
+    bool *seen; /* one per key: of the file for plain sections, of the present item for repeated
+                   ones */
     char *error;
     int result;
 };
@@ -37,7 +39,8 @@ struct parse {
 static int fail(struct parse *parse, int line, const char *key, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Keeps the first error: "FILE:LINE: [section] key: what". `line` 0 and `key` NULL leave their part out. Returns the error code. */
+/* Keeps the first error: "FILE:LINE: [section] key: what". `line` 0 and `key` NULL leave their part
+ * out. Returns the error code. */
 static int fail(struct parse *parse, int line, const char *key, const char *format, ...)
 {
     struct buf text;
@@ -68,8 +71,8 @@ static int fail(struct parse *parse, int line, const char *key, const char *form
     return parse->result;
 }
 
-static const struct config_repeated *repeated_find(const struct config_schema *schema, const char *word,
-                                                   size_t bytes)
+static const struct config_repeated *repeated_find(const struct config_schema *schema,
+                                                   const char *word, size_t bytes)
 {
     for (size_t i = 0; i < schema->repeated_count; i++) {
         const char *section = schema->repeated[i].section;
@@ -88,7 +91,8 @@ static bool key_is_repeated(const struct config_schema *schema, const struct con
 
 /* ---- repeated items: the array belongs to the target, so it is read and written as bytes ---- */
 
-static void *items_get(const struct config_repeated *repeated, const void *target, size_t *ret_count)
+static void *items_get(const struct config_repeated *repeated, const void *target,
+                       size_t *ret_count)
 {
     void *items;
 
@@ -97,7 +101,8 @@ static void *items_get(const struct config_repeated *repeated, const void *targe
     return items;
 }
 
-static void items_set(const struct config_repeated *repeated, void *target, void *items, size_t count)
+static void items_set(const struct config_repeated *repeated, void *target, void *items,
+                      size_t count)
 {
     memcpy((char *)target + repeated->offset_items, &items, sizeof(items));
     memcpy((char *)target + repeated->offset_count, &count, sizeof(count));
@@ -129,7 +134,8 @@ static void *section_struct(const struct parse *parse)
     return item_at(parse->repeated, items, count - 1);
 }
 
-/* Fills the defaults of one struct: the target's plain sections (`repeated` NULL) or a new item's. */
+/* Fills the defaults of one struct: the target's plain sections (`repeated` NULL) or a new item's.
+ */
 static int defaults_fill(struct parse *parse, const struct config_repeated *repeated, void *base)
 {
     char why[CONFIG_ERROR_BYTES];
@@ -161,8 +167,8 @@ static int item_add(struct parse *parse, const struct config_repeated *repeated,
         }
     }
     if (count >= repeated->count_max) {
-        return fail(parse, parse->line, NULL, "more than %zu [%s NAME] sections", repeated->count_max,
-                    repeated->section);
+        return fail(parse, parse->line, NULL, "more than %zu [%s NAME] sections",
+                    repeated->count_max, repeated->section);
     }
     copy = strdup(name);
     items = copy ? realloc(items, (count + 1) * repeated->item_bytes) : NULL;
@@ -186,7 +192,8 @@ static int item_add(struct parse *parse, const struct config_repeated *repeated,
 
 /* ---- sections ---- */
 
-/* Every required key of the section that ends here must have come. For the file's plain sections, at its end. */
+/* Every required key of the section that ends here must have come. For the file's plain sections,
+ * at its end. */
 static int required_check(struct parse *parse, const struct config_repeated *repeated)
 {
     for (size_t i = 0; i < parse->schema->key_count; i++) {
@@ -212,14 +219,16 @@ static int section_enter(struct parse *parse)
     parse->section_line = parse->line;
     if (space) {
         name = space + strspn(space, " \t");
-        parse->repeated = repeated_find(parse->schema, parse->section, (size_t)(space - parse->section));
+        parse->repeated =
+            repeated_find(parse->schema, parse->section, (size_t)(space - parse->section));
         if (!parse->repeated) {
             return fail(parse, parse->line, NULL, "unknown section");
         }
         if (!name_is_valid(name)) {
-            return fail(parse, parse->line, NULL,
-                        "a name is 1 to %d characters of A-Z a-z 0-9 . _ -, not beginning with a dot",
-                        LIMIT_NAME_BYTES);
+            return fail(
+                parse, parse->line, NULL,
+                "a name is 1 to %d characters of A-Z a-z 0-9 . _ -, not beginning with a dot",
+                LIMIT_NAME_BYTES);
         }
         return item_add(parse, parse->repeated, name);
     }
@@ -255,9 +264,11 @@ static int line_look(struct parse *parse, const char *line)
         end--;
     }
     bytes = (size_t)(end - start);
-    if (bytes == 0 || bytes >= sizeof(parse->section) || (*rest != '\0' && *rest != ';' && *rest != '#')) {
+    if (bytes == 0 || bytes >= sizeof(parse->section) ||
+        (*rest != '\0' && *rest != ';' && *rest != '#')) {
         parse->section[0] = '\0';
-        return fail(parse, parse->line, NULL, "a section is written [name] and stands alone on its line");
+        return fail(parse, parse->line, NULL,
+                    "a section is written [name] and stands alone on its line");
     }
     memcpy(parse->section, start, bytes);
     parse->section[bytes] = '\0';
@@ -332,10 +343,11 @@ static void inih_set_up(void)
     ini_stop_on_first_error = true;
 }
 
-int config_parse(const struct config_schema *schema, const char *name, const char *text, void *target,
-                 char error[CONFIG_ERROR_BYTES])
+int config_parse(const struct config_schema *schema, const char *name, const char *text,
+                 void *target, char error[CONFIG_ERROR_BYTES])
 {
-    struct parse parse = {.schema = schema, .name = name, .at = text, .target = target, .error = error};
+    struct parse parse = {
+        .schema = schema, .name = name, .at = text, .target = target, .error = error};
     int bad_line;
 
     error[0] = '\0';
@@ -387,7 +399,8 @@ static int file_read(const char *path, struct buf *text, char error[CONFIG_ERROR
         snprintf(error, CONFIG_ERROR_BYTES, "%s: cannot be read: %s", path, strerror(errno));
         result = TANDEM_EIO;
     } else if (result == TANDEM_ETOOBIG || text->bytes > LIMIT_CONFIG_FILE_BYTES) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: larger than %u bytes", path, LIMIT_CONFIG_FILE_BYTES);
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: larger than %u bytes", path,
+                 LIMIT_CONFIG_FILE_BYTES);
         result = TANDEM_ECONFIG;
     } else if (result == 0 && memchr(text->data, '\0', text->bytes)) {
         snprintf(error, CONFIG_ERROR_BYTES, "%s: not a text file", path);

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static const struct config_repeated *repeated_of(const struct config_schema *schema, const char *section)
+static const struct config_repeated *repeated_of(const struct config_schema *schema,
+                                                 const char *section)
 {
     for (size_t i = 0; i < schema->repeated_count; i++) {
         if (strcmp(schema->repeated[i].section, section) == 0) {
@@ -20,11 +21,11 @@ struct printer {
     int result;
 };
 
-#define PUT(printer, ...)                                                \
-    do {                                                                 \
-        if ((printer)->result == 0) {                                    \
-            (printer)->result = buf_printf((printer)->out, __VA_ARGS__); \
-        }                                                                \
+#define PUT(printer, ...)                                                                          \
+    do {                                                                                           \
+        if ((printer)->result == 0) {                                                              \
+            (printer)->result = buf_printf((printer)->out, __VA_ARGS__);                           \
+        }                                                                                          \
     } while (0)
 
 static void put_number(struct printer *printer, enum config_type type, double value)
@@ -48,7 +49,8 @@ static bool section_begins(const struct config_schema *schema, size_t index)
 static void section_print(const struct config_schema *schema, const char *section, const char *name,
                           const void *base, struct printer *printer)
 {
-    PUT(printer, "%s[%s%s%s]\n", printer->out->bytes > 0 ? "\n" : "", section, name ? " " : "", name ? name : "");
+    PUT(printer, "%s[%s%s%s]\n", printer->out->bytes > 0 ? "\n" : "", section, name ? " " : "",
+        name ? name : "");
     for (size_t i = 0; i < schema->key_count; i++) {
         if (strcmp(schema->keys[i].section, section) == 0) {
             PUT(printer, "%s = ", schema->keys[i].key);
@@ -121,8 +123,9 @@ int config_annotate(const struct config_schema *schema, struct buf *out)
     struct printer printer = {.out = out};
 
     PUT(&printer, "# %s\n#\n", schema->title);
-    PUT(&printer, "# Lines that begin with # are comments, and so is the rest of a line after a space and a\n"
-                         "# semicolon. What is commented out below shows the value that holds without it.\n");
+    PUT(&printer,
+        "# Lines that begin with # are comments, and so is the rest of a line after a space and a\n"
+        "# semicolon. What is commented out below shows the value that holds without it.\n");
     for (size_t i = 0; i < schema->key_count; i++) {
         const char *section = schema->keys[i].section;
         const struct config_repeated *repeated = repeated_of(schema, section);
@@ -133,7 +136,7 @@ int config_annotate(const struct config_schema *schema, struct buf *out)
         PUT(&printer, "\n");
         if (repeated) {
             PUT(&printer, "# Any number of these, at most %zu, each with a name of its own.\n",
-                       repeated->count_max);
+                repeated->count_max);
         }
         PUT(&printer, "%s[%s%s]\n", repeated ? "#" : "", section, repeated ? " NAME" : "");
         for (size_t k = i; k < schema->key_count; k++) {
@@ -145,8 +148,8 @@ int config_annotate(const struct config_schema *schema, struct buf *out)
             PUT(&printer, "\n# %s\n", key->help);
             note_print(key, &printer);
             PUT(&printer, "%s%s =%s%s\n", key->default_text || repeated ? "#" : "", key->key,
-                       key->default_text && key->default_text[0] ? " " : "",
-                       key->default_text ? key->default_text : "");
+                key->default_text && key->default_text[0] ? " " : "",
+                key->default_text ? key->default_text : "");
         }
     }
     return printer.result;

@@ -167,7 +167,8 @@ int config_value_set(const struct config_key *key, const char *text, void *base,
                      char why[CONFIG_ERROR_BYTES])
 {
     if (strlen(text) > LIMIT_CONFIG_VALUE_BYTES) {
-        snprintf(why, CONFIG_ERROR_BYTES, "the value is longer than %d bytes", LIMIT_CONFIG_VALUE_BYTES);
+        snprintf(why, CONFIG_ERROR_BYTES, "the value is longer than %d bytes",
+                 LIMIT_CONFIG_VALUE_BYTES);
         return TANDEM_ECONFIG;
     }
     return types[key->type].set(key, text, (char *)base + key->offset, why);

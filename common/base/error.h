@@ -1,8 +1,8 @@
 /* error.h: the error codes of every Tandem room, and one line of text for each.
  *
- * Functions return 0 or one of these. The public header tandem.h defines the same names with the same
- * numbers for applications; tests/unit/test_error.c compares them. Numbers only grow, none is reused.
- * A file that needs both includes tandem.h first; this header then leaves the enum to it.
+ * Functions return 0 or one of these. The public header tandem.h defines the same names with the
+ * same numbers for applications; tests/unit/test_error.c compares them. Numbers only grow, none is
+ * reused. A file that needs both includes tandem.h first; this header then leaves the enum to it.
  * Thread-safe: there is no state. */
 #ifndef TANDEM_BASE_ERROR_H
 #define TANDEM_BASE_ERROR_H
@@ -34,7 +34,8 @@ enum tandem_error {
 };
 #endif
 
-/* One short lower-case English line for `code`, never NULL; unknown codes give "unknown error". Static storage. */
+/* One short lower-case English line for `code`, never NULL; unknown codes give "unknown error".
+ * Static storage. */
 const char *tandem_error_text(int code);
 
 /* The name of the code, "TANDEM_ELATE"; "TANDEM_E?" for an unknown one. Static storage. */

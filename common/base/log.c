@@ -14,14 +14,15 @@
 
 #define LOG_PROGRAM_BYTES 32
 
-/* The sink. `program`, `fd` and `journal` are written by log_init, before there are other threads. */
+/* The sink. `program`, `fd` and `journal` are written by log_init, before there are other threads.
+ */
 static struct {
     char program[LOG_PROGRAM_BYTES];
     int fd;
     bool journal;
     atomic_int level;
-    atomic_ullong lost;     /* since start */
-    atomic_ullong unsaid;   /* lost and not yet told by a later line */
+    atomic_ullong lost;   /* since start */
+    atomic_ullong unsaid; /* lost and not yet told by a later line */
 } sink = {.program = "tandem", .fd = 2, .level = LOG_LEVEL_INFO};
 
 void log_init(const char *program, enum log_level level, int fd)
@@ -148,12 +149,12 @@ static void log_write(enum log_level level, const char *format, va_list argument
     errno = saved_errno;
 }
 
-#define LOG_BODY(level)                       \
-    do {                                      \
-        va_list arguments;                    \
-        va_start(arguments, format);          \
-        log_write(level, format, arguments);  \
-        va_end(arguments);                    \
+#define LOG_BODY(level)                                                                            \
+    do {                                                                                           \
+        va_list arguments;                                                                         \
+        va_start(arguments, format);                                                               \
+        log_write(level, format, arguments);                                                       \
+        va_end(arguments);                                                                         \
     } while (0)
 
 void log_error(const char *format, ...)

@@ -11,7 +11,8 @@ bool name_is_valid(const char *name)
 
 bool name_is_valid_n(const char *name, size_t bytes)
 {
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
 
     if (bytes == 0 || bytes > LIMIT_NAME_BYTES || name[0] == '.') {
         return false; /* a leading dot would be a hidden file, or worse, ".." */

@@ -1,5 +1,5 @@
-/* names.h: which names tasks, edges, tenants and sessions may have. They become file names, log words and JSON
- * values, so they are plain. Pure. */
+/* names.h: which names tasks, edges, tenants and sessions may have. They become file names, log
+ * words and JSON values, so they are plain. Pure. */
 #ifndef TANDEM_BASE_NAMES_H
 #define TANDEM_BASE_NAMES_H
 

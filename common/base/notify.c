@@ -16,12 +16,14 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Fills `ret_address` from $NOTIFY_SOCKET: a path, or an abstract name that is written with a leading '@'. */
+/* Fills `ret_address` from $NOTIFY_SOCKET: a path, or an abstract name that is written with a
+ * leading '@'. */
 static int address_find(const char *name, struct sockaddr_un *ret_address, socklen_t *ret_bytes)
 {
     const size_t length = strlen(name);
 
-    if ((name[0] != '/' && name[0] != '@') || length < 2 || length >= sizeof(ret_address->sun_path)) {
+    if ((name[0] != '/' && name[0] != '@') || length < 2 ||
+        length >= sizeof(ret_address->sun_path)) {
         return TANDEM_EIO;
     }
     *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
@@ -115,7 +117,8 @@ int64_t notify_watchdog_interval_ns(void)
     }
     errno = 0;
     usec = strtoll(usec_text, &end, 10);
-    if (errno != 0 || end == usec_text || *end != '\0' || usec <= 0 || usec > INT64_MAX / NS_PER_US) {
+    if (errno != 0 || end == usec_text || *end != '\0' || usec <= 0 ||
+        usec > INT64_MAX / NS_PER_US) {
         return 0;
     }
     return usec * NS_PER_US;

@@ -1,5 +1,5 @@
-/* random.h: bytes that cannot be guessed, from the kernel, and a small seeded generator for jitter, sampling and
- * tests, where the seed enters as an argument. A source is owned by one thread. */
+/* random.h: bytes that cannot be guessed, from the kernel, and a small seeded generator for jitter,
+ * sampling and tests, where the seed enters as an argument. A source is owned by one thread. */
 #ifndef TANDEM_BASE_RANDOM_H
 #define TANDEM_BASE_RANDOM_H
 
@@ -9,7 +9,8 @@
 /* Fills `out` from getrandom(2). 0, or TANDEM_EIO. Any thread. */
 int random_bytes(void *out, size_t bytes);
 
-/* xoshiro256++, seeded through splitmix64: the same seed gives the same numbers on every machine. */
+/* xoshiro256++, seeded through splitmix64: the same seed gives the same numbers on every machine.
+ */
 struct random_source {
     uint64_t state[4];
 };

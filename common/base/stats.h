@@ -1,12 +1,13 @@
-/* stats.h: running statistics: EWMA with variance, and quantiles of a sliding window. Plain state, no clock
- * and no locks: the owner thread passes time in. */
+/* stats.h: running statistics: EWMA with variance, and quantiles of a sliding window. Plain state,
+ * no clock and no locks: the owner thread passes time in. */
 #ifndef TANDEM_BASE_STATS_H
 #define TANDEM_BASE_STATS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Exponentially weighted mean and mean absolute deviation. `alpha` in (0,1] is the weight of a new sample. */
+/* Exponentially weighted mean and mean absolute deviation. `alpha` in (0,1] is the weight of a new
+ * sample. */
 struct ewma {
     double alpha;
     double mean;
@@ -16,7 +17,8 @@ struct ewma {
 void ewma_init(struct ewma *ewma, double alpha);
 void ewma_add(struct ewma *ewma, double sample);
 
-/* The last `capacity` samples in a ring; quantiles by copying and selecting (capacity <= QUANTILE_WINDOW_MAX). */
+/* The last `capacity` samples in a ring; quantiles by copying and selecting (capacity <=
+ * QUANTILE_WINDOW_MAX). */
 #define QUANTILE_WINDOW_MAX 256
 struct quantile_window {
     double samples[QUANTILE_WINDOW_MAX];

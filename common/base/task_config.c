@@ -16,46 +16,124 @@ static const char *const lates[] = {"error", "deliver", NULL};
 
 #define AT(member) offsetof(struct task_config, member)
 static const struct config_key keys[] = {
-    {.section = "task", .key = "kind", .type = CONFIG_CHOICE, .offset = AT(kind), .choices = kinds,
+    {.section = "task",
+     .key = "kind",
+     .type = CONFIG_CHOICE,
+     .offset = AT(kind),
+     .choices = kinds,
      .help = "What comes back: a label, boxes, or text."},
-    {.section = "task", .key = "labels", .type = CONFIG_LIST, .offset = AT(labels_text), .default_text = "",
+    {.section = "task",
+     .key = "labels",
+     .type = CONFIG_LIST,
+     .offset = AT(labels_text),
+     .default_text = "",
      .help = "The labels by number. Empty: those that the model file names."},
-    {.section = "task", .key = "default_deadline_ms", .type = CONFIG_INT, .offset = AT(default_deadline_ms),
-     .default_text = "0", .min = 0, .max = LIMIT_DEADLINE_MS, .unit = "ms",
+    {.section = "task",
+     .key = "default_deadline_ms",
+     .type = CONFIG_INT,
+     .offset = AT(default_deadline_ms),
+     .default_text = "0",
+     .min = 0,
+     .max = LIMIT_DEADLINE_MS,
+     .unit = "ms",
      .help = "For requests that state no deadline; 0 is none."},
-    {.section = "task", .key = "leaves_device", .type = CONFIG_TEXT, .offset = AT(leaves_device),
+    {.section = "task",
+     .key = "leaves_device",
+     .type = CONFIG_TEXT,
+     .offset = AT(leaves_device),
      .default_text = "any_edge",
-     .help = "Where inputs may go: any_edge, never, or the name of one edge. Applications can only tighten it."},
-    {.section = "task", .key = "confidence_threshold", .type = CONFIG_DOUBLE,
-     .offset = AT(confidence_threshold), .default_text = "0.8", .min = 0, .max = 1, .unit = "",
-     .help = "A local answer at least this sure stays where the caller forces a cascade. Else the threshold moves with the price of asking the edge: the dearer, the lower."},
-    {.section = "task", .key = "max_new_tokens", .type = CONFIG_INT, .offset = AT(max_new_tokens),
-     .default_text = "256", .min = 1, .max = LIMIT_MAX_NEW_TOKENS, .unit = "tokens",
+     .help = "Where inputs may go: any_edge, never, or the name of one edge. Applications can only "
+             "tighten it."},
+    {.section = "task",
+     .key = "confidence_threshold",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(confidence_threshold),
+     .default_text = "0.8",
+     .min = 0,
+     .max = 1,
+     .unit = "",
+     .help = "A local answer at least this sure stays where the caller forces a cascade. Else the "
+             "threshold moves with the price of asking the edge: the dearer, the lower."},
+    {.section = "task",
+     .key = "max_new_tokens",
+     .type = CONFIG_INT,
+     .offset = AT(max_new_tokens),
+     .default_text = "256",
+     .min = 1,
+     .max = LIMIT_MAX_NEW_TOKENS,
+     .unit = "tokens",
      .help = "How long a generated text may get when the request does not say."},
-    {.section = "task", .key = "late", .type = CONFIG_CHOICE, .offset = AT(late), .default_text = "error",
+    {.section = "task",
+     .key = "late",
+     .type = CONFIG_CHOICE,
+     .offset = AT(late),
+     .default_text = "error",
      .choices = lates,
      .help = "What becomes of an answer after its deadline: an error, or the answer marked late."},
-    {.section = "task", .key = "result_cache", .type = CONFIG_CHOICE, .offset = AT(result_cache), .default_text = "auto",
+    {.section = "task",
+     .key = "result_cache",
+     .type = CONFIG_CHOICE,
+     .offset = AT(result_cache),
+     .default_text = "auto",
      .choices = caches,
-     .help = "Which answers the client gives again: exact, to the same input; similar, to nearly the same raw frame too; "
-             "off; auto is exact for pictures and off for text. What was answered by chance or in a session is not kept."},
-    {.section = "task", .key = "result_age_ms", .type = CONFIG_INT, .offset = AT(result_age_ms), .default_text = "600000",
-     .min = 0, .max = LIMIT_DEADLINE_MS, .unit = "ms",
-     .help = "How old an answer to the same input may be; 0 is any age. An edge's model may have been replaced since."},
-    {.section = "task", .key = "similar_distance", .type = CONFIG_DOUBLE, .offset = AT(similar_distance),
-     .default_text = "4", .min = 0, .max = 255, .unit = "steps of brightness",
-     .help = "Similar: how much the most changed part of the frame may differ, of 255. A fixed camera's noise stays "
+     .help = "Which answers the client gives again: exact, to the same input; similar, to nearly "
+             "the same raw frame too; "
+             "off; auto is exact for pictures and off for text. What was answered by chance or in "
+             "a session is not kept."},
+    {.section = "task",
+     .key = "result_age_ms",
+     .type = CONFIG_INT,
+     .offset = AT(result_age_ms),
+     .default_text = "600000",
+     .min = 0,
+     .max = LIMIT_DEADLINE_MS,
+     .unit = "ms",
+     .help = "How old an answer to the same input may be; 0 is any age. An edge's model may have "
+             "been replaced since."},
+    {.section = "task",
+     .key = "similar_distance",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(similar_distance),
+     .default_text = "4",
+     .min = 0,
+     .max = 255,
+     .unit = "steps of brightness",
+     .help = "Similar: how much the most changed part of the frame may differ, of 255. A fixed "
+             "camera's noise stays "
              "under 2, somebody who comes in changes 8 and more."},
-    {.section = "task", .key = "similar_age_ms", .type = CONFIG_INT, .offset = AT(similar_age_ms), .default_text = "500",
-     .min = 1, .max = LIMIT_DEADLINE_MS, .unit = "ms", .help = "Similar: how old the other frame may be."},
-    {.section = "local", .key = "model", .type = CONFIG_TEXT, .offset = AT(local.model), .default_text = "",
+    {.section = "task",
+     .key = "similar_age_ms",
+     .type = CONFIG_INT,
+     .offset = AT(similar_age_ms),
+     .default_text = "500",
+     .min = 1,
+     .max = LIMIT_DEADLINE_MS,
+     .unit = "ms",
+     .help = "Similar: how old the other frame may be."},
+    {.section = "local",
+     .key = "model",
+     .type = CONFIG_TEXT,
+     .offset = AT(local.model),
+     .default_text = "",
      .help = "The small model, a GGUF file, run by tandem-client. Empty: no local answers."},
-    {.section = "local", .key = "backend", .type = CONFIG_TEXT, .offset = AT(local.backend),
-     .default_text = "engine", .help = "What runs it: engine (the built-in one)."},
-    {.section = "edge", .key = "model", .type = CONFIG_TEXT, .offset = AT(edge.model), .default_text = "",
+    {.section = "local",
+     .key = "backend",
+     .type = CONFIG_TEXT,
+     .offset = AT(local.backend),
+     .default_text = "engine",
+     .help = "What runs it: engine (the built-in one)."},
+    {.section = "edge",
+     .key = "model",
+     .type = CONFIG_TEXT,
+     .offset = AT(edge.model),
+     .default_text = "",
      .help = "The larger model, run by tandem-server. Empty: never on an edge."},
-    {.section = "edge", .key = "backend", .type = CONFIG_TEXT, .offset = AT(edge.backend),
-     .default_text = "engine", .help = "What runs it: engine (the built-in one)."},
+    {.section = "edge",
+     .key = "backend",
+     .type = CONFIG_TEXT,
+     .offset = AT(edge.backend),
+     .default_text = "engine",
+     .help = "What runs it: engine (the built-in one)."},
 };
 #undef AT
 
@@ -89,7 +167,8 @@ void task_config_free(struct task_config *tasks, size_t count)
     free(tasks);
 }
 
-const struct task_config *task_config_find(const struct task_config *tasks, size_t count, const char *name)
+const struct task_config *task_config_find(const struct task_config *tasks, size_t count,
+                                           const char *name)
 {
     for (size_t i = 0; i < count; i++) {
         if (strcmp(tasks[i].name, name) == 0) {
@@ -133,7 +212,8 @@ static int labels_split(struct task_config *task, const char *path, char error[C
             return TANDEM_ECONFIG;
         }
         if (bytes > LIMIT_LABEL_BYTES) {
-            snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] labels: label %zu is longer than %d bytes", path,
+            snprintf(error, CONFIG_ERROR_BYTES,
+                     "%s: [task] labels: label %zu is longer than %d bytes", path,
                      task->label_count + 1, LIMIT_LABEL_BYTES);
             return TANDEM_ECONFIG;
         }
@@ -144,7 +224,8 @@ static int labels_split(struct task_config *task, const char *path, char error[C
         task->label_count++;
         for (size_t i = 0; i + 1 < task->label_count; i++) {
             if (strcmp(task->labels[i], task->labels[task->label_count - 1]) == 0) {
-                snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] labels: '%.100s' is there twice", path, task->labels[i]);
+                snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] labels: '%.100s' is there twice",
+                         path, task->labels[i]);
                 return TANDEM_ECONFIG;
             }
         }
@@ -158,19 +239,20 @@ static int labels_split(struct task_config *task, const char *path, char error[C
 }
 
 /* Checks one side's backend and makes its model's path relative to `models_dir`. */
-static int side_check(struct task_side *side, const char *section, const char *path, const char *models_dir,
-                      char error[CONFIG_ERROR_BYTES])
+static int side_check(struct task_side *side, const char *section, const char *path,
+                      const char *models_dir, char error[CONFIG_ERROR_BYTES])
 {
     char *full = NULL;
 
     if (strncmp(side->backend, "exec:", 5) == 0) {
         snprintf(error, CONFIG_ERROR_BYTES,
-                 "%s: [%s] backend: exec: is not supported yet; engine is the one backend", path, section);
+                 "%s: [%s] backend: exec: is not supported yet; engine is the one backend", path,
+                 section);
         return TANDEM_ECONFIG;
     }
     if (strcmp(side->backend, "engine") != 0) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: [%s] backend: '%.200s' is not engine", path, section,
-                 side->backend);
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: [%s] backend: '%.200s' is not engine", path,
+                 section, side->backend);
         return TANDEM_ECONFIG;
     }
     if (side->model[0] == '\0' || side->model[0] == '/') {
@@ -185,8 +267,8 @@ static int side_check(struct task_side *side, const char *section, const char *p
     return 0;
 }
 
-static int task_load(const char *dir, const char *file, const char *models_dir, struct task_config *task,
-                     char error[CONFIG_ERROR_BYTES])
+static int task_load(const char *dir, const char *file, const char *models_dir,
+                     struct task_config *task, char error[CONFIG_ERROR_BYTES])
 {
     const size_t stem_bytes = strlen(file) - strlen(".conf");
     char *path = NULL;
@@ -199,7 +281,8 @@ static int task_load(const char *dir, const char *file, const char *models_dir, 
     task->name = strndup(file, stem_bytes);
     if (!task->name || !name_is_valid(task->name)) {
         snprintf(error, CONFIG_ERROR_BYTES,
-                 "%s: a task's name is 1 to %d characters of A-Z a-z 0-9 . _ -", path, LIMIT_NAME_BYTES);
+                 "%s: a task's name is 1 to %d characters of A-Z a-z 0-9 . _ -", path,
+                 LIMIT_NAME_BYTES);
         result = TANDEM_ECONFIG;
         goto out;
     }
@@ -255,8 +338,8 @@ int task_config_load_dir(const char *dir, const char *models_dir, struct task_co
         return TANDEM_EIO;
     }
     if (count == 0 || count > LIMIT_TASKS) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: %d task files (NAME.conf); there must be 1 to %d", dir, count,
-                 LIMIT_TASKS);
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: %d task files (NAME.conf); there must be 1 to %d",
+                 dir, count, LIMIT_TASKS);
         result = TANDEM_ECONFIG;
         goto out;
     }
@@ -267,8 +350,8 @@ int task_config_load_dir(const char *dir, const char *models_dir, struct task_co
         goto out;
     }
     while (result == 0 && loaded < (size_t)count) {
-        result = task_load(dir, files[loaded]->d_name, models_dir && models_dir[0] ? models_dir : dir,
-                           &tasks[loaded], error);
+        result = task_load(dir, files[loaded]->d_name,
+                           models_dir && models_dir[0] ? models_dir : dir, &tasks[loaded], error);
         loaded++;
     }
 out:

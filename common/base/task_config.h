@@ -1,5 +1,6 @@
-/* task_config.h: the task files, tasks.d/NAME.conf: what a caller asks for by name. One table, read by both daemons, so that the
- * two sides of a task cannot be described differently by accident. Start-up and reload only. */
+/* task_config.h: the task files, tasks.d/NAME.conf: what a caller asks for by name. One table, read
+ * by both daemons, so that the two sides of a task cannot be described differently by accident.
+ * Start-up and reload only. */
 #ifndef TANDEM_BASE_TASK_CONFIG_H
 #define TANDEM_BASE_TASK_CONFIG_H
 
@@ -11,7 +12,8 @@ enum task_cache { TASK_CACHE_AUTO, TASK_CACHE_OFF, TASK_CACHE_EXACT, TASK_CACHE_
 enum task_late { TASK_LATE_ERROR, TASK_LATE_DELIVER };
 
 struct task_side {
-    char *model;   /* path, made absolute or relative to the task file's models; "" when this side has no model */
+    char *model; /* path, made absolute or relative to the task file's models; "" when this side has
+                    no model */
     char *backend; /* "engine" */
 };
 
@@ -23,23 +25,26 @@ struct task_config {
     size_t label_count;
     struct task_side local;
     struct task_side edge;
-    int64_t default_deadline_ms;  /* 0: none */
-    char *leaves_device;          /* "any_edge", "never" or the name of the one edge that may see the input */
-    double confidence_threshold;  /* cascade: a local answer at least this sure stays */
+    int64_t default_deadline_ms; /* 0: none */
+    char
+        *leaves_device; /* "any_edge", "never" or the name of the one edge that may see the input */
+    double confidence_threshold; /* cascade: a local answer at least this sure stays */
     int64_t max_new_tokens;
-    int late; /* enum task_late */
-    int result_cache;          /* enum task_cache */
-    int64_t result_age_ms;     /* of the same input; 0: no bound */
-    double similar_distance;   /* steps of brightness, frame_print.h */
+    int late;                /* enum task_late */
+    int result_cache;        /* enum task_cache */
+    int64_t result_age_ms;   /* of the same input; 0: no bound */
+    double similar_distance; /* steps of brightness, frame_print.h */
     int64_t similar_age_ms;
 };
 
-/* The table of one task file (for the annotated example and for printing). The target is struct task_config. */
+/* The table of one task file (for the annotated example and for printing). The target is struct
+ * task_config. */
 extern const struct config_schema task_config_schema;
 
-/* Reads every NAME.conf of `dir`, in the order of their names; other files are ignored. Relative model paths are taken from
- * `models_dir`, or, when that is NULL or empty, from the folder of the task file. 0 with an owned array (at most LIMIT_TASKS;
- * none is an error); TANDEM_EIO or TANDEM_ECONFIG with one line in `error`, and nothing is returned then. */
+/* Reads every NAME.conf of `dir`, in the order of their names; other files are ignored. Relative
+ * model paths are taken from `models_dir`, or, when that is NULL or empty, from the folder of the
+ * task file. 0 with an owned array (at most LIMIT_TASKS; none is an error); TANDEM_EIO or
+ * TANDEM_ECONFIG with one line in `error`, and nothing is returned then. */
 int task_config_load_dir(const char *dir, const char *models_dir, struct task_config **ret_tasks,
                          size_t *ret_count, char error[CONFIG_ERROR_BYTES]);
 /* Frees the array; NULL is fine. */

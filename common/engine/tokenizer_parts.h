@@ -75,7 +75,7 @@ struct tokenizer {
     bool add_bos;
     uint32_t *prefix, *suffix; /* around the text of a prompt */
     size_t prefix_count, suffix_count;
-    uint32_t byte_ids[256];    /* BPE of both kinds; TOKEN_NONE: no token for this byte */
+    uint32_t byte_ids[256]; /* BPE of both kinds; TOKEN_NONE: no token for this byte */
     /* scored only */
     float *scores;  /* [count], higher ones merge first */
     bool add_space; /* a text begins with a space that nobody typed */

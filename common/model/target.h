@@ -48,8 +48,8 @@ struct target_tensor *target_add(struct target *target, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* The stored type of every tensor for a wish, by name and shape alone: what has one dimension stays
  * F32; where a quantised type is wished, rows that are no whole number of blocks, the table of
- * positions and a picture's stem become F16. FORMAT.md has the rule. Writes general.file_type of the
- * wish too. */
+ * positions and a picture's stem become F16. FORMAT.md has the rule. Writes general.file_type of
+ * the wish too. */
 void target_types_choose(struct target *target, enum engine_weight_type wish);
 /* Called with what has been written and what there is, in bytes. */
 typedef void (*target_progress_fn)(uint64_t done, uint64_t total, void *user);

@@ -117,8 +117,8 @@ void conn_forget(struct conn *conn, uint64_t request_id);
 void conn_consumed(struct conn *conn, uint64_t request_id, uint32_t bytes);
 /* An extra PING now. */
 void conn_ping(struct conn *conn);
-/* One with `bytes` of padding, at most LIMIT_PROBE_BYTES, which measures the rate: its PONG comes to
- * on_probed. */
+/* One with `bytes` of padding, at most LIMIT_PROBE_BYTES, which measures the rate: its PONG comes
+ * to on_probed. */
 void conn_probe(struct conn *conn, size_t bytes);
 /* For how long a PING has been out with nothing heard since; 0 when none is out. */
 int64_t conn_owed_ns(const struct conn *conn, int64_t now_ns);

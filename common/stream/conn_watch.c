@@ -23,8 +23,7 @@ static void ping_send(struct conn *conn, size_t padding_bytes)
     struct buf header;
 
     buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
-    if (conn->state == CONN_OPEN &&
-        edge_ping_pack(conn->ping_nonce, padding_bytes, &header) == 0 &&
+    if (conn->state == CONN_OPEN && edge_ping_pack(conn->ping_nonce, padding_bytes, &header) == 0 &&
         conn_send(conn, FRAME_PING, 0, 0, header.data, header.bytes) == 0) {
         conn->pinged_ns = clock_now_ns();
         conn->ping_sent_ns[conn->ping_nonce % CONN_PINGS] = conn->pinged_ns;

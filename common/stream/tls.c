@@ -14,8 +14,8 @@ struct conn_tls {
     size_t references;
 };
 
-/* The first error is the nearest to the cause: of a file that cannot be read it has errno, where the last one would only say
- * "system lib". */
+/* The first error is the nearest to the cause: of a file that cannot be read it has errno, where
+ * the last one would only say "system lib". */
 static const char *first_reason(void)
 {
     const unsigned long code = ERR_peek_error();

@@ -5,8 +5,9 @@
 #include "common/base/buf.h"
 #include "common/wire/answer.h"
 
-#define LOCAL_MEMFD_BYTES (64u << 10) /* pictures of this size and more travel as a sealed memfd   \
-                                       */
+#define LOCAL_MEMFD_BYTES                                                                          \
+    (64u << 10) /* pictures of this size and more travel as a sealed memfd                         \
+                 */
 
 struct local_hello {
     uint32_t version_low, version_high;

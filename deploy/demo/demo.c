@@ -1,6 +1,7 @@
-/* demo.c: the main job, seen through libtandem. Sends real pictures and robot commands to a running tandem-client, kills the edge server in
- * the middle, prints every answer with its decision, then says whether all that was promised held. Run by demo.sh, which starts and stops
- * the daemons. Exit status 0 only if every check at the end holds. */
+/* demo.c: the main job, seen through libtandem. Sends real pictures and robot commands to a running
+ * tandem-client, kills the edge server in the middle, prints every answer with its decision, then
+ * says whether all that was promised held. Run by demo.sh, which starts and stops the daemons. Exit
+ * status 0 only if every check at the end holds. */
 #include <tandem.h>
 
 #include <signal.h>
@@ -11,11 +12,11 @@
 #include <sys/types.h>
 #include <time.h>
 
-#define LINE_BYTES 1024
-#define ANSWER_SECONDS 15 /* far past every deadline asked for here */
-#define PICTURES_MIN 20
-#define COMMANDS_MIN 10
-#define COMMANDS_MAX 64 /* lines of the sample file that are looked at */
+#define LINE_BYTES        1024
+#define ANSWER_SECONDS    15 /* far past every deadline asked for here */
+#define PICTURES_MIN      20
+#define COMMANDS_MIN      10
+#define COMMANDS_MAX      64 /* lines of the sample file that are looked at */
 #define PICTURE_BYTES_MAX (1 << 20)
 
 /* What the demo asks of the daemon for one input, in turn. */
@@ -27,12 +28,13 @@ struct way {
 };
 
 static const struct way ways[] = {
-    {"auto", "auto", 0, 1000},   {"auto", "auto", 0, 1000},   {"cascade", "cascade", 0, 1000},
-    {"private", "auto", 1, 1000}, {"edge", "edge", 0, 1000},  {"cascade", "cascade", 0, 1000},
+    {"auto", "auto", 0, 1000},    {"auto", "auto", 0, 1000}, {"cascade", "cascade", 0, 1000},
+    {"private", "auto", 1, 1000}, {"edge", "edge", 0, 1000}, {"cascade", "cascade", 0, 1000},
 };
 
 enum kind { KIND_LOCAL, KIND_EDGE, KIND_CASCADE_STAYED, KIND_CASCADE_WENT, KIND_COUNT };
-static const char *const kind_names[KIND_COUNT] = {"local", "edge", "cascade that stayed", "cascade that went"};
+static const char *const kind_names[KIND_COUNT] = {"local", "edge", "cascade that stayed",
+                                                   "cascade that went"};
 
 struct tally {
     unsigned asked, answered, right, late, errors;
@@ -52,11 +54,13 @@ struct demo {
     struct tally objects, commands, after_kill;
     unsigned kinds[KIND_COUNT];
     unsigned row;
-    struct pending pending; /* here, not on a stack: closing the handle ends a request that is still under way */
-    bool broken; /* the daemon did not end a request it had accepted */
+    struct pending pending; /* here, not on a stack: closing the handle ends a request that is still
+                               under way */
+    bool broken;            /* the daemon did not end a request it had accepted */
 };
 
-static void on_done(struct tandem *tandem, uint64_t id, int error, struct tandem_answer *answer, void *user)
+static void on_done(struct tandem *tandem, uint64_t id, int error, struct tandem_answer *answer,
+                    void *user)
 {
     struct pending *pending = user;
 
@@ -110,7 +114,8 @@ static void answer_print(const struct tandem_answer *answer, const char *truth, 
     const bool picture = tandem_answer_kind(answer) == TANDEM_CLASSIFY;
 
     if (picture) {
-        printf("%-10s %3.0f%%  ", tandem_answer_label(answer, 0), 100 * tandem_answer_score(answer, 0));
+        printf("%-10s %3.0f%%  ", tandem_answer_label(answer, 0),
+               100 * tandem_answer_score(answer, 0));
     } else {
         actions_print(tandem_answer_text(answer, NULL));
         printf("%.0f%%  ", 100 * tandem_answer_confidence(answer));
@@ -122,12 +127,14 @@ static void answer_print(const struct tandem_answer *answer, const char *truth, 
     printf("\n");
 }
 
-static void row_print(const struct demo *demo, const char *input, const struct way *way, const struct tandem_answer *answer)
+static void row_print(const struct demo *demo, const char *input, const struct way *way,
+                      const struct tandem_answer *answer)
 {
     char decided[96];
     double predicted = tandem_answer_predicted_ms(answer);
 
-    snprintf(decided, sizeof(decided), "%s>%s", tandem_answer_route(answer), tandem_answer_outcome_route(answer));
+    snprintf(decided, sizeof(decided), "%s>%s", tandem_answer_route(answer),
+             tandem_answer_outcome_route(answer));
     printf("%3u %-28.28s %-8s %-18s ", demo->row, input, way->name, decided);
     if (predicted < 0) {
         printf("%7s ", "-");
@@ -140,7 +147,8 @@ static void row_print(const struct demo *demo, const char *input, const struct w
 static bool answer_right(const struct tandem_answer *answer, const char *truth)
 {
     if (tandem_answer_kind(answer) == TANDEM_CLASSIFY) {
-        return tandem_answer_label_count(answer) > 0 && strcmp(tandem_answer_label(answer, 0), truth) == 0;
+        return tandem_answer_label_count(answer) > 0 &&
+               strcmp(tandem_answer_label(answer, 0), truth) == 0;
     }
     return strcmp(tandem_answer_text(answer, NULL), truth) == 0;
 }
@@ -149,12 +157,14 @@ static bool answer_right(const struct tandem_answer *answer, const char *truth)
 static void edge_kill(struct demo *demo)
 {
     kill(demo->edge_pid, SIGKILL);
-    printf("    -------- the edge server (pid %d) is killed now, with the next request under way --------\n", (int)demo->edge_pid);
+    printf("    -------- the edge server (pid %d) is killed now, with the next request under way "
+           "--------\n",
+           (int)demo->edge_pid);
     demo->edge_pid = 0;
 }
 
-static void ask(struct demo *demo, struct tally *tally, struct tandem_request *request, const struct way *way, const char *input,
-                const char *truth, bool kill_edge)
+static void ask(struct demo *demo, struct tally *tally, struct tandem_request *request,
+                const struct way *way, const char *input, const char *truth, bool kill_edge)
 {
     struct pending *pending = &demo->pending;
     bool after_kill = demo->edge_pid == 0 || kill_edge;
@@ -183,7 +193,8 @@ static void ask(struct demo *demo, struct tally *tally, struct tandem_request *r
     error = error ? error : pending->error;
     if (error) {
         tally->errors++;
-        printf("%3u %-28.28s %-8s %s: %s\n", demo->row, input, way->name, tandem_strerror(error), tandem_last_error(demo->tandem));
+        printf("%3u %-28.28s %-8s %s: %s\n", demo->row, input, way->name, tandem_strerror(error),
+               tandem_last_error(demo->tandem));
         return;
     }
     right = answer_right(pending->answer, truth);
@@ -201,8 +212,8 @@ static void ask(struct demo *demo, struct tally *tally, struct tandem_request *r
 
 static void header_print(const char *title)
 {
-    printf("\n%s\n%3s %-28s %-8s %-18s %7s %7s  %-44s  %s\n", title, "#", "input", "asked", "decided>computed", "pred ms", "real ms",
-           "reason", "answer");
+    printf("\n%s\n%3s %-28s %-8s %-18s %7s %7s  %-44s  %s\n", title, "#", "input", "asked",
+           "decided>computed", "pred ms", "real ms", "reason", "answer");
 }
 
 static int picture_read(const char *path, void *buffer, size_t *ret_bytes)
@@ -261,8 +272,8 @@ out:
     return result;
 }
 
-/* commands.txt: command TAB expected actions, the short ones first. Reads up to COMMANDS_MAX lines, returns how many; 0 with a
- * line when something is wrong. */
+/* commands.txt: command TAB expected actions, the short ones first. Reads up to COMMANDS_MAX lines,
+ * returns how many; 0 with a line when something is wrong. */
 static unsigned commands_read(const char *path, char lines[COMMANDS_MAX][LINE_BYTES])
 {
     FILE *file = fopen(path, "r");
@@ -311,9 +322,11 @@ static int run_commands(struct demo *demo, unsigned count)
 
 static void tally_print(const char *name, const struct tally *tally)
 {
-    printf("  %-9s %3u asked, %3u answered, %3u right (%.0f %%), %u late, %u errors, mean %.1f ms\n", name, tally->asked, tally->answered,
-           tally->right, tally->answered ? 100.0 * tally->right / tally->answered : 0.0, tally->late, tally->errors,
-           tally->answered ? tally->latency_ms / tally->answered : 0.0);
+    printf(
+        "  %-9s %3u asked, %3u answered, %3u right (%.0f %%), %u late, %u errors, mean %.1f ms\n",
+        name, tally->asked, tally->answered, tally->right,
+        tally->answered ? 100.0 * tally->right / tally->answered : 0.0, tally->late, tally->errors,
+        tally->answered ? tally->latency_ms / tally->answered : 0.0);
 }
 
 static bool check(bool holds, const char *what)
@@ -328,21 +341,29 @@ static bool checks_print(const struct demo *demo)
     bool good = true;
 
     printf("\nChecks\n");
-    good &= check(demo->objects.answered >= PICTURES_MIN && demo->objects.answered == demo->objects.asked,
+    good &= check(demo->objects.answered >= PICTURES_MIN &&
+                      demo->objects.answered == demo->objects.asked,
                   "at least 20 pictures, every one answered");
-    good &= check(demo->commands.answered >= COMMANDS_MIN && demo->commands.answered == demo->commands.asked,
+    good &= check(demo->commands.answered >= COMMANDS_MIN &&
+                      demo->commands.answered == demo->commands.asked,
                   "at least 10 commands, every one answered");
     for (int i = 0; i < KIND_COUNT; i++) {
-        snprintf(line, sizeof(line), "at least one decision of the kind: %s (%u)", kind_names[i], demo->kinds[i]);
+        snprintf(line, sizeof(line), "at least one decision of the kind: %s (%u)", kind_names[i],
+                 demo->kinds[i]);
         good &= check(demo->kinds[i] > 0, line);
     }
-    snprintf(line, sizeof(line), "the edge was killed and all %u requests from then on were answered in time", demo->after_kill.asked);
-    good &= check(demo->edge_pid == 0 && demo->after_kill.asked > 1 && demo->after_kill.answered == demo->after_kill.asked &&
-                      demo->after_kill.late == 0,
-                  line);
+    snprintf(line, sizeof(line),
+             "the edge was killed and all %u requests from then on were answered in time",
+             demo->after_kill.asked);
+    good &=
+        check(demo->edge_pid == 0 && demo->after_kill.asked > 1 &&
+                  demo->after_kill.answered == demo->after_kill.asked && demo->after_kill.late == 0,
+              line);
     good &= check(demo->objects.late + demo->commands.late == 0, "no answer was late");
-    good &= check(2 * demo->objects.right > demo->objects.asked, "more than half of the pictures are right");
-    good &= check(2 * demo->commands.right > demo->commands.asked, "more than half of the commands are right");
+    good &= check(2 * demo->objects.right > demo->objects.asked,
+                  "more than half of the pictures are right");
+    good &= check(2 * demo->commands.right > demo->commands.asked,
+                  "more than half of the commands are right");
     return good;
 }
 

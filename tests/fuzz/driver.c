@@ -1,6 +1,7 @@
-/* driver.c: runs a fuzz target (LLVMFuzzerTestOneInput) without libFuzzer, for the short fuzz of `make check`: every seed as it
- * is, then mutations of the seeds until the time is over. The random seed is fixed and printed, so a crash comes back.
- *   fuzz_NAME [-max_total_time=SECONDS] [-seed=N] [-runs=N] [FILE | FOLDER]... */
+/* driver.c: runs a fuzz target (LLVMFuzzerTestOneInput) without libFuzzer, for the short fuzz of
+ * `make check`: every seed as it is, then mutations of the seeds until the time is over. The random
+ * seed is fixed and printed, so a crash comes back. fuzz_NAME [-max_total_time=SECONDS] [-seed=N]
+ * [-runs=N] [FILE | FOLDER]... */
 #include "common/base/clock.h"
 #include "common/base/random.h"
 
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define SEEDS_MAX 1024
+#define SEEDS_MAX       1024
 #define INPUT_BYTES_MAX (1u << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
@@ -77,8 +78,10 @@ static uint8_t byte_pick(struct random_source *random)
                                    : (uint8_t)random_next(random);
 }
 
-/* Changes `data` in place: overwrites, inserts, removes, cuts off, or takes a piece of another seed. Returns the new size. */
-static size_t mutate(const struct corpus *corpus, struct random_source *random, uint8_t *data, size_t bytes)
+/* Changes `data` in place: overwrites, inserts, removes, cuts off, or takes a piece of another
+ * seed. Returns the new size. */
+static size_t mutate(const struct corpus *corpus, struct random_source *random, uint8_t *data,
+                     size_t bytes)
 {
     const size_t at = (size_t)random_below(random, bytes + 1);
     const size_t span = (size_t)random_below(random, 16) + 1;
@@ -150,7 +153,8 @@ static void fuzz(const struct corpus *corpus, int64_t end_ns, uint64_t runs_max,
         for (uint64_t i = random_below(&random, 8) + 1; i > 0; i--) {
             bytes = mutate(corpus, &random, data, bytes);
         }
-        exact = malloc(bytes ? bytes : 1); /* so that the sanitizer sees a read one byte past the end */
+        exact =
+            malloc(bytes ? bytes : 1); /* so that the sanitizer sees a read one byte past the end */
         if (!exact) {
             break;
         }

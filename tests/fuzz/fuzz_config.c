@@ -1,4 +1,5 @@
-/* Configuration text of any kind ends in a value or in one line of error; what is printed reads back. */
+/* Configuration text of any kind ends in a value or in one line of error; what is printed reads
+ * back. */
 #include "common/base/config.h"
 #include "common/base/task_config.h"
 

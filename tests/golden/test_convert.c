@@ -80,7 +80,8 @@ static void test_variant_computes_what_pytorch_does(void **state)
     golden = golden_load(name);
     assert_string_equal(info->projection_text, checkpoint->projection);
     assert_int_equal(info->n_head_kv, checkpoint->kv_heads);
-    worst = engine_is_decoder(info->architecture) ? decoder_worst(model, &golden, ENGINE_KV_F32, 13, 1)
+    worst = engine_is_decoder(info->architecture)
+                ? decoder_worst(model, &golden, ENGINE_KV_F32, 13, 1)
             : info->architecture == ENGINE_ENCODER ? encoder_worst(model, &golden, 1)
                                                    : vit_worst(model, &golden, 1);
     print_message("%s: %.2g\n", checkpoint->name, (double)worst);

@@ -22,9 +22,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SEALS              (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
-#define HALF_BYTES         (200u << 10) /* of an input that never becomes whole */
-#define CONNECTIONS        1000
+#define SEALS       (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
+#define HALF_BYTES  (200u << 10) /* of an input that never becomes whole */
+#define CONNECTIONS 1000
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MEMORY_MAY_GROW_KB (512 << 10) /* freed memory is kept aside; leaks are told at the end */
 #else

@@ -261,8 +261,8 @@ static void test_edge_killed_under_a_stream(void **state)
     assert_int_equal(ends.answers, sent);
 }
 
-/* The server's SIGTERM: what it has is finished, and it leaves with 0. What was still on its way to it may only end with the
- * word that it stops: it was forced there. */
+/* The server's SIGTERM: what it has is finished, and it leaves with 0. What was still on its way to
+ * it may only end with the word that it stops: it was forced there. */
 static void test_edge_drains(void **state)
 {
     struct ends ends = {0};
@@ -277,7 +277,9 @@ static void test_edge_drains(void **state)
     assert_int_equal(site_server_stop(&site, SIGTERM), 0);
     ends_wait(&ends, OUT);
     assert_true(ends.answers > 0);
-    assert_int_equal((int)ends.answers + (int)ends.errors[-TANDEM_EDRAINING] + (int)ends.errors[-TANDEM_ENOROUTE], OUT);
+    assert_int_equal((int)ends.answers + (int)ends.errors[-TANDEM_EDRAINING] +
+                         (int)ends.errors[-TANDEM_ENOROUTE],
+                     OUT);
     assert_answered(NULL, "local");
 }
 

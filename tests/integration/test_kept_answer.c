@@ -18,7 +18,7 @@
 
 #define DEADLINE_MS 200
 #define KEPT_MS     (DEADLINE_MS / 2) /* who waited this long had the answer for most of it */
-#define ROUNDS      20 /* a starved machine may be late with one or another */
+#define ROUNDS      20                /* a starved machine may be late with one or another */
 
 static struct site site;
 static struct tandem *tandem;

@@ -243,7 +243,8 @@ static void test_same_id_on_both_sides(void **state)
     char wanted[64];
 
     (void)state;
-    /* Of many requests in one second the server writes a few lines only: one of these is written. */
+    /* Of many requests in one second the server writes a few lines only: one of these is written.
+     */
     for (int tries = SITE_PATIENCE_MS / 10; tries > 0; tries--) {
         answer = NULL;
         assert_int_equal(site_classify(tandem, SITE_PICTURE, "edge", 0, &answer), 0);

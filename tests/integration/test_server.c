@@ -1,4 +1,5 @@
-/* test_server.c: tandem-server as it is shipped, with the shipped models, over loopback TCP: real pictures and commands. */
+/* test_server.c: tandem-server as it is shipped, with the shipped models, over loopback TCP: real
+ * pictures and commands. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,7 @@
 
 #include <fcntl.h>
 
-#define SAMPLES "deploy/models/samples/"
+#define SAMPLES      "deploy/models/samples/"
 #define PICTURES_MAX 64
 #define COMMANDS_MAX 12
 
@@ -54,7 +55,9 @@ static int setup(void **state)
     assert_non_null(getcwd(here, sizeof(here)));
     snprintf(f->config, sizeof(f->config), "%s/server.conf", f->dir);
     snprintf(f->socket, sizeof(f->socket), "%s/status.sock", f->dir);
-    snprintf(text, sizeof(text), "[server]\nlisten = tcp://127.0.0.1:0\nstatus_socket = %.90s\ntasks_dir = %.60s/tasks\nmodels_dir = %.250s/deploy/models\n",
+    snprintf(text, sizeof(text),
+             "[server]\nlisten = tcp://127.0.0.1:0\nstatus_socket = %.90s\ntasks_dir = "
+             "%.60s/tasks\nmodels_dir = %.250s/deploy/models\n",
              f->socket, f->dir, here);
     file_write(f->config, text);
     snprintf(path, sizeof(path), "%s/tasks", f->dir);
@@ -62,7 +65,8 @@ static int setup(void **state)
     snprintf(path, sizeof(path), "%s/tasks/objects.conf", f->dir);
     file_write(path, "[task]\nkind = classify\n[edge]\nmodel = objects-edge.gguf\n");
     snprintf(path, sizeof(path), "%s/tasks/commands.conf", f->dir);
-    file_write(path, "[task]\nkind = generate\nmax_new_tokens = 64\n[edge]\nmodel = commands-edge.gguf\n");
+    file_write(
+        path, "[task]\nkind = generate\nmax_new_tokens = 64\n[edge]\nmodel = commands-edge.gguf\n");
     f->pid = fork();
     if (f->pid == 0) {
         (void)execl(server_program(path), "tandem-server", "--config", f->config, (char *)NULL);
@@ -134,8 +138,10 @@ static void test_pictures(void **state)
         *(end ? end : names[i]) = '\0';
         right += strcmp(got->result.answer.labels[0].label, names[i]) == 0;
     }
-    printf("%u of %u pictures right, batches of up to %.0f\n", right, count, status_number(f->socket, "batch_max"));
-    assert_true(right * 10 >= count * 6); /* far above chance; the cards have the measured accuracy */
+    printf("%u of %u pictures right, batches of up to %.0f\n", right, count,
+           status_number(f->socket, "batch_max"));
+    assert_true(right * 10 >=
+                count * 6); /* far above chance; the cards have the measured accuracy */
     assert_true(status_number(f->socket, "batch_max") >= 2);
 }
 
@@ -167,17 +173,21 @@ static void test_commands_share_batches(void **state)
         }
     }
     for (unsigned i = 0; i < count; i++) {
-        const struct client_request *together = client_of(&f->client, 100 + i), *alone = client_of(&f->client, 100 + count + i);
+        const struct client_request *together = client_of(&f->client, 100 + i),
+                                    *alone = client_of(&f->client, 100 + count + i);
 
         assert_true(together->has_result && alone->has_result);
         assert_string_equal(together->result.answer.text, alone->result.answer.text);
         assert_int_equal(together->streamed.bytes, together->result.answer.text_bytes);
-        assert_memory_equal(together->streamed.data, together->result.answer.text, together->streamed.bytes);
-        assert_true(together->result.answer.confidence > 0 && together->result.answer.confidence <= 1);
+        assert_memory_equal(together->streamed.data, together->result.answer.text,
+                            together->streamed.bytes);
+        assert_true(together->result.answer.confidence > 0 &&
+                    together->result.answer.confidence <= 1);
         answer = strchr(lines[i], '\t') + 1;
         right += strcmp(together->result.answer.text, answer) == 0;
     }
-    printf("%u of %u commands right, mean batch %.2f\n", right, count, status_number(f->socket, "batch_mean"));
+    printf("%u of %u commands right, mean batch %.2f\n", right, count,
+           status_number(f->socket, "batch_mean"));
     assert_true(right * 2 > count);
     assert_true(status_number(f->socket, "batch_max") >= 4);
 }
@@ -185,7 +195,8 @@ static void test_commands_share_batches(void **state)
 static void test_bad_input_costs_one_request(void **state)
 {
     struct fixture *f = *state;
-    struct edge_request picture = {.task = "objects", .has_picture = true}, text = {.task = "commands"}, good = {.task = "commands"};
+    struct edge_request picture = {.task = "objects", .has_picture = true},
+                        text = {.task = "commands"}, good = {.task = "commands"};
 
     client_send(&f->client, 300, &picture, "this is no picture", 18);
     client_send(&f->client, 301, &text, "jump xyzzy", 10); /* not a word of the model */
@@ -195,7 +206,8 @@ static void test_bad_input_costs_one_request(void **state)
     assert_true(client_result(&f->client, 302)->has_result);
 }
 
-static void turn(struct fixture *f, uint64_t id, const char *session, const struct buf *known, const char *text)
+static void turn(struct fixture *f, uint64_t id, const char *session, const struct buf *known,
+                 const char *text)
 {
     struct edge_request request = {.task = "commands", .prefix_bytes = known->bytes};
     struct buf payload;
@@ -220,7 +232,8 @@ static void test_sessions(void **state)
     assert_true(client_result(&f->client, 400)->has_result);
     turn(f, 401, "talk", &known, "jump"); /* the whole again: its rows are still there */
     assert_true(client_result(&f->client, 401)->result.cached_tokens > 0);
-    assert_string_equal(client_of(&f->client, 400)->result.answer.text, client_of(&f->client, 401)->result.answer.text);
+    assert_string_equal(client_of(&f->client, 400)->result.answer.text,
+                        client_of(&f->client, 401)->result.answer.text);
     assert_int_equal(transcript_append(&known, TURN_USER, "jump", 4), 0);
     turn(f, 402, "talk", &known, "walk");
     assert_int_equal(client_result(&f->client, 402)->error.code, TANDEM_EPREFIX);

@@ -90,7 +90,8 @@ static void test_tasks_of_a_client(void **state)
     assert_int_equal(print_object(status, &terminal, &out), 0);
     text = text_take(&out);
     expect_has(text, "tasks\nname      kind      local model         run_ms  edges\n");
-    expect_has(text, "objects   classify  objects-local.gguf    1.98  hall: ok; den: not connected\n");
+    expect_has(text,
+               "objects   classify  objects-local.gguf    1.98  hall: ok; den: not connected\n");
     expect_has(text, "talk      generate  -                        -  -\n");
     free(text);
     cJSON_Delete(status);
@@ -314,8 +315,8 @@ static void test_object(void **state)
 /* A failure without a decision is JSON too, with every key of the contract. */
 static void test_run_failure_json(void **state)
 {
-    static const char *const keys[] = {"schema", "id",         "route",   "outcome_route",
-                                       "reason", "latency_ms", "partial", "met_deadline",
+    static const char *const keys[] = {"schema", "id",         "route",     "outcome_route",
+                                       "reason", "latency_ms", "partial",   "met_deadline",
                                        "answer", "error_code", "error_text"};
     struct buf out;
     char *text;

@@ -200,11 +200,12 @@ static void test_edges_are_bounded(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_an_empty_file_is_enough), cmocka_unit_test(test_every_key),
-        cmocka_unit_test(test_preferences), cmocka_unit_test(test_wrong_files),
-        cmocka_unit_test(test_plaintext_is_allowed),
-        cmocka_unit_test(test_edges_are_bounded)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_an_empty_file_is_enough),
+                                       cmocka_unit_test(test_every_key),
+                                       cmocka_unit_test(test_preferences),
+                                       cmocka_unit_test(test_wrong_files),
+                                       cmocka_unit_test(test_plaintext_is_allowed),
+                                       cmocka_unit_test(test_edges_are_bounded)};
 
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -326,17 +326,16 @@ static void test_breakdown(void **state)
 {
     const struct local_submit message = submit_make(OBJECTS, "edge:den", 500);
     const struct decision_outcome *outcome = &fake.last.outcome;
-    struct edge_result result = {.answer = {.kind = WIRE_CLASSIFY},
-                                 .wait_us = 1000,
-                                 .run_us = 12970};
+    struct edge_result result = {
+        .answer = {.kind = WIRE_CLASSIFY}, .wait_us = 1000, .run_us = 12970};
 
     (void)state;
     site_make(5);
     for (int acked_ms = 2; acked_ms <= 13; acked_ms += 11) {
         (void)submit(&message, "picture");
         fake.now_ns += 13 * NS_PER_MS;
-        requests_link_callbacks.on_acked(0, fake.sent[fake.sent_count - 1].id,
-                                         acked_ms * NS_PER_MS, &all);
+        requests_link_callbacks.on_acked(0, fake.sent[fake.sent_count - 1].id, acked_ms * NS_PER_MS,
+                                         &all);
         fake.now_ns += 3 * NS_PER_MS;
         requests_link_callbacks.on_result(0, fake.sent[fake.sent_count - 1].id, &result, 77, &all);
         assert_float_equal(outcome->latency_ms, 16, 1e-6);

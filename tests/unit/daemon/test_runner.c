@@ -15,9 +15,9 @@
 #define STOPPED_JOBS    64
 #define MODEL_BYTES_MAX (8u << 20)
 #define BROKEN_BYTES    256
-#define LONG_TEXT    "jump around left twice and walk around right thrice"
-#define OTHER_TEXT   "walk opposite right thrice after run around left thrice"
-#define WORDS_MODEL  "deploy/models/commands-local.gguf" /* a context of 64 tokens: 2 pages */
+#define LONG_TEXT       "jump around left twice and walk around right thrice"
+#define OTHER_TEXT      "walk opposite right thrice after run around left thrice"
+#define WORDS_MODEL     "deploy/models/commands-local.gguf" /* a context of 64 tokens: 2 pages */
 
 static struct local_model words, pictures;
 static int64_t fake_ns, fake_step_ns;

@@ -13,7 +13,8 @@
 
 /* ---- model files ---- */
 
-/* Whether a file of so many bytes can be mapped at all: qemu's user mode and ulimit -v give fewer. */
+/* Whether a file of so many bytes can be mapped at all: qemu's user mode and ulimit -v give fewer.
+ */
 static bool addresses_hold(size_t bytes)
 {
     char name[] = "/tmp/tandem_large_XXXXXX";

@@ -174,9 +174,12 @@ static void test_errors(void **state)
 
 static void test_help(void **state)
 {
-    static const char *const commands[] = {"\n  info FILE ",           "\n  run FILE ",
-                                           "\n  logits FILE ",         "\n  perplexity FILE TEXT ",
-                                           "\n  convert IN OUT ",      "\n  synth OUT ",
+    static const char *const commands[] = {"\n  info FILE ",
+                                           "\n  run FILE ",
+                                           "\n  logits FILE ",
+                                           "\n  perplexity FILE TEXT ",
+                                           "\n  convert IN OUT ",
+                                           "\n  synth OUT ",
                                            "\n  quantize IN OUT TYPE ",
                                            "\n  evaluate FILE LIST "};
     struct result result = tool("help", NULL, NULL, NULL, NULL);

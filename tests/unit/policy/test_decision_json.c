@@ -196,9 +196,11 @@ static void test_unmeasured_is_never_zero(void **state)
     cJSON *json;
 
     (void)state;
-    decision.candidates[0] = (struct candidate){
-        .route = "edge:den", .miss_probability = NAN, .energy_j = NAN, .cost = NAN,
-        .error_probability = 0.1};
+    decision.candidates[0] = (struct candidate){.route = "edge:den",
+                                                .miss_probability = NAN,
+                                                .energy_j = NAN,
+                                                .cost = NAN,
+                                                .error_probability = 0.1};
     decision_outcome_init(&decision.outcome);
     decision.outcome.error_code = -12;
     json = written(&decision);

@@ -54,18 +54,18 @@ static struct choice decide_dear(int64_t now_ns, double deadline_ms, double erro
         .best_ms = estimate_edge_best_ms(&edge, &link_1ms, 100, HINT_MS, now_ns),
         .latency_known = true,
         .latency = latency_at(now_ns)};
-    const struct decide_input input = {
-        .weights = {1000, 20, error_ms},
-        .has_local = true,
-        .local_known = true,
-        .local = {5, 6},
-        .local_bound_ms = 12,
-        .edges = &believed,
-        .edge_count = 1,
-        .up_bytes = 100,
-        .confidence = &confidence,
-        .now_ns = now_ns,
-        .deadline_ns = now_ns + (int64_t)(deadline_ms * (double)NS_PER_MS)};
+    const struct decide_input input = {.weights = {1000, 20, error_ms},
+                                       .has_local = true,
+                                       .local_known = true,
+                                       .local = {5, 6},
+                                       .local_bound_ms = 12,
+                                       .edges = &believed,
+                                       .edge_count = 1,
+                                       .up_bytes = 100,
+                                       .confidence = &confidence,
+                                       .now_ns = now_ns,
+                                       .deadline_ns =
+                                           now_ns + (int64_t)(deadline_ms * (double)NS_PER_MS)};
     struct choice choice;
 
     confidence_init(&confidence);
