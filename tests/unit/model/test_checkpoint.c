@@ -59,6 +59,21 @@ static void assert_pickle_refused(struct buf *pickle, size_t stored, const char 
     assert_refused(part);
 }
 
+/* OUT is a link to the checkpoint: it is not taken for a new file. */
+static void test_the_checkpoint_is_not_written_over(void **state)
+{
+    char said[1024], *whole = realpath(CHECKPOINT, NULL);
+
+    (void)state;
+    assert_non_null(whole);
+    (void)unlink(out);
+    assert_int_equal(symlink(whole, out), 0);
+    assert_int_equal(convert(CHECKPOINT, NULL, NULL, said), TOOL_WRONG_USE);
+    assert_non_null(strstr(said, "OUT is a file that is read"));
+    assert_int_equal(unlink(out), 0);
+    free(whole);
+}
+
 static void test_a_name_that_executes_is_refused(void **state)
 {
     struct buf pickle;
@@ -455,6 +470,7 @@ static int folder_remove(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_checkpoint_is_not_written_over),
         cmocka_unit_test(test_a_name_that_executes_is_refused),
         cmocka_unit_test(test_opcodes_that_checkpoints_do_not_use_are_refused),
         cmocka_unit_test(test_a_pickle_that_contains_itself_ends),
