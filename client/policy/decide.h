@@ -113,7 +113,7 @@ struct choice {
  * was wrong. */
 #define DECIDE_NO_SUCH_EDGE "no edge of this name" /* a reason; who shows it adds the name */
 #define DECIDE_HOPE_FACTOR  1.5
-/* 0, or TANDEM_ENOROUTE with ret_choice->reason set and no plan. */
+/* 0, or TANDEM_ENOROUTE with ret_choice->reason set and no plan but its deadline. */
 int decide(const struct decide_input *input, struct choice *ret_choice);
 
 #define INSURED_MAX 64

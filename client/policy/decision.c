@@ -43,6 +43,12 @@ static void sure_text(double sure, double wanted, char text[DECISION_NOTE_BYTES]
     snprintf(text, DECISION_NOTE_BYTES, "%.*f < %.*f", digits, sure, digits, wanted);
 }
 
+static const char *edge_error_text(const struct job *job)
+{
+    return job->edge_gone ? "its connection was lost"
+                          : tandem_error_text(job->error[JOB_SIDE_EDGE]);
+}
+
 /* What became of the edge whose answer was not delivered. */
 static void edge_missing(const struct job *job, int64_t now_ns, char text[DECISION_NOTE_BYTES])
 {
@@ -55,7 +61,7 @@ static void edge_missing(const struct job *job, int64_t now_ns, char text[DECISI
     } else if (job->side[JOB_SIDE_EDGE] == JOB_SIDE_DONE) {
         snprintf(text, DECISION_NOTE_BYTES, "the deadline cut the edge's answer short");
     } else if (edge_error != 0) {
-        snprintf(text, DECISION_NOTE_BYTES, "the edge failed (%s)", tandem_error_text(edge_error));
+        snprintf(text, DECISION_NOTE_BYTES, "the edge failed (%s)", edge_error_text(job));
     } else if (job->plan.patience_ns != 0 && waited_ns >= job->plan.patience_ns) {
         snprintf(text, DECISION_NOTE_BYTES,
                  "the edge was given up after %.0f ms as not worth waiting for", waited_ms);
@@ -120,7 +126,7 @@ static void edge_end(const struct job *job, enum job_side by, char note[DECISION
 
     if (by == JOB_SIDE_LOCAL && edge_error != 0) {
         snprintf(note, DECISION_NOTE_BYTES, "the edge failed (%s), local took over",
-                 tandem_error_text(edge_error));
+                 edge_error_text(job));
     } else if (by == JOB_SIDE_LOCAL && job->side[JOB_SIDE_EDGE] == JOB_SIDE_DONE) {
         snprintf(note, DECISION_NOTE_BYTES,
                  "the deadline cut the edge's answer short, the local one was whole");

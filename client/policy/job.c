@@ -295,6 +295,7 @@ static int on_local_failed(struct job *job, const struct job_event_data *event, 
 static int on_edge_lost(struct job *job, const struct job_event_data *event, int64_t now_ns,
                         struct job_actions *actions)
 {
+    job->edge_gone = event->kind == JOB_EDGE_GONE && job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING;
     return side_failed(job, JOB_SIDE_EDGE,
                        event->kind == JOB_EDGE_GONE ? TANDEM_ENOROUTE : event->error, now_ns,
                        actions);

@@ -122,6 +122,7 @@ struct job {
     enum job_side_state side[JOB_SIDES];
     int error[JOB_SIDES];    /* of a failed side */
     bool partial[JOB_SIDES]; /* of a side that is done */
+    bool edge_gone;          /* its connection died */
     bool started, ended, hedged;
     int64_t asked_ns;       /* when the edge was asked */
     enum job_side speaking; /* whose text the caller is being shown */

@@ -54,6 +54,7 @@ static void test_hard_limits(void **state)
     assert_int_equal(choice.plan.route, JOB_LOCAL);
     input.has_local = false;
     assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "leaves_device = never");
+    assert_true(choice.plan.deadline_ns == input.deadline_ns); /* for its record */
     input = input_make();
     input.too_big = true;
     assert_string_equal(reason_of(&input, 0, &choice), "input too big for an edge");

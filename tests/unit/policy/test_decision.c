@@ -23,7 +23,7 @@ struct ending {
     enum job_side by;
     enum job_side_state local, edge;
     int local_error, edge_error;
-    bool race, hedged, partial;
+    bool race, hedged, partial, gone;
     double confidence, threshold; /* threshold 0: 0.7 */
     int64_t now_ms, patience_ms, insure_ms;
     const char *said;
@@ -38,6 +38,11 @@ struct ending {
 #define IDLE    JOB_SIDE_IDLE
 
 static const struct ending endings[] = {
+    {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .edge_error = TANDEM_ENOROUTE, .gone = true,
+     .confidence = 0.63,
+     .said = "why: kept at 0.63 < 0.70, the edge failed (its connection was lost)"},
+    {ALONE, LOCAL, .local = DONE, .edge = FAILED, .edge_error = TANDEM_ENOROUTE, .gone = true,
+     .said = "why: the edge failed (its connection was lost), local took over"},
     {CASCADE, LOCAL, .local = DONE, .edge = IDLE, .confidence = 0.91,
      .said = "why: sure enough, 0.91 >= 0.70"},
     {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .race = true, .confidence = 0.91,
@@ -104,6 +109,7 @@ static struct job job_make(const struct ending *ending)
         .error = {ending->local_error, ending->edge_error},
         .partial = {ending->partial, false},
         .asked_ns = ASKED_NS,
+        .edge_gone = ending->gone,
         .hedged = ending->hedged};
 }
 
