@@ -28,19 +28,13 @@ static int setup(void **state)
 {
     (void)state;
     site_init(&site, NULL);
-    site_server_start(&site);
-    site_client_start(&site);
-    site_edge_wait(&site, "up");
-    return tandem_open(site.app_socket, &tandem);
+    return site_open(&site, &tandem);
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    tandem_close(tandem);
-    assert_int_equal(site_client_stop(&site, SIGTERM), 0);
-    assert_int_equal(site_server_stop(&site, SIGTERM), 0);
-    site_fini(&site);
+    site_close(&site, tandem);
     return 0;
 }
 

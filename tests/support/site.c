@@ -246,3 +246,19 @@ int site_client_stop(struct site *site, int signal)
 {
     return daemon_stop(&site->client, signal);
 }
+
+int site_open(struct site *site, struct tandem **ret_tandem)
+{
+    site_server_start(site);
+    site_client_start(site);
+    site_edge_wait(site, "up");
+    return tandem_open(site->app_socket, ret_tandem);
+}
+
+void site_close(struct site *site, struct tandem *tandem)
+{
+    tandem_close(tandem);
+    assert_int_equal(site_client_stop(site, SIGTERM), 0);
+    assert_int_equal(site_server_stop(site, SIGTERM), 0);
+    site_fini(site);
+}

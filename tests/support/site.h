@@ -44,6 +44,10 @@ void site_client_start(struct site *site);
 /* Sends the signal and waits for the end: waitpid's status. */
 int site_server_stop(struct site *site, int signal);
 int site_client_stop(struct site *site, int signal);
+/* Starts both, waits until the edge is up and connects: 0 or TANDEM_E*, as a setup returns it. */
+int site_open(struct site *site, struct tandem **ret_tandem);
+/* The other way: disconnects, both end with 0, site_fini. */
+void site_close(struct site *site, struct tandem *tandem);
 /* Waits until the client's only edge is in this state ("up"). */
 void site_edge_wait(struct site *site, const char *state);
 
