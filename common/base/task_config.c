@@ -78,7 +78,7 @@ static const struct config_key keys[] = {
      .choices = caches,
      .help = "Which answers the client gives again: exact, to the same input; similar, to nearly "
              "the same raw frame too; "
-             "off; auto is exact for pictures and off for text. What was answered by chance or in "
+             "off; auto is exact for pictures and off for text. What was answered in "
              "a session is not kept."},
     {.section = "task",
      .key = "result_age_ms",
