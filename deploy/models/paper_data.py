@@ -4,16 +4,17 @@ Every task is `Data`: what the model sees and should say, for training and for t
 uint8; a language model's text is one row of token ids.
 """
 import collections
-import csv
 import dataclasses
 import gzip
-import io
 import json
 import os
 import re
+import sys
 
 import numpy as np
 import torch
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "train"))
 
 SYNTHETIC = ("reverse", "sort", "sub", "swap", "copy")
 VISION = {"mnist": ((0.1307,), (0.3081,)),
@@ -58,27 +59,16 @@ def idx_read(path):
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=4 + 4 * len(shape)).reshape(shape).copy())
 
 
-def pack_read(folder, split):
-    """JPEGs laid end to end, with an index of offset, size and label."""
-    from PIL import Image
-
-    with open(os.path.join(folder, split + ".jpgpack"), "rb") as file:
-        pack = file.read()
-    with open(os.path.join(folder, split + ".index.csv"), newline="") as file:
-        rows = list(csv.DictReader(file))
-    pictures = [np.asarray(Image.open(io.BytesIO(pack[int(row["offset"]):int(row["offset"]) + int(row["size"])])))
-                for row in rows]
-    labels = torch.tensor([int(row["label"]) for row in rows])
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous(), labels
-
-
 def vision(task, folder):
     folder = os.path.join(folder, task)
     if task == "mnist":
         parts = [idx_read(os.path.join(folder, name + "-ubyte.gz")) for name in
                  ("train-images-idx3", "train-labels-idx1", "t10k_a-images-idx3", "t10k_a-labels-idx1")]
         return Data(parts[0][:, None], parts[1].long(), parts[2][:, None], parts[3].long())
-    return Data(*pack_read(folder, "train"), *pack_read(folder, "test_a"))
+    import objects  # needs Pillow
+
+    parts = [part for split in ("train", "test_a") for part in objects.read(folder, split)]
+    return Data(objects.planes(parts[0]).contiguous(), parts[1], objects.planes(parts[2]).contiguous(), parts[3])
 
 
 # ---- text ----

@@ -14,7 +14,6 @@ as a CUDA graph, because such small models are otherwise all launches).
 Letters: B batch, T tokens, d width, H heads, g KV heads, dk = d/H.
 """
 import argparse
-import ctypes
 import dataclasses
 import math
 import time
@@ -23,7 +22,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import paper_data
+import paper_data  # also makes train/ importable
+import training
 
 # q_is_k, v_is_k, KV heads ("H": all, "g": a group, 1), (X)+
 VARIANTS = {
@@ -357,20 +357,11 @@ class Step:
         self.graph.replay()
 
 
-def keep_memory():
-    """Tells glibc to keep freed memory: PyTorch allocates every activation anew, and giving the
-    pages back to the system after each step costs as much time as the arithmetic."""
-    libc = ctypes.CDLL(None)
-    trim_threshold, mmap_threshold = -1, -3
-    libc.mallopt(trim_threshold, 2 ** 31 - 1)
-    libc.mallopt(mmap_threshold, 2 ** 31 - 1)
-
-
 def train(task, variant, profile, seed, data, device="cpu", epochs=None, say=lambda text: None):
     """A trained model, on the device, and what it cost: (model, dict)."""
     shape, recipe = shape_of(task, variant, profile), recipe_of(task, profile)
     recipe.epochs = epochs or recipe.epochs
-    keep_memory()
+    training.keep_memory()
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = Transformer(shape).to(device).train()
