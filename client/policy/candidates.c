@@ -1,0 +1,228 @@
+#include "client/policy/candidates.h"
+
+#include "common/base/clock.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MEGABYTE 1e6
+#define MS_PER_S 1000.0
+
+/* The chance that T exceeds what is left, from a mean and a 95 % point: exponential tail beyond the
+ * mean. */
+static double miss_probability(const struct latency *latency, double left_ms)
+{
+    const double spread = fmax(latency->p95_ms - latency->mean_ms, 0.05 * latency->mean_ms + 0.01);
+
+    if (left_ms <= latency->mean_ms) {
+        return left_ms <= 0
+                   ? 1.0
+                   : fmin(1.0, 0.4 + 0.6 * (latency->mean_ms - left_ms) / latency->mean_ms);
+    }
+    return 0.4 *
+           exp(-(left_ms - latency->mean_ms) / spread * 2.08); /* 0.4 at the mean, 0.05 at p95 */
+}
+
+/* What running here and sending `bytes` takes of the battery, as far as the device's model knows.
+ */
+static double energy_of(const struct decide_input *input, double run_ms, double bytes)
+{
+    const struct decide_energy *energy = &input->energy;
+
+    return energy->compute_watt > 0 || energy->joule_per_byte > 0
+               ? energy->compute_watt * run_ms / MS_PER_S + energy->joule_per_byte * bytes
+               : NAN;
+}
+
+static void candidate_finish(const struct decide_input *input, struct candidate *candidate)
+{
+    const double left_ms = (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS;
+
+    candidate->miss_probability = NAN;
+    candidate->cost = NAN;
+    if (!candidate->latency_known) {
+        return;
+    }
+    if (input->deadline_ns != 0) {
+        candidate->miss_probability = miss_probability(&candidate->latency, left_ms);
+    }
+    candidate->cost =
+        candidate->latency.mean_ms + input->weights.one_error_ms * candidate->error_probability +
+        input->weights.one_megabyte_ms * candidate->bytes / MEGABYTE +
+        (isnan(candidate->energy_j) ? 0 : input->weights.one_joule_ms * candidate->energy_j) +
+        (input->deadline_ns != 0 ? input->weights.one_miss_ms * candidate->miss_probability : 0);
+}
+
+static struct candidate *candidate_new(struct choice *choice, enum job_route kind, int edge)
+{
+    struct candidate *candidate = &choice->candidates[choice->count++];
+
+    memset(candidate, 0, sizeof(*candidate));
+    candidate->kind = kind;
+    candidate->edge = edge;
+    return candidate;
+}
+
+static bool edge_is_allowed(const struct decide_input *input, size_t index)
+{
+    const struct decide_edge *edge = &input->edges[index];
+
+    return !input->never_leaves && !input->too_big && !edge->unusable &&
+           (!edge->silent || !input->has_local || input->forced != FORCED_AUTO) &&
+           (!input->only_edge || strcmp(input->only_edge, edge->name) == 0) &&
+           (!input->forced_edge || strcmp(input->forced_edge, edge->name) == 0);
+}
+
+/* The cheapest usable edge is the one a cascade would ask. */
+static int edges_add(const struct decide_input *input, struct choice *choice, double error)
+{
+    int best = -1;
+    double best_cost = 0;
+
+    for (size_t i = 0; i < input->edge_count && i < LIMIT_EDGES; i++) {
+        struct candidate *candidate;
+
+        if (!edge_is_allowed(input, i)) {
+            continue;
+        }
+        candidate = candidate_new(choice, JOB_EDGE, (int)i);
+        snprintf(candidate->route, sizeof(candidate->route), "edge:%.63s", input->edges[i].name);
+        candidate->latency_known = input->edges[i].latency_known;
+        candidate->latency = input->edges[i].latency;
+        candidate->bytes = (double)(input->up_bytes - input->edges[i].held_bytes);
+        candidate->energy_j = energy_of(input, 0, candidate->bytes);
+        candidate->error_probability = error;
+        candidate_finish(input, candidate);
+        if (best < 0 || (isnan(best_cost) && !isnan(candidate->cost)) ||
+            candidate->cost < best_cost) {
+            best = (int)(choice->count - 1);
+            best_cost = candidate->cost;
+        }
+    }
+    return best;
+}
+
+static void local_add(const struct decide_input *input, struct choice *choice, double error)
+{
+    struct candidate *candidate = candidate_new(choice, JOB_LOCAL, -1);
+
+    strcpy(candidate->route, "local");
+    candidate->latency_known = input->local_known;
+    candidate->latency = input->local;
+    candidate->energy_j = energy_of(input, input->local_run_ms, 0);
+    candidate->error_probability = error;
+    candidate_finish(input, candidate);
+}
+
+static void cache_add(const struct decide_input *input, struct choice *choice)
+{
+    struct candidate *candidate = candidate_new(choice, JOB_CACHE, -1);
+
+    strcpy(candidate->route, "cache");
+    candidate->latency_known = true;
+    candidate->energy_j = energy_of(input, 0, 0);
+    candidate->error_probability = input->cached->error_probability;
+    candidate_finish(input, candidate);
+}
+
+/* What asking an edge costs besides its time. */
+static double send_ms(const struct decide_input *input, double bytes)
+{
+    const double joule = energy_of(input, 0, bytes);
+
+    return input->weights.one_megabyte_ms * bytes / MEGABYTE +
+           (isnan(joule) ? 0 : input->weights.one_joule_ms * joule);
+}
+
+/* Local first; the local answer is kept, so a late edge costs accuracy, not the deadline. */
+static void cascade_add(const struct decide_input *input, struct choice *choice, size_t edge_at,
+                        struct cascade *ret_cascade)
+{
+    const struct candidate edge = choice->candidates[edge_at];
+    struct candidate *candidate = candidate_new(choice, JOB_CASCADE, edge.edge);
+    const struct cascade_terms terms = {
+        .confidence = input->confidence,
+        .one_error_ms = input->weights.one_error_ms,
+        .edge_error = input->edge_error,
+        .local_ms = input->local_known ? input->local.mean_ms : 0,
+        .edge_ms = edge.latency_known ? edge.latency.mean_ms : 0,
+        .edge_p95_ms = edge.latency_known ? edge.latency.p95_ms : 0,
+        .failure = input->edges[edge.edge].failure,
+        .send_ms = send_ms(input, edge.bytes),
+        .threshold = input->forced == FORCED_CASCADE ? input->threshold : NAN,
+        .in_turn = input->forced == FORCED_CASCADE || input->deadline_ns == 0,
+    };
+    double miss;
+
+    strcpy(candidate->route, "cascade");
+    cascade_plan(&terms, ret_cascade);
+    candidate->latency_known = input->local_known && edge.latency_known;
+    candidate->latency.mean_ms = ret_cascade->latency_ms;
+    candidate->latency.p95_ms = ret_cascade->asked <= 0.05 ? input->local.p95_ms
+                                : ret_cascade->at_once
+                                    ? fmax(input->local.p95_ms, edge.latency.p95_ms)
+                                    : input->local.p95_ms + edge.latency.p95_ms;
+    candidate->bytes = ret_cascade->sent * edge.bytes;
+    candidate->energy_j = energy_of(input, input->local_run_ms, candidate->bytes);
+    candidate->error_probability = ret_cascade->error;
+    candidate_finish(input, candidate);
+    if (input->deadline_ns != 0 && candidate->latency_known) {
+        miss = miss_probability(&input->local,
+                                (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS);
+        candidate->cost -= input->weights.one_miss_ms * (candidate->miss_probability - miss);
+        candidate->miss_probability = miss;
+    }
+}
+
+bool candidate_is_wanted(enum decide_forced forced, enum job_route kind)
+{
+    return forced == FORCED_AUTO || (forced == FORCED_LOCAL && kind == JOB_LOCAL) ||
+           (forced == FORCED_EDGE && kind == JOB_EDGE) ||
+           (forced == FORCED_CASCADE && kind == JOB_CASCADE);
+}
+
+/* An unknown cost is worse than any known one. */
+size_t candidates_cheapest(const struct choice *choice, enum decide_forced forced)
+{
+    size_t best = choice->count;
+
+    for (size_t i = 0; i < choice->count; i++) {
+        const struct candidate *candidate = &choice->candidates[i];
+
+        if (!candidate_is_wanted(forced, candidate->kind)) {
+            continue;
+        }
+        if (best == choice->count ||
+            (isnan(choice->candidates[best].cost) && !isnan(candidate->cost)) ||
+            candidate->cost < choice->candidates[best].cost) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+void candidates_fill(const struct decide_input *input, struct choice *choice,
+                     struct cascade *cascade)
+{
+    double local_error, edge_error;
+    int edge_at;
+
+    choice->count = 0;
+    *cascade = (struct cascade){.threshold = input->threshold};
+    cascade_errors(input->confidence, input->edge_error, &local_error, &edge_error);
+    if (input->cached && input->cached->by_local) {
+        local_error = input->cached->error_probability;
+    }
+    if (input->has_local) {
+        local_add(input, choice, local_error);
+    }
+    edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, choice, edge_error);
+    if (input->has_local && edge_at >= 0) {
+        cascade_add(input, choice, (size_t)edge_at, cascade);
+    }
+    if (input->cached && input->forced == FORCED_AUTO) {
+        cache_add(input, choice);
+    }
+    choice->chosen = candidates_cheapest(choice, input->forced);
+}

@@ -1,0 +1,17 @@
+/* candidates.h: the possible routes of one request and what each is expected to cost. Pure; part of
+ * decide. */
+#ifndef TANDEM_POLICY_CANDIDATES_H
+#define TANDEM_POLICY_CANDIDATES_H
+
+#include "client/policy/cascade.h"
+#include "client/policy/decide.h"
+
+/* Writes candidates, count and the cheapest of the wanted kinds as chosen (count: there is none);
+ * and what the cascade would do, where there is one. */
+void candidates_fill(const struct decide_input *input, struct choice *choice,
+                     struct cascade *ret_cascade);
+/* The index of the cheapest candidate of the kinds that `forced` wants; choice->count: none. */
+size_t candidates_cheapest(const struct choice *choice, enum decide_forced forced);
+bool candidate_is_wanted(enum decide_forced forced, enum job_route kind);
+
+#endif

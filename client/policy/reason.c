@@ -1,0 +1,91 @@
+#include "client/policy/reason.h"
+
+#include "client/policy/candidates.h"
+
+#include <string.h>
+
+static bool name_fits(const char *wanted, const char *name)
+{
+    return !wanted || strcmp(wanted, name) == 0;
+}
+
+/* Why no edge may be asked: of the edges that privacy and the caller leave, the trouble of the one
+ * nearest to being usable. */
+static const char *no_edge_reason(const struct decide_input *input)
+{
+    const char *reason = "no edge connected";
+    enum edge_trouble worst = EDGE_FINE;
+    bool known = !input->forced_edge;
+
+    if (input->never_leaves) {
+        return "leaves_device = never";
+    }
+    if (input->too_big) {
+        return "input too big for an edge";
+    }
+    for (size_t i = 0; i < input->edge_count; i++) {
+        const struct decide_edge *edge = &input->edges[i];
+
+        known |= input->forced_edge && strcmp(input->forced_edge, edge->name) == 0;
+        if (!name_fits(input->only_edge, edge->name) ||
+            !name_fits(input->forced_edge, edge->name)) {
+            continue;
+        }
+        if (!edge->unusable && edge->silent) {
+            return "edge does not answer"; /* all else is well with it */
+        }
+        if (edge->unusable && edge->trouble >= worst) {
+            reason = edge->unusable;
+            worst = edge->trouble;
+        }
+    }
+    if (!known) {
+        return DECIDE_NO_SUCH_EDGE;
+    }
+    if (input->forced_edge && input->only_edge &&
+        strcmp(input->forced_edge, input->only_edge) != 0) {
+        return "leaves_device names another edge";
+    }
+    return reason;
+}
+
+const char *reason_of_choice(const struct decide_input *input, const struct choice *choice,
+                             const struct cascade *cascade)
+{
+    const struct candidate *chosen = &choice->candidates[choice->chosen];
+    bool edge_is_late = false, has_edge = false;
+
+    if (input->forced != FORCED_AUTO && candidate_is_wanted(input->forced, chosen->kind)) {
+        return "forced by caller";
+    }
+    for (size_t i = 0; i < choice->count; i++) {
+        has_edge |= choice->candidates[i].kind == JOB_EDGE;
+        edge_is_late |=
+            choice->candidates[i].kind == JOB_EDGE && choice->candidates[i].miss_probability > 0.3;
+    }
+    if (chosen->kind == JOB_CACHE) {
+        return input->cached->reason;
+    }
+    if (!has_edge) {
+        return no_edge_reason(input);
+    }
+    switch (chosen->kind) {
+    case JOB_CACHE:
+    case JOB_LOCAL:
+        return edge_is_late ? "edge would miss the deadline" : "local is fast and accurate enough";
+    case JOB_EDGE:
+        return input->has_local ? "edge is accurate and in time" : "no local model";
+    case JOB_CASCADE:
+        break;
+    }
+    return cascade->at_once && input->edges[chosen->edge].latency_known
+               ? "both at once, the edge's answer if local is not sure"
+               : "local first, edge if not sure";
+}
+
+const char *reason_of_no_route(const struct decide_input *input)
+{
+    const bool needs_local = input->forced == FORCED_LOCAL || input->forced == FORCED_CASCADE;
+
+    return needs_local && !input->has_local ? "no local model" : no_edge_reason(input);
+}

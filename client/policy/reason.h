@@ -1,0 +1,14 @@
+/* reason.h: why a request goes where it goes, in one clause. Pure; part of decide. All texts are
+ * static or borrowed from the input. */
+#ifndef TANDEM_POLICY_REASON_H
+#define TANDEM_POLICY_REASON_H
+
+#include "client/policy/cascade.h"
+#include "client/policy/decide.h"
+
+const char *reason_of_choice(const struct decide_input *input, const struct choice *choice,
+                             const struct cascade *cascade);
+/* Of TANDEM_ENOROUTE. */
+const char *reason_of_no_route(const struct decide_input *input);
+
+#endif
