@@ -13,7 +13,6 @@
 #include <xxhash.h>
 
 #define MARK_BYTES 64 /* the file: one line */
-#define PATH_ROOM  (DECISION_PATH_BYTES + 16)
 
 /* Above it a number was not made by this code. Ids have room behind it. */
 #define MARK_MAX ((uint64_t)INT64_MAX)
@@ -51,69 +50,17 @@ static enum mark_state mark_read(const char *path, uint64_t *ret_mark)
     return MARK_FINE;
 }
 
-static int file_write(const char *path, const char *text, size_t bytes)
-{
-    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-    ssize_t written;
-    int error = 0;
-
-    if (fd < 0) {
-        return errno;
-    }
-    written = write(fd, text, bytes);
-    if (written != (ssize_t)bytes) {
-        error = written < 0 ? errno : ENOSPC;
-    } else if (fsync(fd) != 0) {
-        error = errno;
-    }
-    return close(fd) != 0 && error == 0 ? errno : error;
-}
-
-/* The name of a file is safe on the disk once its folder is. */
-static int folder_sync(const char *path)
-{
-    char folder[PATH_ROOM];
-    int fd, error;
-
-    snprintf(folder, sizeof(folder), "%s", path);
-    *strrchr(folder, '/') = '\0';
-    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return errno;
-    }
-    error = fsync(fd) != 0 ? errno : 0;
-    (void)close(fd);
-    return error;
-}
-
-/* Write beside, sync, rename: the old mark or the new one is there, whatever happens. */
-static int mark_write(const char *path, uint64_t mark)
-{
-    char beside[PATH_ROOM], text[MARK_BYTES];
-    int error;
-
-    snprintf(beside, sizeof(beside), "%s.new", path);
-    error = file_write(beside, text, (size_t)mark_text(mark, text));
-    if (error == 0 && rename(beside, path) != 0) {
-        error = errno;
-    }
-    if (error != 0) {
-        (void)unlink(beside);
-        return error;
-    }
-    return folder_sync(path);
-}
-
 /* Room for the next block, on disk before the first of its ids is given. */
 static void ids_reserve(struct decision_ids *ids)
 {
+    char text[MARK_BYTES];
     int error;
 
     ids->reserved = ids->next + LIMIT_DECISION_ID_BLOCK;
     if (!ids->path[0]) {
         return;
     }
-    error = mark_write(ids->path, ids->reserved);
+    error = state_file_replace(ids->path, text, (size_t)mark_text(ids->reserved, text));
     if (error != 0 && !ids->failed) {
         log_warning("%s: %s: ids of decisions come from the clock: unique while it is not set back",
                     ids->path, strerror(error));
@@ -125,7 +72,7 @@ static void ids_reserve(struct decision_ids *ids)
 
 static uint64_t mark_find(const struct decision_ids *ids)
 {
-    char aside[PATH_ROOM];
+    char aside[STATE_PATH_BYTES + 16];
     uint64_t mark = 0;
 
     switch (mark_read(ids->path, &mark)) {
@@ -138,11 +85,9 @@ static uint64_t mark_find(const struct decision_ids *ids)
         log_warning("%s: %s: ids of decisions go on from the clock", ids->path, strerror(errno));
         break;
     case MARK_DAMAGED:
-        snprintf(aside, sizeof(aside), "%s.damaged", ids->path);
-        (void)rename(ids->path, aside);
         log_warning("%s: damaged, set aside as %s: ids of decisions go on from decisions.jsonl and "
                     "the clock",
-                    ids->path, aside);
+                    ids->path, state_file_rename_aside(ids->path, aside));
         break;
     }
     return mark;

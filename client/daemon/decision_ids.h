@@ -5,15 +5,15 @@
 #ifndef TANDEM_CLIENT_DECISION_IDS_H
 #define TANDEM_CLIENT_DECISION_IDS_H
 
+#include "client/daemon/state_file.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
-#define DECISION_PATH_BYTES 4200
-
 struct decision_ids {
-    char path[DECISION_PATH_BYTES]; /* "": nothing is kept */
-    uint64_t next, reserved;        /* ids below `reserved` may be given */
-    bool failed;                    /* the last attempt to keep the mark, and it was said */
+    char path[STATE_PATH_BYTES]; /* "": nothing is kept */
+    uint64_t next, reserved;     /* ids below `reserved` may be given */
+    bool failed;                 /* the last attempt to keep the mark, and it was said */
 };
 
 /* Finds where ids go on: behind the mark, behind `last_id` (the last one in decisions.jsonl; 0:

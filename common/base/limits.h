@@ -106,6 +106,7 @@
 #define LIMIT_DECISION_FILE_BYTES (16 << 20) /* decisions.jsonl; the one before it is kept as .1   \
                                               */
 #define LIMIT_DECISION_ID_BLOCK 4096 /* ids that one write of the mark in decision-ids allows */
+#define LIMIT_STATE_FILE_BYTES  (4u << 20) /* of a file under state_dir that is read back */
 #define LIMIT_EDGES             16
 #define LIMIT_CANDIDATES        (LIMIT_EDGES + 3) /* local, cascade, cache, edges */
 #define LIMIT_DEADLINE_MS       3600000
