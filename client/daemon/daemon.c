@@ -485,6 +485,7 @@ int daemon_check(const char *config_path)
                  choice.chosen < choice.count ? choice.candidates[choice.chosen].route : "");
         snprintf(decision.reason, sizeof(decision.reason), "%s", choice.reason);
         decision.candidate_count = choice.count;
+        decision.weights = choice.weights;
         memcpy(decision.candidates, choice.candidates, sizeof(decision.candidates));
         (void)buf_append_text(
             &out,

@@ -10,12 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ACCURACY_FACTOR  4
-#define BANDWIDTH_FACTOR 20
-#define BATTERY_FACTOR   20
-
-static const char *const prefers[] = {"balanced", "accuracy", "bandwidth", "battery", NULL};
-
 #define AT(member) offsetof(struct client_config, member)
 static const struct config_key keys[] = {
     {.section = "client",
@@ -128,7 +122,7 @@ static const struct config_key keys[] = {
      .type = CONFIG_CHOICE,
      .offset = AT(prefer),
      .default_text = "balanced",
-     .choices = prefers,
+     .choices = prefer_names,
      .help = "accuracy makes an error four times as dear, bandwidth a megabyte and battery a joule "
              "twenty times."},
     {.section = "policy",
@@ -304,15 +298,12 @@ int client_config_load(const char *path, struct client_config *config,
 
 struct decide_weights client_config_weights(const struct client_config *config)
 {
-    return (struct decide_weights){
-        .one_miss_ms = config->one_miss_ms,
-        .one_megabyte_ms =
-            config->one_megabyte_ms * (config->prefer == PREFER_BANDWIDTH ? BANDWIDTH_FACTOR : 1),
-        .one_error_ms =
-            config->one_error_ms * (config->prefer == PREFER_ACCURACY ? ACCURACY_FACTOR : 1),
-        .one_joule_ms =
-            config->one_joule_ms * (config->prefer == PREFER_BATTERY ? BATTERY_FACTOR : 1),
-    };
+    const struct decide_weights weights = {.one_miss_ms = config->one_miss_ms,
+                                           .one_megabyte_ms = config->one_megabyte_ms,
+                                           .one_error_ms = config->one_error_ms,
+                                           .one_joule_ms = config->one_joule_ms};
+
+    return prefer_apply(weights, (enum prefer)config->prefer);
 }
 
 struct decide_energy client_config_energy(const struct client_config *config)

@@ -5,7 +5,6 @@
 #include "client/policy/decide.h"
 #include "common/base/config.h"
 
-enum prefer { PREFER_BALANCED, PREFER_ACCURACY, PREFER_BANDWIDTH, PREFER_BATTERY };
 struct edge_config {
     char *name, *url, *token_file;
 };

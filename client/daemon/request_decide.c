@@ -212,6 +212,7 @@ void request_decision_fill(struct request *request)
     decision->predicted_ms = NAN;
     decision_outcome_init(&decision->outcome);
     decision->candidate_count = request->choice.count;
+    decision->weights = request->choice.weights;
     memcpy(decision->candidates, request->choice.candidates, sizeof(decision->candidates));
     snprintf(decision->reason, sizeof(decision->reason), "%s",
              request->choice.reason ? request->choice.reason : "");

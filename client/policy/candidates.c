@@ -35,6 +35,19 @@ static double energy_of(const struct decide_input *input, double run_ms, double 
                : NAN;
 }
 
+double candidate_cost(const struct decide_weights *weights, const struct candidate *candidate)
+{
+    if (!candidate->latency_known) {
+        return NAN;
+    }
+    return candidate->latency.mean_ms + weights->one_error_ms * candidate->error_probability +
+           weights->one_megabyte_ms * candidate->bytes / MEGABYTE +
+           (isnan(candidate->energy_j) ? 0 : weights->one_joule_ms * candidate->energy_j) +
+           (isnan(candidate->miss_probability)
+                ? 0
+                : weights->one_miss_ms * candidate->miss_probability);
+}
+
 static void candidate_finish(const struct decide_input *input, struct candidate *candidate)
 {
     const double left_ms = (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS;
@@ -47,11 +60,7 @@ static void candidate_finish(const struct decide_input *input, struct candidate 
     if (input->deadline_ns != 0) {
         candidate->miss_probability = miss_probability(&candidate->latency, left_ms);
     }
-    candidate->cost =
-        candidate->latency.mean_ms + input->weights.one_error_ms * candidate->error_probability +
-        input->weights.one_megabyte_ms * candidate->bytes / MEGABYTE +
-        (isnan(candidate->energy_j) ? 0 : input->weights.one_joule_ms * candidate->energy_j) +
-        (input->deadline_ns != 0 ? input->weights.one_miss_ms * candidate->miss_probability : 0);
+    candidate->cost = candidate_cost(&input->weights, candidate);
 }
 
 static struct candidate *candidate_new(struct choice *choice, enum job_route kind, int edge)

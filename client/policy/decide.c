@@ -119,6 +119,7 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
 
     memset(ret_choice, 0, sizeof(*ret_choice));
     ret_choice->edge = -1;
+    ret_choice->weights = input->weights;
     ret_choice->plan.deadline_ns = input->deadline_ns; /* also of a request that has no route */
     candidates_fill(input, ret_choice, &cascade);
     if (ret_choice->chosen == ret_choice->count && input->forced == FORCED_CASCADE &&

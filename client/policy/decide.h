@@ -16,6 +16,7 @@
 #include "client/policy/confidence.h"
 #include "client/policy/estimate_edge.h"
 #include "client/policy/job.h"
+#include "client/policy/prefer.h"
 #include "common/base/limits.h"
 
 #define ROUTE_BYTES (LIMIT_NAME_BYTES + 8)
@@ -31,9 +32,6 @@ enum edge_trouble {
     EDGE_MISMATCH, /* both sides have the task and describe it differently */
 };
 
-struct decide_weights {
-    double one_miss_ms, one_megabyte_ms, one_error_ms, one_joule_ms;
-};
 struct decide_energy {     /* of this device; 0: not known */
     double compute_watt;   /* while a local model runs, above idle */
     double joule_per_byte; /* sent */
@@ -103,6 +101,7 @@ struct choice {
     struct candidate candidates[LIMIT_CANDIDATES];
     size_t count;
     size_t chosen;
+    struct decide_weights weights; /* that the costs were made with */
     int edge;           /* where the plan's edge side goes; -1: nowhere */
     double hoped_ms;    /* not 0: the edge is asked in the hope of this latency */
     const char *reason; /* static */

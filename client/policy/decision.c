@@ -202,6 +202,16 @@ static void outcome_json(const struct decision_outcome *outcome, struct json_wri
     json_object_close(json);
 }
 
+static void weights_json(const struct decide_weights *weights, struct json_writer *json)
+{
+    json_object_open(json, "weights");
+    json_double(json, "one_miss_ms", weights->one_miss_ms);
+    json_double(json, "one_megabyte_ms", weights->one_megabyte_ms);
+    json_double(json, "one_error_ms", weights->one_error_ms);
+    json_double(json, "one_joule_ms", weights->one_joule_ms);
+    json_object_close(json);
+}
+
 void decision_json(const struct decision *decision, struct json_writer *json)
 {
     char id[21];
@@ -219,6 +229,7 @@ void decision_json(const struct decision *decision, struct json_writer *json)
         candidate_json(&decision->candidates[i], json);
     }
     json_array_close(json);
+    weights_json(&decision->weights, json);
     json_text(json, "route", decision->route);
     json_text(json, "reason", decision->reason);
     json_double(json, "confidence", decision->confidence);

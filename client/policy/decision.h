@@ -25,6 +25,7 @@ struct decision {
     double deadline_ms; /* 0: none */
     struct candidate candidates[LIMIT_CANDIDATES];
     size_t candidate_count;
+    struct decide_weights weights; /* of the candidates' costs */
     char route[ROUTE_BYTES];
     char reason[LIMIT_LINE_BYTES + 1];
     double confidence;   /* of the local answer; NAN */

@@ -57,6 +57,10 @@ static void test_an_empty_file_is_enough(void **state)
     assert_int_equal(config.threads, 1);
     assert_int_equal(config.kv_bytes, 64 << 20);
     assert_int_equal(config.prefer, PREFER_BALANCED);
+    assert_float_equal(config.one_miss_ms, PREFER_MISS_MS, 0); /* as tools outside believe */
+    assert_float_equal(config.one_megabyte_ms, PREFER_MEGABYTE_MS, 0);
+    assert_float_equal(config.one_error_ms, PREFER_ERROR_MS, 0);
+    assert_float_equal(config.one_joule_ms, PREFER_JOULE_MS, 0);
     assert_int_equal(config.edge_count, 0);
     config_free(&client_config_schema, &config);
 }

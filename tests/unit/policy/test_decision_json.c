@@ -77,6 +77,7 @@ static struct decision full_decision(void)
                                 .session = "talk",
                                 .deadline_ms = 200,
                                 .candidate_count = 2,
+                                .weights = {1000, 20, 200, 40},
                                 .route = "edge:den",
                                 .reason = "edge is accurate and in time",
                                 .confidence = 0.25,
@@ -145,6 +146,10 @@ static void test_all_names_and_values(void **state)
     text_check(json, "session", "talk");
     number_check(json, "confidence", 0.25);
     assert_true(cJSON_IsTrue(member(json, "hedged")));
+    number_check(member(json, "weights"), "one_miss_ms", 1000);
+    number_check(member(json, "weights"), "one_megabyte_ms", 20);
+    number_check(member(json, "weights"), "one_error_ms", 200);
+    number_check(member(json, "weights"), "one_joule_ms", 40);
     text_check(edge, "route", "edge:den");
     number_check(edge, "latency_ms", 10);
     number_check(edge, "latency_p95_ms", 20);
