@@ -38,7 +38,7 @@ struct daemon {
     struct status_listener *status;
     struct request_lines *lines;
     uv_signal_t signals[SIGNAL_COUNT];
-    uv_timer_t watchdog_timer, drain_timer;
+    uv_timer_t watchdog_timer, drain_timer, decisions_timer;
     int64_t started_ns;
     struct decision_file decisions;
     bool draining, stuck;
@@ -66,6 +66,26 @@ static void decision_log(struct request_lines *lines, const struct decision *dec
                                                : decision->reason);
 }
 
+static void on_decisions_due(uv_timer_t *timer)
+{
+    struct daemon *daemon = timer->data;
+
+    decision_file_flush(&daemon->decisions, clock_now_ns());
+}
+
+/* What waits to be written has its timer. */
+static void decisions_arm(struct daemon *daemon)
+{
+    const int64_t due_ns = decision_file_due_ns(&daemon->decisions), now_ns = clock_now_ns();
+
+    if (due_ns != 0 && !uv_is_active((uv_handle_t *)&daemon->decisions_timer)) {
+        const int64_t wait_ns = due_ns > now_ns ? due_ns - now_ns : 0;
+
+        (void)uv_timer_start(&daemon->decisions_timer, on_decisions_due,
+                             (uint64_t)(wait_ns / NS_PER_MS) + 1, 0);
+    }
+}
+
 static void on_decision(const struct decision *decision, void *user)
 {
     struct daemon *daemon = user;
@@ -75,6 +95,7 @@ static void on_decision(const struct decision *decision, void *user)
     buf_init(&line, LIMIT_STATUS_QUEUE_BYTES);
     if (status_decision(decision, &line) == 0) {
         decision_file_write(&daemon->decisions, line.data, line.bytes, clock_now_ns());
+        decisions_arm(daemon);
         if (daemon->status) {
             status_listener_publish(daemon->status, &line);
         }
@@ -328,6 +349,8 @@ static void handles_start(struct daemon *daemon)
     daemon->watchdog_timer.data = daemon;
     (void)uv_timer_init(&daemon->loop, &daemon->drain_timer);
     daemon->drain_timer.data = daemon;
+    (void)uv_timer_init(&daemon->loop, &daemon->decisions_timer);
+    daemon->decisions_timer.data = daemon;
     if (half_ms > 0) {
         (void)uv_timer_start(&daemon->watchdog_timer, on_watchdog, half_ms, half_ms);
     }
@@ -412,6 +435,7 @@ static void daemon_close(struct daemon *daemon)
     }
     uv_close((uv_handle_t *)&daemon->watchdog_timer, NULL);
     uv_close((uv_handle_t *)&daemon->drain_timer, NULL);
+    uv_close((uv_handle_t *)&daemon->decisions_timer, NULL);
     (void)uv_run(&daemon->loop, UV_RUN_DEFAULT);
     (void)uv_run(&daemon->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&daemon->loop) != 0) {

@@ -16,6 +16,7 @@
 #define NAME        "decisions.jsonl"
 #define SAY_NS      (60 * NS_PER_S)
 #define REOPEN_NS   NS_PER_S
+#define WRITE_NS    NS_PER_S /* between two writes */
 #define TAIL_BYTES  (64 << 10) /* where the last ids are looked for */
 #define PIECE_BYTES 4096
 
@@ -30,9 +31,15 @@ static void trouble_say(struct decision_file *file, const char *what, int error,
     file->said_ns = now_ns;
 }
 
-static void line_lost(struct decision_file *file, const char *what, int error, int64_t now_ns)
+static void lines_lost(struct decision_file *file, const void *lines, size_t bytes,
+                       const char *what, int error, int64_t now_ns)
 {
-    file->lost++;
+    const char *at = lines, *const end = at + bytes;
+
+    for (; at < end; at++) {
+        at = memchr(at, '\n', (size_t)(end - at));
+        file->lost++;
+    }
     trouble_say(file, what, error, now_ns);
 }
 
@@ -102,6 +109,7 @@ void decision_file_open(struct decision_file *file, const char *state_dir, int64
 
     memset(file, 0, sizeof(*file));
     file->fd = -1;
+    buf_init(&file->pending, LIMIT_DECISION_PENDING_BYTES);
     if (!state_dir[0]) {
         return;
     }
@@ -118,6 +126,8 @@ void decision_file_open(struct decision_file *file, const char *state_dir, int64
 
 void decision_file_close(struct decision_file *file)
 {
+    decision_file_flush(file, file->written_ns);
+    buf_fini(&file->pending);
     if (file->fd >= 0) {
         (void)close(file->fd);
     }
@@ -147,7 +157,7 @@ static int file_rotate(struct decision_file *file, int64_t now_ns)
     return file_reopen(file, now_ns);
 }
 
-/* Makes the file ready for one more line; 0 or an errno, with what was tried. */
+/* Makes the file ready for so many bytes more; 0 or an errno, with what was tried. */
 static int file_ready(struct decision_file *file, size_t bytes, int64_t now_ns,
                       const char **ret_what)
 {
@@ -172,31 +182,70 @@ static int file_ready(struct decision_file *file, size_t bytes, int64_t now_ns,
     return 0;
 }
 
-void decision_file_write(struct decision_file *file, const void *line, size_t bytes, int64_t now_ns)
+/* Bytes of the lines that are whole among the first `bytes`. */
+static size_t whole_bytes(const char *lines, size_t bytes)
+{
+    while (bytes > 0 && lines[bytes - 1] != '\n') {
+        bytes--;
+    }
+    return bytes;
+}
+
+/* Writes whole lines; of what does not fit the disk, the lines before it stay. */
+static void lines_write(struct decision_file *file, const char *lines, size_t bytes, int64_t now_ns)
 {
     const char *what;
+    int error = file_ready(file, bytes, now_ns, &what);
     ssize_t written;
-    int error;
+    size_t kept;
 
-    if (!file->path) {
-        return;
-    }
-    error = file_ready(file, bytes, now_ns, &what);
+    file->written_ns = now_ns;
     if (error != 0) {
-        line_lost(file, what, error, now_ns);
+        lines_lost(file, lines, bytes, what, error, now_ns);
         return;
     }
-    written = write(file->fd, line, bytes);
+    written = write(file->fd, lines, bytes);
+    error = written < 0 ? errno : ENOSPC;
+    kept = written > 0 ? whole_bytes(lines, (size_t)written) : 0;
+    file->bytes += (off_t)kept;
     if (written != (ssize_t)bytes) {
-        error = written < 0 ? errno : ENOSPC;
-        file->torn = written > 0 && ftruncate(file->fd, file->bytes) != 0;
-        line_lost(file, "write", error, now_ns);
+        file->torn = written > (ssize_t)kept && ftruncate(file->fd, file->bytes) != 0;
+        lines_lost(file, lines + kept, bytes - kept, "write", error, now_ns);
         return;
     }
-    file->bytes += (off_t)bytes;
     if (file->said) {
         log_info("%s: written again, %" PRIu64 " decisions were lost", file->path, file->lost);
         file->said = false;
+    }
+}
+
+void decision_file_flush(struct decision_file *file, int64_t now_ns)
+{
+    if (file->pending.bytes > 0) {
+        lines_write(file, (const char *)file->pending.data, file->pending.bytes, now_ns);
+        buf_clear(&file->pending);
+    }
+}
+
+int64_t decision_file_due_ns(const struct decision_file *file)
+{
+    return file->pending.bytes > 0 ? file->written_ns + WRITE_NS : 0;
+}
+
+void decision_file_write(struct decision_file *file, const void *line, size_t bytes, int64_t now_ns)
+{
+    if (!file->path) {
+        return;
+    }
+    if (file->pending.bytes + bytes > LIMIT_DECISION_PENDING_BYTES) {
+        decision_file_flush(file, now_ns);
+    }
+    if (buf_append(&file->pending, line, bytes) != 0) {
+        lines_lost(file, line, bytes, "keep", ENOMEM, now_ns);
+        return;
+    }
+    if (file->written_ns == 0 || now_ns - file->written_ns >= WRITE_NS) {
+        decision_file_flush(file, now_ns);
     }
 }
 

@@ -105,6 +105,8 @@
 #define LIMIT_RESULT_SIMILAR      16   /* frames of one scope that a new one is compared with */
 #define LIMIT_DECISION_FILE_BYTES (16 << 20) /* decisions.jsonl; the one before it is kept as .1   \
                                               */
+#define LIMIT_DECISION_PENDING_BYTES                                                               \
+    (4u << 20) /* decisions that wait for the next write of a second */
 #define LIMIT_DECISION_ID_BLOCK 4096 /* ids that one write of the mark in decision-ids allows */
 #define LIMIT_STATE_FILE_BYTES  (4u << 20) /* of a file under state_dir that is read back */
 #define LIMIT_EDGES             16

@@ -105,6 +105,7 @@ until_says '"schema"'
 said=$(ask objects "$picture")
 expect 'the disk is full: answered' '"error_code":0' "$said"
 expect 'and again' '"error_code":0' "$(ask commands 'walk')"
+until_says '"decision_lines_lost":2' # the disk is written at most once a second
 expect 'the lost lines are counted' '"decision_lines_lost":2' \
     "$("$bin/tandemctl" status --json --socket "$dir/status.sock")"
 expect 'and said once' '^1$' "$(grep -c 'decisions are lost' "$dir/client.log")"

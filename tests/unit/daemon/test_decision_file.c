@@ -59,6 +59,7 @@ static void line_write(struct decision_file *file, unsigned id, int64_t now_ns)
                                "{\"daemon\":\"tandem-client\",\"schema\":1,\"id\":\"%u\"}\n", id);
 
     decision_file_write(file, line, (size_t)bytes, now_ns);
+    decision_file_flush(file, now_ns);
 }
 
 /* How many lines the file has; each one whole. */
@@ -239,6 +240,82 @@ static void test_said_once_a_minute(void **state)
     (void)fclose(log);
 }
 
+/* What comes within a second of a write waits for the next one, which is due a second after it. */
+static void test_once_a_second(void **state)
+{
+    static const char line[] = "{\"id\":\"1\"}\n";
+    struct decision_file file;
+
+    (void)state;
+    decision_file_open(&file, dir, NS_PER_S);
+    assert_int_equal(decision_file_due_ns(&file), 0);
+    decision_file_write(&file, line, sizeof(line) - 1, 5 * NS_PER_S);
+    assert_int_equal(lines_count(path), 1);
+    assert_int_equal(decision_file_due_ns(&file), 0);
+    decision_file_write(&file, line, sizeof(line) - 1, 5 * NS_PER_S + 1);
+    decision_file_write(&file, line, sizeof(line) - 1, 6 * NS_PER_S - 1);
+    assert_int_equal(lines_count(path), 1);
+    assert_int_equal(decision_file_due_ns(&file), 6 * NS_PER_S);
+    decision_file_flush(&file, 6 * NS_PER_S);
+    assert_int_equal(lines_count(path), 3);
+    assert_int_equal(decision_file_due_ns(&file), 0);
+    decision_file_write(&file, line, sizeof(line) - 1, 7 * NS_PER_S - 1);
+    assert_int_equal(lines_count(path), 3);
+    decision_file_write(&file, line, sizeof(line) - 1, 7 * NS_PER_S);
+    assert_int_equal(lines_count(path), 5);
+    decision_file_write(&file, line, sizeof(line) - 1, 7 * NS_PER_S + 1);
+    decision_file_close(&file); /* an end loses nothing */
+    assert_int_equal(lines_count(path), 6);
+}
+
+/* However much comes in a second, no more than the bound waits. */
+static void test_pending_bound(void **state)
+{
+    struct decision_file file;
+    char *line = malloc(1 << 20);
+    off_t bytes;
+
+    (void)state;
+    assert_non_null(line);
+    memset(line, ' ', 1 << 20);
+    line[(1 << 20) - 1] = '\n';
+    decision_file_open(&file, dir, 1);
+    decision_file_write(&file, line, 1 << 20, 1); /* at once */
+    bytes = file.bytes;
+    assert_int_equal(bytes, 1 << 20);
+    for (unsigned i = 0; i < LIMIT_DECISION_PENDING_BYTES >> 20; i++) {
+        decision_file_write(&file, line, 1 << 20, 2);
+    }
+    assert_int_equal(file.bytes, bytes);
+    assert_int_equal(file.pending.bytes, LIMIT_DECISION_PENDING_BYTES);
+    decision_file_write(&file, line, 1 << 20, 2);
+    assert_int_equal(file.bytes, bytes + LIMIT_DECISION_PENDING_BYTES);
+    assert_int_equal(file.pending.bytes, 1 << 20);
+    decision_file_close(&file);
+    free(line);
+}
+
+/* Several lines in one write to a disk that has room for a part of them: whole lines stay. */
+static void test_full_disk_in_the_middle(void **state)
+{
+    struct decision_file file;
+
+    (void)state;
+    for (off_t room = 0; room < 30; room++) {
+        (void)unlink(path);
+        decision_file_open(&file, dir, 1);
+        decision_file_write(&file, "{\"a\":1}\n", 8, 1);
+        decision_file_write(&file, "{\"b\":22}\n", 9, 2);
+        decision_file_write(&file, "{\"c\":333}\n", 10, 3);
+        room_set((rlim_t)(8 + room));
+        decision_file_flush(&file, 4);
+        room_set(RLIM_INFINITY);
+        assert_int_equal(lines_count(path), 1 + (room >= 9) + (room >= 19));
+        assert_int_equal(file.lost, 2 - (room >= 9) - (room >= 19));
+        decision_file_close(&file);
+    }
+}
+
 static void test_no_folder(void **state)
 {
     struct decision_file file;
@@ -259,6 +336,9 @@ int main(void)
                                        WITH_FOLDER(test_bound),
                                        WITH_FOLDER(test_bound_holds_when_rename_fails),
                                        WITH_FOLDER(test_said_once_a_minute),
+                                       WITH_FOLDER(test_once_a_second),
+                                       WITH_FOLDER(test_pending_bound),
+                                       WITH_FOLDER(test_full_disk_in_the_middle),
                                        WITH_FOLDER(test_no_folder)};
 
     log_init("test", LOG_LEVEL_ERROR, 2);
