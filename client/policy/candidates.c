@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MEGABYTE 1e6
-#define MS_PER_S 1000.0
+#define MEGABYTE       1e6
+#define MS_PER_S       1000.0
+#define ROUTES_BESIDES 3 /* local, cascade, cache */
 
 /* The chance that T exceeds what is left, from a mean and a 95 % point: exponential tail beyond the
  * mean. */
@@ -77,36 +78,76 @@ static bool edge_is_allowed(const struct decide_input *input, size_t index)
 {
     const struct decide_edge *edge = &input->edges[index];
 
-    return !input->never_leaves && !input->too_big && !edge->unusable &&
+    return !input->never_leaves && (!input->too_big || edge->form_count > 0) && !edge->unusable &&
            (!edge->silent || !input->has_local || input->forced != FORCED_AUTO) &&
            (!input->only_edge || strcmp(input->only_edge, edge->name) == 0) &&
            (!input->forced_edge || strcmp(input->forced_edge, edge->name) == 0);
 }
 
-/* The cheapest usable edge is the one a cascade would ask. */
-static int edges_add(const struct decide_input *input, struct choice *choice, double error)
+/* As it came: what decide() is told of an edge where the input has one form only. */
+static struct decide_form form_as_it_came(const struct decide_input *input,
+                                          const struct decide_edge *edge)
 {
-    int best = -1;
-    double best_cost = 0;
+    return (struct decide_form){.upload.bytes = (double)(input->up_bytes - edge->held_bytes),
+                                .latency_known = edge->latency_known,
+                                .latency = edge->latency,
+                                .best_ms = edge->best_ms};
+}
+
+static void edge_add(const struct decide_input *input, struct choice *choice, size_t index,
+                     const struct decide_form *form, double error)
+{
+    struct candidate *candidate = candidate_new(choice, JOB_EDGE, (int)index);
+
+    snprintf(candidate->route, sizeof(candidate->route), "edge:%.63s", input->edges[index].name);
+    candidate->latency_known = form->latency_known;
+    candidate->latency = form->latency;
+    candidate->upload = form->upload;
+    candidate->bytes = form->upload.bytes;
+    candidate->energy_j = energy_of(input, form->upload.prepare_ms, candidate->bytes);
+    candidate->error_probability = fmin(error + form->upload.error, 1);
+    candidate_finish(input, candidate);
+}
+
+/* How many forms of each edge are candidates: every edge has one at least. */
+static size_t forms_each(const struct decide_input *input)
+{
+    size_t allowed = 0, each;
 
     for (size_t i = 0; i < input->edge_count && i < LIMIT_EDGES; i++) {
-        struct candidate *candidate;
+        allowed += edge_is_allowed(input, i);
+    }
+    each = allowed ? (LIMIT_CANDIDATES - ROUTES_BESIDES) / allowed : 1;
+    return each < LIMIT_UPLOAD_FORMS ? each : LIMIT_UPLOAD_FORMS;
+}
+
+/* The cheapest form of the cheapest usable edge is what a cascade would ask. */
+static int edges_add(const struct decide_input *input, struct choice *choice, double error)
+{
+    const size_t each = forms_each(input), first = choice->count;
+    int best = -1;
+
+    for (size_t i = 0; i < input->edge_count && i < LIMIT_EDGES; i++) {
+        const struct decide_edge *edge = &input->edges[i];
 
         if (!edge_is_allowed(input, i)) {
             continue;
         }
-        candidate = candidate_new(choice, JOB_EDGE, (int)i);
-        snprintf(candidate->route, sizeof(candidate->route), "edge:%.63s", input->edges[i].name);
-        candidate->latency_known = input->edges[i].latency_known;
-        candidate->latency = input->edges[i].latency;
-        candidate->bytes = (double)(input->up_bytes - input->edges[i].held_bytes);
-        candidate->energy_j = energy_of(input, 0, candidate->bytes);
-        candidate->error_probability = error;
-        candidate_finish(input, candidate);
-        if (best < 0 || (isnan(best_cost) && !isnan(candidate->cost)) ||
-            candidate->cost < best_cost) {
-            best = (int)(choice->count - 1);
-            best_cost = candidate->cost;
+        for (size_t form = 0; form < edge->form_count && form < each; form++) {
+            edge_add(input, choice, i, &edge->forms[form], error);
+        }
+        if (edge->form_count == 0) {
+            const struct decide_form form = form_as_it_came(input, edge);
+
+            edge_add(input, choice, i, &form, error);
+        }
+    }
+    for (size_t i = first; i < choice->count; i++) {
+        const double cost = choice->candidates[i].cost;
+
+        if (best < 0 || (isnan(choice->candidates[best].cost) && !isnan(cost)) ||
+            cost < choice->candidates[best].cost) {
+            best = (int)i;
         }
     }
     return best;
@@ -136,11 +177,11 @@ static void cache_add(const struct decide_input *input, struct choice *choice)
 }
 
 /* What asking an edge costs besides its time. */
-static double send_ms(const struct decide_input *input, double bytes)
+static double send_ms(const struct decide_input *input, const struct upload_form *upload)
 {
-    const double joule = energy_of(input, 0, bytes);
+    const double joule = energy_of(input, upload->prepare_ms, upload->bytes);
 
-    return input->weights.one_megabyte_ms * bytes / MEGABYTE +
+    return input->weights.one_megabyte_ms * upload->bytes / MEGABYTE +
            (isnan(joule) ? 0 : input->weights.one_joule_ms * joule);
 }
 
@@ -158,7 +199,8 @@ static void cascade_add(const struct decide_input *input, struct choice *choice,
         .edge_ms = edge.latency_known ? edge.latency.mean_ms : 0,
         .edge_p95_ms = edge.latency_known ? edge.latency.p95_ms : 0,
         .failure = input->edges[edge.edge].failure,
-        .send_ms = send_ms(input, edge.bytes),
+        .send_ms = send_ms(input, &edge.upload),
+        .upload_error = edge.upload.error,
         .threshold = input->forced == FORCED_CASCADE ? input->threshold : NAN,
         .in_turn = input->forced == FORCED_CASCADE || input->deadline_ns == 0,
     };
@@ -173,7 +215,9 @@ static void cascade_add(const struct decide_input *input, struct choice *choice,
                                     ? fmax(input->local.p95_ms, edge.latency.p95_ms)
                                     : input->local.p95_ms + edge.latency.p95_ms;
     candidate->bytes = ret_cascade->sent * edge.bytes;
-    candidate->energy_j = energy_of(input, input->local_run_ms, candidate->bytes);
+    candidate->upload = edge.upload;
+    candidate->energy_j = energy_of(
+        input, input->local_run_ms + ret_cascade->sent * edge.upload.prepare_ms, candidate->bytes);
     candidate->error_probability = ret_cascade->error;
     candidate_finish(input, candidate);
     if (input->deadline_ns != 0 && candidate->latency_known) {
@@ -234,4 +278,5 @@ void candidates_fill(const struct decide_input *input, struct choice *choice,
         cache_add(input, choice);
     }
     choice->chosen = candidates_cheapest(choice, input->forced);
+    choice->asked = edge_at >= 0 ? (size_t)edge_at : choice->count;
 }

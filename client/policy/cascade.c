@@ -46,6 +46,7 @@ static void expect(const struct cascade_terms *terms, const struct confidence_bi
 
         cascade->asked += asks ? bins[i].share : 0;
         cascade->error += bins[i].share * bins[i].error * (asks ? 1 - part : 1);
+        cascade->error += asks ? bins[i].share * terms->upload_error : 0;
         gain += asks ? bins[i].share * bins[i].error * part : 0;
     }
     cascade->sent = cascade->at_once ? 1 : cascade->asked;
@@ -82,8 +83,10 @@ void cascade_plan(const struct cascade_terms *terms, struct cascade *ret_cascade
     confidence_bins(terms->confidence, bins);
     part = mended(error_mean(bins), terms->edge_error) * (1 - terms->failure);
     for (int at_once = 0; at_once <= (terms->in_turn ? 0 : 1); at_once++) {
-        const double price_ms = at_once ? fmax(waited_ms(terms) - terms->local_ms, 0)
-                                        : waited_ms(terms) + terms->send_ms;
+        const double price_ms =
+            terms->one_error_ms * terms->upload_error +
+            (at_once ? fmax(waited_ms(terms) - terms->local_ms, 0)
+                     : waited_ms(terms) + terms->send_ms);
         struct cascade tried = {.at_once = at_once != 0,
                                 .threshold = isnan(terms->threshold)
                                                  ? threshold_best(terms, bins, part, price_ms)

@@ -6,7 +6,8 @@
  *
  *   one_error_ms * k * d(c) > price of asking the edge now
  *
- * where the price is the time, the bytes and the joule that asking costs this request. k follows
+ * where the price is the time, the bytes and the joule that asking costs this request, and the
+ * errors that come from sending a smaller picture than there is. k follows
  * from how wrong edges are believed to be: over all bins their error is edge_error, and in each in
  * proportion to d, so k = 1 - edge_error / mean d, at least CASCADE_MENDED_MIN.
  *
@@ -24,13 +25,14 @@
 struct cascade_terms {
     const struct confidence *confidence;
     double one_error_ms, edge_error;
-    double local_ms;    /* with its queue */
-    double edge_ms;     /* with its queue and the link */
-    double edge_p95_ms; /* after that it is given up, which happens */
-    double failure;     /* with this chance, 0..1, and mends nothing */
-    double send_ms;     /* bytes and joule of asking, in the ms they are worth */
-    double threshold;   /* the one to take, or NAN: the best */
-    bool in_turn;       /* only one after the other */
+    double local_ms;     /* with its queue */
+    double edge_ms;      /* with its queue and the link */
+    double edge_p95_ms;  /* after that it is given up, which happens */
+    double failure;      /* with this chance, 0..1, and mends nothing */
+    double upload_error; /* of an edge's answers, because of what it is sent */
+    double send_ms;      /* bytes and joule of asking, in the ms they are worth */
+    double threshold;    /* the one to take, or NAN: the best */
+    bool in_turn;        /* only one after the other */
 };
 struct cascade {
     double threshold;

@@ -33,6 +33,21 @@ static int64_t hedge_at_ns(const struct decide_input *input, const struct choice
            patience_ns(&chosen->latency, input->weights.one_error_ms * fmax(local - edge, 0));
 }
 
+/* The latency that may be hoped for where the edge is sent this candidate's form. */
+static double best_of(const struct decide_input *input, const struct candidate *candidate)
+{
+    const struct decide_edge *edge = &input->edges[candidate->edge];
+
+    for (size_t i = 0; i < edge->form_count; i++) {
+        const struct upload_form *form = &edge->forms[i].upload;
+
+        if (form->width == candidate->upload.width && form->row == candidate->upload.row) {
+            return edge->forms[i].best_ms;
+        }
+    }
+    return edge->best_ms;
+}
+
 static void plan_make(const struct decide_input *input, struct choice *choice,
                       const struct cascade *cascade)
 {
@@ -46,23 +61,42 @@ static void plan_make(const struct decide_input *input, struct choice *choice,
     plan->deliver_late = input->deliver_late;
     plan->threshold = cascade->threshold;
     choice->edge = chosen->edge;
+    choice->upload_reason = reason_of_upload(input, choice);
     if (chosen->kind == JOB_CASCADE && input->edges[chosen->edge].latency_known) {
-        const struct decide_edge *edge = &input->edges[chosen->edge];
-        const bool hopes = edge->retry_due && edge->best_ms < edge->latency.mean_ms;
+        const struct latency *edge = &choice->candidates[choice->asked].latency;
+        const double best_ms = best_of(input, &choice->candidates[choice->asked]);
+        const bool hopes = input->edges[chosen->edge].retry_due && best_ms < edge->mean_ms;
 
-        plan->edge_needs_ns =
-            (int64_t)((hopes ? edge->best_ms : edge->latency.mean_ms) * (double)NS_PER_MS);
+        plan->edge_needs_ns = (int64_t)((hopes ? best_ms : edge->mean_ms) * (double)NS_PER_MS);
         plan->race = cascade->at_once;
         if (input->forced == FORCED_AUTO) {
             plan->patience_ns =
                 choice->hoped_ms > 0
                     ? (int64_t)(DECIDE_HOPE_FACTOR * choice->hoped_ms * (double)NS_PER_MS)
-                    : patience_ns(&edge->latency, cascade->gain_ms);
+                    : patience_ns(edge, cascade->gain_ms);
         }
     }
     if (chosen->kind == JOB_EDGE && plan->local_allowed) {
         insurance_plan(input, choice, hedge_at_ns(input, choice));
     }
+}
+
+/* The same of each form that the picture may be sent in; whether there is hope for any. */
+static bool forms_hope(struct decide_edge *edge)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < edge->form_count; i++) {
+        struct decide_form *form = &edge->forms[i];
+
+        if (edge->retry_due && form->latency_known &&
+            form->best_ms < HOPE_SHARE * form->latency.mean_ms) {
+            edge->failure = 0;
+            form->latency.mean_ms = form->latency.p95_ms = form->best_ms;
+            any = true;
+        }
+    }
+    return any;
 }
 
 /* An edge that was slow once would never be asked again, and so never be known to be fast: where
@@ -90,6 +124,7 @@ static void retry_consider(const struct decide_input *input, struct choice *choi
             edges[i].latency.mean_ms = edges[i].latency.p95_ms = edges[i].best_ms;
             any = true;
         }
+        any |= forms_hope(&edges[i]);
     }
     hopeful.edges = edges;
     if (!any) {
@@ -107,9 +142,11 @@ static void retry_consider(const struct decide_input *input, struct choice *choi
     if (candidate->kind == JOB_CASCADE || !other.plan.race) {
         choice->chosen = other.chosen;
         choice->candidates[choice->chosen].edge = candidate->edge;
+        choice->candidates[choice->chosen].upload = candidate->upload;
+        choice->asked = other.asked;
         choice->reason = "edge is asked again to learn its latency";
         *cascade = hoped;
-        choice->hoped_ms = edges[candidate->edge].best_ms;
+        choice->hoped_ms = best_of(input, &choice->candidates[choice->asked]);
     }
 }
 

@@ -17,6 +17,7 @@
 #include "client/policy/estimate_edge.h"
 #include "client/policy/job.h"
 #include "client/policy/prefer.h"
+#include "client/policy/upload.h"
 #include "common/base/limits.h"
 
 #define ROUTE_BYTES (LIMIT_NAME_BYTES + 8)
@@ -36,6 +37,12 @@ struct decide_energy {     /* of this device; 0: not known */
     double compute_watt;   /* while a local model runs, above idle */
     double joule_per_byte; /* sent */
 };
+struct decide_form { /* one form of the picture, for one edge */
+    struct upload_form upload;
+    bool latency_known;
+    struct latency latency; /* with the time to make it */
+    double best_ms;         /* as below */
+};
 struct decide_edge {
     const char *name;     /* borrowed */
     const char *unusable; /* NULL: may be used; else the reason (borrowed), "no edge connected" */
@@ -46,7 +53,11 @@ struct decide_edge {
     double failure;      /* the chance that it is given up, 0..1 */
     uint64_t held_bytes; /* of up_bytes: it has them already, they are not sent to it */
     bool latency_known;
-    struct latency latency;
+    struct latency latency; /* of what came */
+    /* The forms it may be sent in, what came among them if it may go, the likeliest first: of many
+     * edges only the first few are candidates. 0: it goes as it came. */
+    struct decide_form forms[LIMIT_UPLOAD_FORMS];
+    size_t form_count;
 };
 struct decide_insured { /* one local run that may still have to happen */
     int64_t start_ns;   /* not before */
@@ -67,7 +78,7 @@ struct decide_input {
     const char *forced_edge; /* FORCED_EDGE: the name, or NULL for any */
     const char *only_edge;   /* privacy: the one edge that may see it; NULL: any */
     bool never_leaves;       /* privacy */
-    bool too_big;            /* for the wire */
+    bool too_big;            /* as it came, for the wire; a smaller form may go */
     bool has_local;
     bool local_known;
     struct latency local;  /* with the queue */
@@ -94,17 +105,20 @@ struct candidate {
     double miss_probability; /* NAN: no deadline or unknown */
     double error_probability;
     double bytes;
-    double energy_j; /* NAN: unknown */
-    double cost;     /* NAN: unknown */
+    double energy_j;           /* NAN: unknown */
+    double cost;               /* NAN: unknown */
+    struct upload_form upload; /* what the edge is or would be sent; width 0: what came */
 };
 struct choice {
     struct candidate candidates[LIMIT_CANDIDATES];
     size_t count;
     size_t chosen;
     struct decide_weights weights; /* that the costs were made with */
-    int edge;           /* where the plan's edge side goes; -1: nowhere */
-    double hoped_ms;    /* not 0: the edge is asked in the hope of this latency */
-    const char *reason; /* static */
+    int edge;                      /* where the plan's edge side goes; -1: nowhere, */
+    size_t asked;              /* and the candidate that stands for this edge alone; count: none */
+    const char *upload_reason; /* static; why it is not sent as it came; NULL: it is */
+    double hoped_ms;           /* not 0: the edge is asked in the hope of this latency */
+    const char *reason;        /* static */
     struct job_plan plan;
 };
 

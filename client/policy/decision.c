@@ -14,8 +14,8 @@ void decision_outcome_init(struct decision_outcome *outcome)
 {
     memset(outcome, 0, sizeof(*outcome));
     outcome->latency_ms = outcome->bytes_up = outcome->bytes_down = NAN;
-    outcome->local_wait_ms = outcome->local_run_ms = outcome->up_ms = outcome->edge_wait_ms =
-        outcome->edge_run_ms = NAN;
+    outcome->local_wait_ms = outcome->local_run_ms = outcome->prepare_ms = outcome->up_ms =
+        outcome->edge_wait_ms = outcome->edge_run_ms = NAN;
     outcome->cached_tokens = -1;
 }
 
@@ -142,24 +142,51 @@ static void edge_end(const struct job *job, enum job_side by, char note[DECISION
     }
 }
 
+/* What an edge that was asked was sent, where that was not what came. */
+static void upload_note(struct decision *decision)
+{
+    const struct upload_form *upload = &decision->outcome.upload;
+    const size_t used = strlen(decision->reason);
+
+    if (upload->width != 0 && decision->upload_reason) {
+        snprintf(decision->reason + used, sizeof(decision->reason) - used,
+                 "%ssent as %ux%u at quality %u: %s", used ? "; " : "", upload->width,
+                 upload->height, upload->quality, decision->upload_reason);
+    }
+}
+
 void decision_end(struct decision *decision, const struct job *job, const struct job_action *end,
                   int64_t now_ns)
 {
     char note[DECISION_NOTE_BYTES] = "";
     const size_t used = strlen(decision->reason);
 
-    if (end->kind != JOB_DELIVER) {
-        return; /* the error says it */
-    }
-    if (job->plan.route == JOB_CASCADE) {
+    /* of one that failed the error says it */
+    if (end->kind == JOB_DELIVER && job->plan.route == JOB_CASCADE) {
         cascade_end(decision, job, end->side, now_ns, note);
-    } else if (job->plan.route == JOB_EDGE) {
+    } else if (end->kind == JOB_DELIVER && job->plan.route == JOB_EDGE) {
         edge_end(job, end->side, note);
     }
     if (note[0]) {
         snprintf(decision->reason + used, sizeof(decision->reason) - used, "%s%s", used ? ": " : "",
                  note);
     }
+    upload_note(decision);
+}
+
+/* As it came: null. */
+static void upload_json(const struct upload_form *upload, struct json_writer *json)
+{
+    if (upload->width == 0) {
+        json_null(json, "upload");
+        return;
+    }
+    json_object_open(json, "upload");
+    json_int(json, "width", upload->width);
+    json_int(json, "height", upload->height);
+    json_int(json, "quality", upload->quality);
+    json_int(json, "bytes", (int64_t)upload->bytes);
+    json_object_close(json);
 }
 
 static void candidate_json(const struct candidate *candidate, struct json_writer *json)
@@ -176,6 +203,7 @@ static void candidate_json(const struct candidate *candidate, struct json_writer
     json_double(json, "bytes", candidate->bytes);
     json_double(json, "error_probability", candidate->error_probability);
     json_double(json, "cost", candidate->cost);
+    upload_json(&candidate->upload, json);
     json_object_close(json);
 }
 
@@ -187,13 +215,14 @@ static void outcome_json(const struct decision_outcome *outcome, struct json_wri
     json_bool(json, "met_deadline", outcome->met_deadline);
     json_double(json, "bytes_up", outcome->bytes_up);
     json_double(json, "bytes_down", outcome->bytes_down);
+    upload_json(&outcome->upload, json);
     if (outcome->cached_tokens >= 0) {
         json_int(json, "cached_tokens", outcome->cached_tokens);
     }
     json_int(json, "error_code", outcome->error_code);
     json_double(json, "local_wait_ms", outcome->local_wait_ms);
     json_double(json, "local_run_ms", outcome->local_run_ms);
-    json_null(json, "prepare_ms"); /* not measured here */
+    json_double(json, "prepare_ms", outcome->prepare_ms);
     json_double(json, "up_ms", outcome->up_ms);
     json_double(json, "edge_wait_ms", outcome->edge_wait_ms);
     json_double(json, "edge_run_ms", outcome->edge_run_ms);

@@ -14,7 +14,8 @@ struct decision_outcome {    /* what was not measured is NAN, -1 or "" */
     double bytes_up, bytes_down;
     int64_t cached_tokens;
     int error_code;
-    double local_wait_ms, local_run_ms, up_ms, edge_wait_ms, edge_run_ms;
+    double local_wait_ms, local_run_ms, prepare_ms, up_ms, edge_wait_ms, edge_run_ms;
+    struct upload_form upload; /* what the edge was sent; width 0: what came */
     char model_digest[33];
 };
 struct decision {
@@ -31,6 +32,7 @@ struct decision {
     double confidence;   /* of the local answer; NAN */
     double threshold;    /* of a cascade: an answer at least this sure stays; NAN */
     double predicted_ms; /* NAN */
+    const char *upload_reason; /* static; why the edge is not sent what came; NULL: it is */
     bool hedged, has_outcome;
     struct decision_outcome outcome;
 };

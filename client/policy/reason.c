@@ -9,6 +9,17 @@ static bool name_fits(const char *wanted, const char *name)
     return !wanted || strcmp(wanted, name) == 0;
 }
 
+/* Too big as it came, and nowhere is a smaller form of it. */
+static bool is_too_big(const struct decide_input *input)
+{
+    for (size_t i = 0; i < input->edge_count; i++) {
+        if (input->edges[i].form_count > 0) {
+            return false;
+        }
+    }
+    return input->too_big;
+}
+
 /* Why no edge may be asked: of the edges that privacy and the caller leave, the trouble of the one
  * nearest to being usable. */
 static const char *no_edge_reason(const struct decide_input *input)
@@ -20,7 +31,7 @@ static const char *no_edge_reason(const struct decide_input *input)
     if (input->never_leaves) {
         return "leaves_device = never";
     }
-    if (input->too_big) {
+    if (is_too_big(input)) {
         return "input too big for an edge";
     }
     for (size_t i = 0; i < input->edge_count; i++) {
@@ -53,20 +64,16 @@ const char *reason_of_choice(const struct decide_input *input, const struct choi
                              const struct cascade *cascade)
 {
     const struct candidate *chosen = &choice->candidates[choice->chosen];
-    bool edge_is_late = false, has_edge = false;
+    const bool edge_is_late =
+        choice->asked < choice->count && choice->candidates[choice->asked].miss_probability > 0.3;
 
     if (input->forced != FORCED_AUTO && candidate_is_wanted(input->forced, chosen->kind)) {
         return "forced by caller";
     }
-    for (size_t i = 0; i < choice->count; i++) {
-        has_edge |= choice->candidates[i].kind == JOB_EDGE;
-        edge_is_late |=
-            choice->candidates[i].kind == JOB_EDGE && choice->candidates[i].miss_probability > 0.3;
-    }
     if (chosen->kind == JOB_CACHE) {
         return input->cached->reason;
     }
-    if (!has_edge) {
+    if (choice->asked == choice->count) {
         return no_edge_reason(input);
     }
     switch (chosen->kind) {
@@ -81,6 +88,27 @@ const char *reason_of_choice(const struct decide_input *input, const struct choi
     return cascade->at_once && input->edges[chosen->edge].latency_known
                ? "both at once, the edge's answer if local is not sure"
                : "local first, edge if not sure";
+}
+
+const char *reason_of_upload(const struct decide_input *input, const struct choice *choice)
+{
+    const struct candidate *asked = &choice->candidates[choice->asked];
+    const struct decide_weights *weights = &input->weights;
+    double saved_bytes, saved_ms;
+
+    if (choice->edge < 0 || asked->upload.width == 0) {
+        return NULL;
+    }
+    if (input->too_big) {
+        return "it is too big for the wire as it came";
+    }
+    saved_bytes = (double)input->up_bytes - asked->bytes;
+    saved_ms = input->edges[asked->edge].latency.mean_ms - asked->latency.mean_ms;
+    return !asked->latency_known ||
+                   saved_ms < saved_bytes * (weights->one_megabyte_ms / 1e6 +
+                                             weights->one_joule_ms * input->energy.joule_per_byte)
+               ? "bytes are dear"
+               : "the link is thin";
 }
 
 const char *reason_of_no_route(const struct decide_input *input)

@@ -8,6 +8,8 @@
 
 const char *reason_of_choice(const struct decide_input *input, const struct choice *choice,
                              const struct cascade *cascade);
+/* Why the edge is sent something else than what came; NULL: it is not, or is not asked. */
+const char *reason_of_upload(const struct decide_input *input, const struct choice *choice);
 /* Of TANDEM_ENOROUTE. */
 const char *reason_of_no_route(const struct decide_input *input);
 

@@ -110,6 +110,7 @@
 #define LIMIT_DECISION_ID_BLOCK 4096 /* ids that one write of the mark in decision-ids allows */
 #define LIMIT_STATE_FILE_BYTES  (4u << 20) /* of a file under state_dir that is read back */
 #define LIMIT_EDGES             16
+#define LIMIT_UPLOAD_FORMS      4  /* in which one picture may go to one edge, as it came among them */
 #define LIMIT_CANDIDATES        (LIMIT_EDGES + 3) /* local, cascade, cache, edges */
 #define LIMIT_DEADLINE_MS       3600000
 #define LIMIT_TIMER_US          1000 /* how late a timer of an idle loop may be: it counts whole ms */
