@@ -73,6 +73,13 @@ void request_edge_start(struct request *request);
  * learned from. */
 void request_edge_given_up(struct request *request);
 
+/* request_doubt.c: a local text that is not sure enough before it has ended. The confidence below
+ * which the runner has to say so (0: not at all); what it then calls; and what a text teaches that
+ * was cancelled after that. */
+double request_doubt_below(const struct request *request);
+void request_on_doubt(struct runner_job *job, uint32_t tokens, double confidence, void *user);
+void request_doubt_learn(struct request *request);
+
 /* request_stream.c: the text of a streamed request. Keeps what a side has said; shows the caller
  * all that one side has said so far, in whole characters, from the beginning when it was shown the
  * other's; and before the answer of `side` goes out, what is still missing of its text. */

@@ -1,6 +1,7 @@
 #include "client/daemon/request.h"
 
 #include "common/base/clock.h"
+#include "common/base/error.h"
 
 #include <stdio.h>
 
@@ -21,8 +22,23 @@ void request_local_start(struct request *request)
     job->deadline_ns = request->job.plan.deadline_ns;
     job->deliver_late = request->job.plan.deliver_late;
     job->stream = request->submit.stream;
+    job->doubt_below = request_doubt_below(request);
     request->local_out = true;
     runner_submit(request->all->runner, job);
+}
+
+/* The parts of a text's run, also of one that was not needed to its end. */
+static void text_learn(struct client_task *task, const struct runner_job *job)
+{
+    const struct runner_work *work = &job->work;
+
+    estimate_text_add(&task->text,
+                      &(struct estimate_text_run){.prompt_bytes = (double)job->input_bytes,
+                                                  .prompt_tokens = work->prompt_tokens,
+                                                  .prefill_tokens = work->prefill_tokens,
+                                                  .prefill_ms = ms_between(0, work->prefill_ns),
+                                                  .decode_tokens = work->decode_tokens,
+                                                  .decode_ms = ms_between(0, work->decode_ns)});
 }
 
 static void on_text(struct runner_job *job, const uint8_t *text, size_t bytes, void *user)
@@ -38,17 +54,10 @@ static void on_text(struct runner_job *job, const uint8_t *text, size_t bytes, v
  * the beginning of a text says little about the whole. */
 static void run_learn(struct client_task *task, const struct runner_job *job)
 {
-    const struct runner_work *work = &job->work;
     const double run_ms = ms_between(0, job->run_ns);
 
     if (job->answer.kind == WIRE_GENERATE) {
-        estimate_text_add(&task->text,
-                          &(struct estimate_text_run){.prompt_bytes = (double)job->input_bytes,
-                                                      .prompt_tokens = work->prompt_tokens,
-                                                      .prefill_tokens = work->prefill_tokens,
-                                                      .prefill_ms = ms_between(0, work->prefill_ns),
-                                                      .decode_tokens = work->decode_tokens,
-                                                      .decode_ms = ms_between(0, work->decode_ns)});
+        text_learn(task, job);
         estimate_text_answer_add(&task->text, job->answer.tokens,
                                  job->answer.finish == WIRE_FINISH_DEADLINE);
     }
@@ -70,6 +79,9 @@ static void on_done(struct runner_job *job, void *user)
     request->local_out = false;
     if (job->error == 0) {
         run_learn(request->task, job);
+    } else if (job->error == TANDEM_ECANCELED && job->answer.text) {
+        text_learn(request->task, job);
+        request_doubt_learn(request);
     }
     if (request->ended) {
         answer_fini(&job->answer);
@@ -86,9 +98,10 @@ static void on_done(struct runner_job *job, void *user)
                                         .confidence = job->answer.confidence,
                                         .partial = job->answer.finish == WIRE_FINISH_DEADLINE};
     } else {
+        answer_fini(&job->answer);
         snprintf(request->why, sizeof(request->why), "%.250s", job->why);
     }
     request_event(request, &event);
 }
 
-const struct runner_callbacks requests_runner_callbacks = {on_text, on_done};
+const struct runner_callbacks requests_runner_callbacks = {on_text, on_done, request_on_doubt};

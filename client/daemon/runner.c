@@ -37,26 +37,54 @@ void runner_run_now(struct runner_job *job)
 
 /* ---- the thread ---- */
 
-/* Hands on what the last step has added to a text; under the mutex. A piece that cannot be kept is
- * left out: the answer has it. */
-static bool text_publish(struct runner *runner, struct runner_job *job)
+/* Takes what the last step has added to a text. A piece that cannot be kept is left out: the answer
+ * has it. */
+static bool text_add(struct runner_job *job)
 {
-    const bool silent = job && job->pieces.bytes == 0;
     const uint8_t *text;
     size_t bytes;
 
-    if (!job || !job->stream || !job->generation) {
+    if (!job->stream) {
         return false;
     }
     text = generation_text(job, &bytes);
-    if (bytes == 0 || buf_append(&job->pieces, text, bytes) != 0) {
+    return bytes > 0 && buf_append(&job->pieces, text, bytes) == 0;
+}
+
+/* Whether the text has just become less sure than its owner wants to know of. */
+static bool doubt_rises(struct runner_job *job)
+{
+    uint32_t tokens;
+    double sure;
+
+    if (!(job->doubt_below > 0) || job->doubt_tokens > 0) {
         return false;
     }
-    if (silent) {
+    sure = generation_sure(job, &tokens);
+    if (tokens == 0 || sure >= job->doubt_below) {
+        return false;
+    }
+    job->doubt = sure;
+    job->doubt_tokens = tokens;
+    job->doubt_new = true;
+    return true;
+}
+
+/* Hands on what the last step has brought, under the mutex; true: there is something. */
+static bool step_publish(struct runner *runner, struct runner_job *job)
+{
+    bool news = false;
+
+    if (job && job->generation) {
+        news = text_add(job);
+        news |= doubt_rises(job);
+    }
+    if (news && !job->talking) {
+        job->talking = true;
         job->next_talking = runner->talking;
         runner->talking = job;
     }
-    return true;
+    return news;
 }
 
 static void runner_main(void *argument)
@@ -82,7 +110,7 @@ static void runner_main(void *argument)
         if (job) {
             job_append(&runner->done, job);
         }
-        if (text_publish(runner, runner->queue.stepped) || job) {
+        if (step_publish(runner, runner->queue.stepped) || job) {
             (void)uv_async_send(&runner->async);
         }
     }
@@ -90,6 +118,17 @@ static void runner_main(void *argument)
 }
 
 /* ---- the loop ---- */
+
+static void talk_hand_on(struct runner *runner, struct runner_job *job)
+{
+    if (job->taken.bytes > 0) {
+        runner->callbacks.on_text(job, job->taken.data, job->taken.bytes, runner->user);
+    }
+    buf_fini(&job->taken);
+    if (job->doubt_taken) {
+        runner->callbacks.on_doubt(job, job->doubt_tokens, job->doubt, runner->user);
+    }
+}
 
 static void on_async(uv_async_t *async)
 {
@@ -103,13 +142,15 @@ static void on_async(uv_async_t *async)
     for (struct runner_job *job = talking; job; job = job->next_talking) {
         job->taken = job->pieces;
         job->next_taken = job->next_talking; /* the thread may set that one again from now on */
+        job->talking = false;
+        job->doubt_taken = job->doubt_new;
+        job->doubt_new = false;
         buf_init(&job->pieces, LIMIT_ANSWER_TEXT_BYTES);
     }
     uv_mutex_unlock(&runner->mutex);
     for (; talking; talking = next) {
         next = talking->next_taken;
-        runner->callbacks.on_text(talking, talking->taken.data, talking->taken.bytes, runner->user);
-        buf_fini(&talking->taken);
+        talk_hand_on(runner, talking);
     }
     for (; done; done = next) {
         next = done->next;

@@ -64,14 +64,19 @@ struct generation;
 struct runner_job {
     struct runner_job *next, *next_talking, *next_taken; /* the runner's */
     struct generation *generation;                       /* the runner's */
-    struct buf pieces, taken; /* the runner's: text on its way to on_text */
-    void *owner;              /* the caller's */
+    struct buf pieces, taken;    /* the runner's: text on its way to on_text */
+    bool talking;                /* the runner's: it is in that list */
+    uint32_t doubt_tokens;       /* the runner's: doubted after so many; 0: not yet */
+    double doubt;                /* the runner's: how sure it was then */
+    bool doubt_new, doubt_taken; /* the runner's: on its way to on_doubt */
+    void *owner;                 /* the caller's */
     struct local_model *model;
     const uint8_t *input; /* borrowed */
     size_t input_bytes;
     bool transcript; /* input is a transcript, not one text */
     bool stream;     /* text is handed to on_text as it comes */
     bool deliver_late;
+    double doubt_below; /* on_doubt once a text is less sure; 0: never */
     struct wire_picture picture;
     struct wire_sampling sampling;
     uint32_t max_new_tokens;
@@ -80,7 +85,9 @@ struct runner_job {
     /* results */
     int error;
     char why[ENGINE_ERROR_BYTES];
-    struct answer answer; /* owned by the job's owner after on_done; finish DEADLINE: cut short */
+    /* Owned by the job's owner after on_done; finish DEADLINE: cut short. Also of a text that was
+     * doubted and then cancelled: what it had said. */
+    struct answer answer;
     int64_t queued_ns, started_ns, ended_ns;
     int64_t run_ns; /* of its own steps; the rest it stood in line */
     struct runner_work work;
@@ -91,6 +98,8 @@ struct runner_callbacks { /* on the loop's thread */
      * the last steps may be missing: the answer has all of it. */
     void (*on_text)(struct runner_job *job, const uint8_t *text, size_t bytes, void *user);
     void (*on_done)(struct runner_job *job, void *user);
+    /* A text with `doubt_below` has become less sure than that, before its last token; once. */
+    void (*on_doubt)(struct runner_job *job, uint32_t tokens, double confidence, void *user);
 };
 struct runner;
 int runner_new(uv_loop_t *loop, const struct runner_callbacks *callbacks, void *user,

@@ -1,8 +1,8 @@
 #include "client/daemon/runner_parts.h"
 
+#include "client/policy/confidence_text.h"
 #include "common/base/clock.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@ struct generation {
     void *scratch;   /* for the sampler */
     struct buf text;
     size_t shown; /* bytes of it that generation_text has given */
-    double logprob_sum;
+    struct confidence_text sure;
     uint32_t finish; /* WIRE_FINISH_* */
 };
 
@@ -89,6 +89,7 @@ int generation_begin(struct runner_job *job)
     job->generation = generation;
     engine_seq_init(&generation->seq, job->model->pool);
     engine_sampler_init(&generation->sampler, &params);
+    confidence_text_init(&generation->sure);
     buf_init(&generation->text, LIMIT_ANSWER_TEXT_BYTES);
     generation->ids = malloc(sizeof(*generation->ids) * info->n_context);
     generation->scratch = malloc((size_t)info->n_class * 8);
@@ -134,6 +135,13 @@ bool generation_has_text(const struct runner_job *job)
     return job->generation && job->generation->text.bytes > 0;
 }
 
+double generation_sure(const struct runner_job *job, uint32_t *ret_tokens)
+{
+    *ret_tokens = job->generation->sure.tokens;
+    return confidence_text_get(&job->generation->sure,
+                               &engine_model_info(job->model->model)->calibration);
+}
+
 bool generation_has_pages(const struct runner_job *job)
 {
     return job->generation && job->generation->seq.page_count > 0;
@@ -165,7 +173,7 @@ static int token_take(struct runner_job *job, const float *logits, bool *ret_mor
         return TANDEM_EINTERNAL;
     }
     id = engine_sample(&generation->sampler, logits, info->n_class, generation->scratch, &logprob);
-    generation->logprob_sum += (double)logprob;
+    confidence_text_add(&generation->sure, (double)logprob);
     if (engine_is_end_token(job->model->model, id)) {
         generation->finish = WIRE_FINISH_END;
         return 0;
@@ -225,6 +233,7 @@ int generation_finish(struct runner_job *job, bool deadline)
 {
     struct generation *generation = job->generation;
     struct answer *answer = &job->answer;
+    uint32_t tokens;
 
     answer->text = malloc(generation->text.bytes + 1);
     if (!answer->text) {
@@ -237,6 +246,6 @@ int generation_finish(struct runner_job *job, bool deadline)
     answer->text_bytes = generation->text.bytes;
     answer->kind = WIRE_GENERATE;
     answer->finish = deadline ? WIRE_FINISH_DEADLINE : generation->finish;
-    answer->confidence = fmin(exp(generation->logprob_sum), 1); /* rounding */
+    answer->confidence = generation_sure(job, &tokens);
     return 0;
 }

@@ -14,6 +14,8 @@ int classify_run(struct runner_job *job);
 int generation_begin(struct runner_job *job);
 enum step_kind generation_next(const struct runner_job *job);
 bool generation_has_text(const struct runner_job *job); /* some tokens have none */
+/* How sure its text is so far, 0..1, and of how many tokens (the end's too). */
+double generation_sure(const struct runner_job *job, uint32_t *ret_tokens);
 bool generation_has_pages(const struct runner_job *job);
 /* Pages for the next step. ENOMEM: the pool has none left; nothing changed. */
 int generation_reserve(struct runner_job *job);

@@ -100,11 +100,13 @@ static struct runner_job *job_end(struct runner_queue *queue, struct runner_job 
     *at = job->next;
     job->next = NULL;
     queue->stepped = queue->stepped == job ? NULL : queue->stepped;
-    generation_free(job);
-    job->error = error;
-    if (error != 0) {
+    if (error == TANDEM_ECANCELED && job->doubt_tokens > 0) {
+        (void)generation_finish(job, true); /* what it said teaches; without memory it does not */
+    } else if (error != 0) {
         answer_fini(&job->answer);
     }
+    generation_free(job);
+    job->error = error;
     job->started_ns = job->started_ns ? job->started_ns : now_ns;
     job->ended_ns = now_ns;
     return job;
@@ -143,6 +145,8 @@ void runner_queue_add(struct runner_queue *queue, struct runner_job *job)
     job->next = NULL;
     job->started_ns = job->run_ns = 0;
     job->work = (struct runner_work){0};
+    job->talking = job->doubt_new = false;
+    job->doubt_tokens = 0;
 }
 
 struct runner_job *runner_queue_step(struct runner_queue *queue)

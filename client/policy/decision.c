@@ -78,7 +78,11 @@ static void cascade_went(const struct decision *decision, const struct job *job,
     const char *const then = job->plan.race ? "the edge's answer was taken" : "the edge was asked";
     char sure[DECISION_NOTE_BYTES];
 
-    if (job->error[JOB_SIDE_LOCAL] != 0) {
+    if (job->doubt_tokens > 0) {
+        sure_text(job->doubt, job->plan.threshold, sure);
+        snprintf(note, DECISION_NOTE_BYTES, "not sure after %" PRIu32 " token%s, %.40s, %s",
+                 job->doubt_tokens, job->doubt_tokens == 1 ? "" : "s", sure, then);
+    } else if (job->error[JOB_SIDE_LOCAL] != 0) {
         snprintf(note, DECISION_NOTE_BYTES, "local failed (%s), %s",
                  tandem_error_text(job->error[JOB_SIDE_LOCAL]), then);
     } else if (job->side[JOB_SIDE_LOCAL] != JOB_SIDE_DONE) {

@@ -235,6 +235,22 @@ static int on_local_done(struct job *job, const struct job_event_data *event, in
     return 0;
 }
 
+static int on_local_doubt(struct job *job, const struct job_event_data *event, int64_t now_ns,
+                          struct job_actions *actions)
+{
+    if (job->side[JOB_SIDE_LOCAL] != JOB_SIDE_RUNNING) {
+        return TANDEM_EINVAL;
+    }
+    if (job->plan.route == JOB_CASCADE && job->side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE &&
+        event->confidence < job->plan.threshold && edge_may_still(job, now_ns)) {
+        job->doubt_tokens = event->tokens;
+        job->doubt = event->confidence;
+        side_start(job, JOB_SIDE_EDGE, now_ns, actions);
+        timer_arm(job, now_ns, actions);
+    }
+    return 0;
+}
+
 static int on_edge_done(struct job *job, const struct job_event_data *event, int64_t now_ns,
                         struct job_actions *actions)
 {
@@ -375,6 +391,7 @@ int job_event(struct job *job, const struct job_event_data *event, int64_t now_n
         [JOB_EDGE_FAILED] = on_edge_lost,
         [JOB_EDGE_GONE] = on_edge_lost,
         [JOB_LOCAL_TOKENS] = on_tokens,
+        [JOB_LOCAL_DOUBT] = on_local_doubt,
         [JOB_TIMER] = on_timer,
         [JOB_CANCEL] = on_leave,
         [JOB_APP_GONE] = on_leave,

@@ -13,10 +13,12 @@
  *
  *   CASCADE  local starts at once; a whole answer at least `threshold` sure stays; else the edge is
  *            asked while the budget allows, and the local answer is kept for when the edge fails,
- *            ends partial or is late. With `race` the edge is asked at once too, and not waited for
- *            where local is sure enough; with `patience_ns` an edge that takes longer than that is
- *            not waited for where a whole local answer is there. Where local fails for another
- * reason than a bad input, the edge is asked too.
+ *            ends partial or is late. Text that is less sure than `threshold` before it has ended
+ *            (LOCAL_DOUBT) asks at once, and local goes on: how sure a text is can only fall, so
+ * the whole of it would have asked too. With `race` the edge is asked at once too, and not waited
+ * for where local is sure enough; with `patience_ns` an edge that takes longer than that is not
+ * waited for where a whole local answer is there. Where local fails for another reason than a bad
+ * input, the edge is asked too.
  *
  *   CACHE    the holder has the answer already; it is delivered at once.
  *
@@ -79,6 +81,7 @@ enum job_event_kind {
     JOB_EDGE_FAILED, /* error: refused or failed there */
     JOB_EDGE_GONE,   /* the connection died */
     JOB_LOCAL_TOKENS,
+    JOB_LOCAL_DOUBT, /* confidence, tokens: of the text so far */
     JOB_TIMER,
     JOB_CANCEL,   /* the caller asked */
     JOB_APP_GONE, /* nobody waits any more */
@@ -87,6 +90,7 @@ enum job_event_kind {
 struct job_event_data {
     enum job_event_kind kind;
     double confidence;
+    uint32_t tokens;
     int error;    /* TANDEM_E* */
     bool partial; /* DONE: cut short by the deadline */
 };
@@ -125,6 +129,9 @@ struct job {
     bool edge_gone;          /* its connection died */
     bool started, ended, hedged;
     int64_t asked_ns;       /* when the edge was asked */
+    uint32_t doubt_tokens;  /* CASCADE: it was asked after so many tokens of the local text; 0: not
+                               before its end */
+    double doubt;           /* and how sure that was */
     enum job_side speaking; /* whose text the caller is being shown */
 };
 

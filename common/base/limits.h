@@ -30,6 +30,7 @@
 #define LIMIT_MODEL_VOCABULARY     (1u << 20)
 #define LIMIT_MODEL_CLASSES        65536
 #define LIMIT_STEM_LAYERS          16
+#define LIMIT_CALIBRATION_POINTS   16 /* of a model's table from raw confidence to probability */
 
 /* engine: inputs */
 #define LIMIT_PICTURE_BYTES       (16u << 20) /* encoded */

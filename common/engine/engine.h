@@ -22,6 +22,7 @@
 #define TANDEM_ENGINE_ENGINE_H
 
 #include "common/base/buf.h"
+#include "common/base/calibration.h"
 #include "common/base/error.h"
 
 #include <stdatomic.h>
@@ -83,6 +84,7 @@ struct engine_model_info {
     uint32_t image_width, image_height, image_channels; /* vit only, else 0 */
     const char *const *labels; /* n_class names (vit with labels) or NULL */
     bool has_tokenizer;
+    struct calibration calibration; /* what the file says, else none */
 };
 
 /* Opens and checks `path`; every number is checked before it is used. TANDEM_EIO, EFORMAT,

@@ -422,7 +422,69 @@ static void on_done(struct runner_job *job, void *user)
     ((struct heard *)user)->ends++;
 }
 
-static const struct runner_callbacks callbacks = {on_text, on_done};
+/* Who doubts is told once, and lets it go. */
+static struct {
+    int count;
+    uint32_t tokens;
+    double sure;
+} doubts;
+
+static void on_doubt(struct runner_job *job, uint32_t tokens, double confidence, void *user)
+{
+    (void)user;
+    doubts.count++;
+    doubts.tokens = tokens;
+    doubts.sure = confidence;
+    atomic_store(&job->abort, true);
+}
+
+static const struct runner_callbacks callbacks = {on_text, on_done, on_doubt};
+
+/* How sure the model is of LONG_TEXT's answer after each token falls from token to token; what is
+ * less sure than wanted before the end is said to be, with what it had said. */
+static void test_doubt(void **state)
+{
+    struct runner_job whole = text_job(LONG_TEXT, 0), doubted = whole, never = whole;
+    struct heard heard = {.ends = 0};
+    struct runner *runner;
+    uv_loop_t loop;
+
+    (void)state;
+    runner_run_now(&whole);
+    assert_int_equal(whole.error, 0);
+    assert_true(whole.answer.confidence < 0.9);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(runner_new(&loop, &callbacks, &heard, &runner), 0);
+    never.doubt_below = whole.answer.confidence; /* it is not less, at its last token either */
+    runner_submit(runner, &never);
+    while (heard.ends < 1) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(never.error, 0);
+    assert_int_equal(doubts.count, 0);
+    doubted.doubt_below = 0.999;
+    doubted.deadline_ns = 0;
+    runner_submit(runner, &doubted);
+    while (heard.ends < 2) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(doubts.count, 1);
+    assert_true(doubts.tokens > 0 && doubts.tokens < whole.answer.tokens);
+    assert_true(doubts.sure < 0.999 && doubts.sure >= whole.answer.confidence);
+    if (doubted.error == TANDEM_ECANCELED) { /* it may have ended meanwhile */
+        assert_true(doubted.answer.tokens >= doubts.tokens);
+        assert_true(doubted.answer.confidence <= doubts.sure);
+        assert_memory_equal(doubted.answer.text, whole.answer.text, doubted.answer.text_bytes);
+    } else {
+        assert_int_equal(doubted.error, 0);
+    }
+    answer_fini(&whole.answer);
+    answer_fini(&never.answer);
+    answer_fini(&doubted.answer);
+    runner_free(runner);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
 
 static void test_thread(void **state)
 {
@@ -604,6 +666,7 @@ int main(void)
         STEPPED(test_no_numbers),
         STEPPED(test_hang),
         cmocka_unit_test_teardown(test_thread, clock_back),
+        cmocka_unit_test_setup_teardown(test_doubt, clock_take, clock_back),
         cmocka_unit_test_teardown(test_stop_while_running, clock_back),
     };
 

@@ -26,6 +26,8 @@ struct ending {
     bool race, hedged, partial, gone;
     double confidence, threshold; /* threshold 0: 0.7 */
     int64_t now_ms, patience_ms, insure_ms;
+    uint32_t doubt_tokens;
+    double doubt;
     const char *said;
 };
 
@@ -72,6 +74,15 @@ static const struct ending endings[] = {
      .said = "why: kept at 0.63 < 0.70, the deadline cut the edge's answer short"},
     {CASCADE, EDGE, .local = DONE, .edge = DONE, .confidence = 0.63,
      .said = "why: not sure, 0.63 < 0.70, the edge was asked"},
+    {CASCADE, EDGE, .local = FAILED, .edge = DONE, .confidence = 0.21, .threshold = 0.8,
+     .doubt_tokens = 5, .doubt = 0.21,
+     .said = "why: not sure after 5 tokens, 0.21 < 0.80, the edge was asked"},
+    {CASCADE, EDGE, .local = DONE, .edge = DONE, .confidence = 0.02, .threshold = 0.8,
+     .doubt_tokens = 1, .doubt = 0.7961,
+     .said = "why: not sure after 1 token, 0.7961 < 0.8000, the edge was asked"},
+    {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .edge_error = TANDEM_EBUSY, .confidence = 0.02,
+     .doubt_tokens = 5, .doubt = 0.21,
+     .said = "why: kept at 0.02 < 0.70, the edge failed ("},
     {CASCADE, EDGE, .local = DONE, .edge = DONE, .race = true, .confidence = 0.63,
      .said = "why: not sure, 0.63 < 0.70, the edge's answer was taken"},
     {CASCADE, EDGE, .local = DONE, .edge = DONE, .confidence = 0.66, .threshold = 1,
@@ -110,6 +121,8 @@ static struct job job_make(const struct ending *ending)
         .partial = {ending->partial, false},
         .asked_ns = ASKED_NS,
         .edge_gone = ending->gone,
+        .doubt_tokens = ending->doubt_tokens,
+        .doubt = ending->doubt,
         .hedged = ending->hedged};
 }
 

@@ -54,6 +54,46 @@ static void test_cascade_keeps_the_local_answer(void **state)
     }
 }
 
+/* A text that is not sure enough on its way asks at once, and once; its answer is kept. */
+static void test_cascade_doubts_a_text(void **state)
+{
+    const struct job_plan plan = {.route = JOB_CASCADE,
+                                  .local_allowed = true,
+                                  .threshold = 0.8,
+                                  .patience_ns = 20,
+                                  .deadline_ns = 100};
+    struct job_event_data doubt = {.kind = JOB_LOCAL_DOUBT, .confidence = 0.9, .tokens = 3};
+    struct job job;
+    struct job_actions actions;
+
+    (void)state;
+    job_init(&job, &plan);
+    (void)go(&job, JOB_START, 0, 0, 1);
+    assert_int_equal(job_event(&job, &doubt, 5, &actions), 0);
+    assert_int_equal(actions.count, 0);
+    assert_int_equal(job.doubt_tokens, 0);
+    doubt.confidence = 0.21;
+    doubt.tokens = 5;
+    assert_int_equal(job_event(&job, &doubt, 10, &actions), 0);
+    assert_int_equal(actions.items[0].kind, JOB_SEND_EDGE);
+    assert_int_equal(job.doubt_tokens, 5);
+    assert_true(job.doubt == 0.21);
+    doubt.confidence = 0.1;
+    doubt.tokens = 6;
+    assert_int_equal(job_event(&job, &doubt, 11, &actions), 0);
+    assert_int_equal(actions.count, 0);
+    assert_int_equal(job.doubt_tokens, 5);
+    /* Patience counts from the moment the edge was asked. */
+    actions = go(&job, JOB_LOCAL_DONE, 0.1, 0, 15);
+    assert_int_equal(actions.count, 1);
+    assert_int_equal(actions.items[0].kind, JOB_ARM_TIMER);
+    assert_int_equal(actions.items[0].at_ns, 30);
+    actions = go(&job, JOB_TIMER, 0, 0, 30);
+    assert_int_equal(actions.items[0].kind, JOB_CANCEL_EDGE);
+    assert_int_equal(actions.items[1].kind, JOB_DELIVER);
+    assert_int_equal(actions.items[1].side, JOB_SIDE_LOCAL);
+}
+
 static void test_insurance(void **state)
 {
     const struct job_plan plan = {
@@ -262,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_cache_delivers),
         cmocka_unit_test(test_cascade_stays),
         cmocka_unit_test(test_cascade_keeps_the_local_answer),
+        cmocka_unit_test(test_cascade_doubts_a_text),
         cmocka_unit_test(test_insurance),
         cmocka_unit_test(test_late),
         cmocka_unit_test(test_random_sequences),
