@@ -63,6 +63,19 @@ double requests_late_ms(const struct requests *all, int64_t now_ns);
 /* Frees it once nothing points to it any more. */
 void request_free_if_done(struct request *request);
 
+/* request_reserve.c: the local runs that are promised or in the way of one. Returns how many it has
+ * written, at most `max`. */
+size_t requests_insured(const struct requests *all, double late_ms, struct decide_insured *insured,
+                        size_t max);
+/* What a local run of this request takes at most: of compute, and of that in one step. NAN: not
+ * known. */
+double request_bound_ms(const struct client_task *task, const struct estimate_text_work *work);
+double request_step_ms(const struct client_task *task, const struct estimate_text_work *work);
+/* What it asks of whoever computes it. */
+struct estimate_text_work request_work(const struct request *request);
+/* Every local run that is kept a place for starts. */
+void requests_pull_in(struct requests *all);
+
 /* request_decide.c: the decision's record, from the choice. */
 void request_decision_fill(struct request *request);
 

@@ -18,7 +18,7 @@ static struct estimate_text_work text_work(const struct client_task *task,
                                        .most_tokens = (double)most};
 }
 
-static struct estimate_text_work request_work(const struct request *request)
+struct estimate_text_work request_work(const struct request *request)
 {
     return text_work(request->task, &request->submit,
                      request->session ? request->transcript.bytes : request->input.bytes);
@@ -31,12 +31,6 @@ static bool local_latency(const struct client_task *task, const struct estimate_
     return task->config->kind == TASK_GENERATE
                ? estimate_text_get(&task->text, work, wait_ms, ret_latency)
                : estimate_local_get(&task->estimate, wait_ms, ret_latency);
-}
-
-static double local_bound_ms(const struct client_task *task, const struct estimate_text_work *work)
-{
-    return task->config->kind == TASK_GENERATE ? estimate_text_bound_ms(&task->text, work)
-                                               : estimate_local_bound_ms(&task->estimate);
 }
 
 /* The runs that stand before a new one: each with what it is believed to take, all of it. */
@@ -94,9 +88,9 @@ static void edges_fill(struct requests *all, const struct client_task *task,
         struct latency here;
         double hint_ms;
 
+        edges[i] = (struct decide_edge){.held_bytes = held};
         rest.prompt_bytes -= (double)held; /* computed already, too */
         links_view(all->links, i, &view);
-        edges[i].held_bytes = held;
         edges[i].name = view.name;
         edges[i].unusable = links_unusable(all->links, i, task_index, &edges[i].trouble);
         hint_ms = edge_hint_ms(task, view.load, &rest);
@@ -115,32 +109,6 @@ static void edges_fill(struct requests *all, const struct client_task *task,
         edges[i].retry_due = estimate_edge_retry_due(&task->edges[i], now_ns);
     }
     *ret_count = count;
-}
-
-static size_t insured_fill(const struct requests *all, double late_ms,
-                           struct decide_insured *insured, size_t max)
-{
-    size_t count = 0;
-
-    for (const struct request *at = all->list; at && count < max; at = at->next) {
-        struct estimate_text_work work;
-        double bound_ms;
-
-        if (at->ended || at->job.plan.deadline_ns == 0 ||
-            (!at->local_out &&
-             (at->job.plan.insure_at_ns == 0 || at->job.side[JOB_SIDE_LOCAL] != JOB_SIDE_IDLE))) {
-            continue;
-        }
-        work = request_work(at);
-        bound_ms = local_bound_ms(at->task, &work);
-        if (isnan(bound_ms)) {
-            continue;
-        }
-        insured[count].start_ns = at->local_out ? 0 : at->job.plan.insure_at_ns;
-        insured[count].deadline_ns = at->job.plan.deadline_ns;
-        insured[count++].run_ns = (int64_t)((bound_ms + late_ms) * (double)NS_PER_MS);
-    }
-    return count;
 }
 
 static void forced_fill(const struct local_submit *submit, struct decide_input *input)
@@ -190,9 +158,12 @@ int requests_decide(struct requests *all, const struct client_task *task,
     input.deliver_late = submit->deliver_late || task->config->late == TASK_LATE_DELIVER;
     input.local_known = local_latency(task, &work, queue_ms(all), &input.local);
     input.local_run_ms = local_latency(task, &work, 0, &alone) ? alone.mean_ms : 0;
-    input.local_bound_ms = local_bound_ms(task, &work) + late_ms;
+    input.local_bound_ms = request_bound_ms(task, &work);
+    input.local_step_ms = request_step_ms(task, &work);
+    input.margin_ms = ESTIMATE_MARGIN_MS + late_ms;
+    input.no_reserve = (enum decide_no_reserve)task->config->no_reserve;
     edges_fill(all, task, &work, input_bytes, held_bytes, now_ns, edges, &input.edge_count);
-    input.insured_count = insured_fill(all, late_ms, insured, INSURED_MAX);
+    input.insured_count = requests_insured(all, late_ms, insured, INSURED_MAX);
     result = decide(&input, ret_choice);
     ret_choice->plan.handover_ns += (int64_t)(late_ms * (double)NS_PER_MS);
     return result;
@@ -209,6 +180,7 @@ void request_decision_fill(struct request *request)
     decision->confidence = NAN;
     decision->threshold =
         request->choice.plan.route == JOB_CASCADE ? request->choice.plan.threshold : NAN;
+    decision->reserve = request->choice.reserve;
     decision->predicted_ms = NAN;
     decision_outcome_init(&decision->outcome);
     decision->candidate_count = request->choice.count;

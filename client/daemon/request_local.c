@@ -21,6 +21,7 @@ void request_local_start(struct request *request)
                               : (uint32_t)request->task->config->max_new_tokens;
     job->deadline_ns = request->job.plan.deadline_ns;
     job->deliver_late = request->job.plan.deliver_late;
+    job->yields = request->job.plan.yields;
     job->stream = request->submit.stream;
     job->doubt_below = request_doubt_below(request);
     request->local_out = true;

@@ -289,12 +289,17 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
     }
     if (result == TANDEM_ENOROUTE) {
         snprintf(request->why, sizeof(request->why), "no route: %.240s", request->decision.reason);
+    } else if (result == TANDEM_EBUSY && request->choice.reserve == RESERVE_NONE) {
+        snprintf(request->why, sizeof(request->why), "%.240s", request->decision.reason);
     }
     job_init(&request->job, &request->choice.plan);
     if (result != 0) {
         request_end(request, &(struct job_action){.kind = JOB_FAIL, .error = result},
                     clock_now_ns());
         return;
+    }
+    if (request->choice.pull_in) {
+        requests_pull_in(all);
     }
     request_accepted_send(request);
     request_event(request, &(struct job_event_data){.kind = JOB_START});

@@ -48,8 +48,8 @@ static double best_of(const struct decide_input *input, const struct candidate *
     return edge->best_ms;
 }
 
-static void plan_make(const struct decide_input *input, struct choice *choice,
-                      const struct cascade *cascade)
+static int plan_make(const struct decide_input *input, struct choice *choice,
+                     const struct cascade *cascade)
 {
     const struct candidate *chosen = &choice->candidates[choice->chosen];
     struct job_plan *plan = &choice->plan;
@@ -76,9 +76,9 @@ static void plan_make(const struct decide_input *input, struct choice *choice,
                     : patience_ns(edge, cascade->gain_ms);
         }
     }
-    if (chosen->kind == JOB_EDGE && plan->local_allowed) {
-        insurance_plan(input, choice, hedge_at_ns(input, choice));
-    }
+    return plan->local_allowed && chosen->kind != JOB_CACHE
+               ? insurance_plan(input, choice, hedge_at_ns(input, choice))
+               : 0;
 }
 
 /* The same of each form that the picture may be sent in; whether there is hope for any. */
@@ -137,9 +137,7 @@ static void retry_consider(const struct decide_input *input, struct choice *choi
          (candidate->kind != JOB_CASCADE || hoped.threshold <= cascade->threshold))) {
         return;
     }
-    other.reason = choice->reason;
-    insurance_plan(input, &other, 0);
-    if (candidate->kind == JOB_CASCADE || !other.plan.race) {
+    if (candidate->kind == JOB_CASCADE || insurance_would_keep(input)) {
         choice->chosen = other.chosen;
         choice->candidates[choice->chosen].edge = candidate->edge;
         choice->candidates[choice->chosen].upload = candidate->upload;
@@ -153,6 +151,7 @@ static void retry_consider(const struct decide_input *input, struct choice *choi
 int decide(const struct decide_input *input, struct choice *ret_choice)
 {
     struct cascade cascade;
+    int result;
 
     memset(ret_choice, 0, sizeof(*ret_choice));
     ret_choice->edge = -1;
@@ -170,6 +169,10 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
     }
     ret_choice->reason = reason_of_choice(input, ret_choice, &cascade);
     retry_consider(input, ret_choice, &cascade);
-    plan_make(input, ret_choice, &cascade);
-    return 0;
+    result = plan_make(input, ret_choice, &cascade);
+    if (result != 0) {
+        ret_choice->edge = -1;
+        ret_choice->plan = (struct job_plan){.deadline_ns = input->deadline_ns};
+    }
+    return result;
 }

@@ -59,10 +59,29 @@ struct decide_edge {
     struct decide_form forms[LIMIT_UPLOAD_FORMS];
     size_t form_count;
 };
-struct decide_insured { /* one local run that may still have to happen */
-    int64_t start_ns;   /* not before */
-    int64_t deadline_ns;
-    int64_t run_ns; /* its bound */
+/* One local run that is under way, stands in line, or may still have to happen. */
+struct decide_insured {
+    int64_t start_ns;    /* 0: it has started or stands in line */
+    int64_t deadline_ns; /* INSURED_NO_DEADLINE: it goes last, and only its step is in the way */
+    int64_t run_ns;      /* of compute, at most */
+    int64_t step_ns;     /* of these, what cannot be interrupted, at most */
+    int64_t margin_ns;   /* before the deadline: a late timer, and the way to the caller */
+};
+#define INSURED_NO_DEADLINE INT64_MAX
+/* What becomes of a request whose local run finds no place that would be free in time, whatever the
+ * edge does. */
+enum decide_no_reserve {
+    NO_RESERVE_LOCAL,       /* local starts at once as well as it can, behind the promises it would
+                               break */
+    NO_RESERVE_DROP,        /* refused with TANDEM_EBUSY */
+    NO_RESERVE_ACCEPT_RISK, /* the edge alone; local only when it fails, behind all promises */
+};
+/* Whether a local run answers in time whatever becomes of the edge that was asked. */
+enum decide_reserve {
+    RESERVE_UNASKED, /* no edge alone, no deadline, or nothing is known of local runs */
+    RESERVE_KEPT,    /* a place is kept: local starts at insure_at_ns */
+    RESERVE_RACED,   /* no place later, but local starts at once and is in time */
+    RESERVE_NONE,
 };
 /* An answer that was given before. It costs no time, and is believed to be as wrong as it was then.
  */
@@ -83,7 +102,9 @@ struct decide_input {
     bool local_known;
     struct latency local;  /* with the queue */
     double local_run_ms;   /* without it */
-    double local_bound_ms; /* of one run */
+    double local_bound_ms; /* of one run's compute */
+    double local_step_ms;  /* of that, what cannot be interrupted, at most */
+    double margin_ms;      /* between a run's end and the deadline, and for late timers */
     const struct decide_edge *edges;
     size_t edge_count;
     uint64_t up_bytes;
@@ -93,8 +114,9 @@ struct decide_input {
     int64_t now_ns, deadline_ns; /* absolute; 0: none */
     bool deliver_late;
     const struct decide_cached *cached;   /* NULL: none */
-    const struct decide_insured *insured; /* promised local runs */
+    const struct decide_insured *insured; /* promised local runs, and what is in their way */
     size_t insured_count;
+    enum decide_no_reserve no_reserve;
 };
 struct candidate {
     char route[ROUTE_BYTES];
@@ -119,6 +141,8 @@ struct choice {
     const char *upload_reason; /* static; why it is not sent as it came; NULL: it is */
     double hoped_ms;           /* not 0: the edge is asked in the hope of this latency */
     const char *reason;        /* static */
+    enum decide_reserve reserve;
+    bool pull_in; /* all requests with a reserve get JOB_PULL_IN before this one's START */
     struct job_plan plan;
 };
 
@@ -126,12 +150,10 @@ struct choice {
  * was wrong. */
 #define DECIDE_NO_SUCH_EDGE "no edge of this name" /* a reason; who shows it adds the name */
 #define DECIDE_HOPE_FACTOR  1.5
-/* 0, or TANDEM_ENOROUTE with ret_choice->reason set and no plan but its deadline. */
+/* 0, or TANDEM_ENOROUTE or (no_reserve = drop) TANDEM_EBUSY with ret_choice->reason set and no plan
+ * but its deadline. */
 int decide(const struct decide_input *input, struct choice *ret_choice);
 
-#define INSURED_MAX 64
-/* Whether all these runs meet their deadlines on one runner, earliest deadline first, no run
- * interrupted by a later start. Over INSURED_MAX runs: false. */
-bool insurance_feasible(const struct decide_insured *runs, size_t count, int64_t now_ns);
+#define INSURED_MAX 64 /* runs that are looked at, with the new one; more have no place */
 
 #endif

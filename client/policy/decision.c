@@ -245,6 +245,16 @@ static void weights_json(const struct decide_weights *weights, struct json_write
     json_object_close(json);
 }
 
+static const char *reserve_text(enum decide_reserve reserve)
+{
+    static const char *const texts[] = {[RESERVE_UNASKED] = NULL,
+                                        [RESERVE_KEPT] = "kept",
+                                        [RESERVE_RACED] = "raced",
+                                        [RESERVE_NONE] = "none"};
+
+    return texts[reserve];
+}
+
 void decision_json(const struct decision *decision, struct json_writer *json)
 {
     char id[21];
@@ -267,6 +277,7 @@ void decision_json(const struct decision *decision, struct json_writer *json)
     json_text(json, "reason", decision->reason);
     json_double(json, "confidence", decision->confidence);
     json_double(json, "threshold", decision->threshold);
+    json_text(json, "reserve", reserve_text(decision->reserve));
     json_bool(json, "hedged", decision->hedged);
     if (decision->has_outcome) {
         outcome_json(&decision->outcome, json);

@@ -29,10 +29,11 @@ struct decision {
     struct decide_weights weights; /* of the candidates' costs */
     char route[ROUTE_BYTES];
     char reason[LIMIT_LINE_BYTES + 1];
-    double confidence;   /* of the local answer; NAN */
-    double threshold;    /* of a cascade: an answer at least this sure stays; NAN */
-    double predicted_ms; /* NAN */
+    double confidence;         /* of the local answer; NAN */
+    double threshold;          /* of a cascade: an answer at least this sure stays; NAN */
+    double predicted_ms;       /* NAN */
     const char *upload_reason; /* static; why the edge is not sent what came; NULL: it is */
+    enum decide_reserve reserve;
     bool hedged, has_outcome;
     struct decision_outcome outcome;
 };

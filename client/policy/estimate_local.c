@@ -1,13 +1,10 @@
 #include "client/policy/estimate_local.h"
 
-#include "common/base/limits.h"
-
 #include <math.h>
 
 #define ALPHA        0.2
 #define WINDOW       64
 #define BOUND_FACTOR 1.5 /* a run may be slower than every one that was seen */
-#define US_PER_MS    1000.0
 
 void estimate_local_init(struct estimate_local *estimate)
 {
@@ -35,7 +32,7 @@ bool estimate_local_get(const struct estimate_local *estimate, double wait_ms,
 
 double estimate_bound_ms(double worst_ms)
 {
-    return BOUND_FACTOR * worst_ms + (LIMIT_TIMER_US + LIMIT_HANDOVER_US) / US_PER_MS;
+    return BOUND_FACTOR * worst_ms;
 }
 
 double estimate_local_bound_ms(const struct estimate_local *estimate)

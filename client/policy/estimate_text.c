@@ -120,3 +120,16 @@ double estimate_text_bound_ms(const struct estimate_text *estimate,
     return estimate_bound_ms(prompt * rate_worst(&estimate->prefill) +
                              answer * rate_worst(&estimate->decode));
 }
+
+double estimate_text_step_ms(const struct estimate_text *estimate,
+                             const struct estimate_text_work *work, double chunk_tokens)
+{
+    double prompt;
+
+    if (!is_known(estimate)) {
+        return NAN;
+    }
+    prompt = work->prompt_bytes * rate_worst(&estimate->density);
+    return estimate_bound_ms(fmax(rate_worst(&estimate->decode),
+                                  fmin(prompt, chunk_tokens) * rate_worst(&estimate->prefill)));
+}

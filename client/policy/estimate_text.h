@@ -52,5 +52,9 @@ bool estimate_text_get(const struct estimate_text *estimate, const struct estima
  * where estimate_text_get is false. */
 double estimate_text_bound_ms(const struct estimate_text *estimate,
                               const struct estimate_text_work *work);
+/* The bound of one step of such a run: a token, or a chunk of the prompt of up to `chunk_tokens`.
+ * NAN where estimate_text_get is false. */
+double estimate_text_step_ms(const struct estimate_text *estimate,
+                             const struct estimate_text_work *work, double chunk_tokens);
 
 #endif

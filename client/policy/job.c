@@ -341,6 +341,17 @@ static int on_timer(struct job *job, const struct job_event_data *event, int64_t
     return 0;
 }
 
+static int on_pull_in(struct job *job, const struct job_event_data *event, int64_t now_ns,
+                      struct job_actions *actions)
+{
+    (void)event;
+    if (job->plan.insure_at_ns != 0 && local_may_join(job)) {
+        side_start(job, JOB_SIDE_LOCAL, now_ns, actions);
+        timer_arm(job, now_ns, actions);
+    }
+    return 0;
+}
+
 static int on_edge_accepted(struct job *job, const struct job_event_data *event, int64_t now_ns,
                             struct job_actions *actions)
 {
@@ -395,6 +406,7 @@ int job_event(struct job *job, const struct job_event_data *event, int64_t now_n
         [JOB_TIMER] = on_timer,
         [JOB_CANCEL] = on_leave,
         [JOB_APP_GONE] = on_leave,
+        [JOB_PULL_IN] = on_pull_in,
     };
 
     ret_actions->count = 0;

@@ -8,8 +8,8 @@
  *   LOCAL    local starts at once.
  *
  *   EDGE     the edge starts at once; local starts at `insure_at_ns` (the last moment that still
- *            meets the deadline) or as soon as the edge fails; the first whole answer wins and the
- *            loser is cancelled.
+ *            meets the deadline), sooner when the room is needed (PULL_IN), or as soon as the edge
+ *            fails; the first whole answer wins and the loser is cancelled.
  *
  *   CASCADE  local starts at once; a whole answer at least `threshold` sure stays; else the edge is
  *            asked while the budget allows, and the local answer is kept for when the edge fails,
@@ -69,6 +69,7 @@ struct job_plan {
                               0: at the deadline */
     double threshold;      /* CASCADE: 0..1 */
     bool deliver_late;
+    bool yields; /* its local run goes behind those of all that do not yield */
 };
 
 enum job_event_kind {
@@ -85,6 +86,7 @@ enum job_event_kind {
     JOB_TIMER,
     JOB_CANCEL,   /* the caller asked */
     JOB_APP_GONE, /* nobody waits any more */
+    JOB_PULL_IN,  /* a later request needs the room: a place that is kept is taken now */
     JOB_EVENTS
 };
 struct job_event_data {

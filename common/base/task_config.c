@@ -13,6 +13,7 @@
 static const char *const kinds[] = {"classify", "detect", "generate", NULL};
 static const char *const caches[] = {"auto", "off", "exact", "similar", NULL};
 static const char *const lates[] = {"error", "deliver", NULL};
+static const char *const no_reserves[] = {"local", "drop", "accept_risk", NULL};
 
 #define AT(member) offsetof(struct task_config, member)
 static const struct config_key keys[] = {
@@ -70,6 +71,16 @@ static const struct config_key keys[] = {
      .default_text = "error",
      .choices = lates,
      .help = "What becomes of an answer after its deadline: an error, or the answer marked late."},
+    {.section = "task",
+     .key = "no_reserve",
+     .type = CONFIG_CHOICE,
+     .offset = AT(no_reserve),
+     .default_text = "local",
+     .choices = no_reserves,
+     .help = "What becomes of a request when this device has promised so many local runs that no "
+             "place is left for its own: local, it starts here at once as well as it can, beside "
+             "the edge, and behind what it would make late; drop, it is refused at once as busy; "
+             "accept_risk, it goes to the edge alone and comes back only if the edge fails."},
     {.section = "task",
      .key = "result_cache",
      .type = CONFIG_CHOICE,

@@ -10,6 +10,8 @@ enum task_kind { TASK_CLASSIFY, TASK_DETECT, TASK_GENERATE };
 /* AUTO: pictures EXACT, text OFF. */
 enum task_cache { TASK_CACHE_AUTO, TASK_CACHE_OFF, TASK_CACHE_EXACT, TASK_CACHE_SIMILAR };
 enum task_late { TASK_LATE_ERROR, TASK_LATE_DELIVER };
+/* In the order of enum decide_no_reserve. */
+enum task_no_reserve { TASK_NO_RESERVE_LOCAL, TASK_NO_RESERVE_DROP, TASK_NO_RESERVE_ACCEPT_RISK };
 
 struct task_side {
     char *model; /* path, made absolute or relative to the task file's models; "" when this side has
@@ -31,6 +33,7 @@ struct task_config {
     double confidence_threshold; /* cascade: a local answer at least this sure stays */
     int64_t max_new_tokens;
     int late;                /* enum task_late */
+    int no_reserve;          /* enum task_no_reserve */
     int result_cache;        /* enum task_cache */
     int64_t result_age_ms;   /* of the same input; 0: no bound */
     double similar_distance; /* steps of brightness, frame_print.h */

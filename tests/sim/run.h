@@ -131,6 +131,7 @@ double local_mean_ms(const struct client *client, const struct request *request)
 bool local_latency(const struct client *client, const struct request *request, double wait_ms,
                    struct latency *ret_latency);
 double local_bound_ms(const struct client *client, const struct request *request);
+double local_step_ms(const struct client *client, const struct request *request);
 /* What the edge says of its own speed, for this request; 0: nothing. */
 double edge_hint_ms(const struct client *client, const struct link *link,
                     const struct request *request);

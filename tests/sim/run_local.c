@@ -39,6 +39,14 @@ double local_bound_ms(const struct client *client, const struct request *request
                               : estimate_text_bound_ms(&client->text, &work);
 }
 
+double local_step_ms(const struct client *client, const struct request *request)
+{
+    const struct estimate_text_work work = work_of(request);
+
+    return request->task == 0 ? estimate_local_bound_ms(&client->pictures)
+                              : estimate_text_step_ms(&client->text, &work, 1);
+}
+
 double edge_hint_ms(const struct client *client, const struct link *link,
                     const struct request *request)
 {
@@ -68,13 +76,17 @@ void local_learn(struct client *client, const struct request *request, bool answ
 
 /* The local runner: earliest deadline first, a step at a time; a picture is one step, a text one a
  * token. */
+static bool goes_first(const struct request *a, const struct request *b)
+{
+    return a->plan.yields != b->plan.yields ? b->plan.yields : a->deadline_ns < b->deadline_ns;
+}
+
 static size_t queue_earliest(const struct run *run, const struct client *client)
 {
     size_t best = 0;
 
     for (size_t i = 1; i < client->queue_count; i++) {
-        if (run->requests[client->queue[i]].deadline_ns <
-            run->requests[client->queue[best]].deadline_ns) {
+        if (goes_first(&run->requests[client->queue[i]], &run->requests[client->queue[best]])) {
             best = i;
         }
     }

@@ -38,6 +38,13 @@ static void edges_fill(const struct run *run, const struct request *request,
     }
 }
 
+static bool has_run(const struct request *request)
+{
+    return request->local_out || (!request->ended && request->job.plan.insure_at_ns != 0 &&
+                                  request->job.side[JOB_SIDE_LOCAL] == JOB_SIDE_IDLE &&
+                                  request->job.side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING);
+}
+
 static size_t insured_fill(struct run *run, const struct request *than,
                            struct decide_insured *insured)
 {
@@ -46,17 +53,30 @@ static size_t insured_fill(struct run *run, const struct request *than,
 
     for (size_t i = 0; i < client->open_count && count < INSURED_MAX; i++) {
         const struct request *at = &run->requests[client->open[i]];
-        const double bound_ms = local_bound_ms(client, at);
+        const struct job_plan *plan = &at->job.plan;
 
-        if (at->ended || (!at->local_out && (at->job.plan.insure_at_ns == 0 ||
-                                             at->job.side[JOB_SIDE_LOCAL] != JOB_SIDE_IDLE))) {
+        if (!has_run(at)) {
             continue;
         }
-        insured[count].start_ns = at->local_out ? 0 : at->job.plan.insure_at_ns;
-        insured[count].deadline_ns = at->deadline_ns;
-        insured[count++].run_ns = (int64_t)(bound_ms * (double)NS_PER_MS);
+        insured[count++] = (struct decide_insured){
+            .start_ns = at->local_out ? 0 : plan->insure_at_ns,
+            .deadline_ns = at->ended || plan->yields ? INSURED_NO_DEADLINE : plan->deadline_ns,
+            .run_ns = (int64_t)(local_bound_ms(client, at) * (double)NS_PER_MS),
+            .step_ns = (int64_t)(local_step_ms(client, at) * (double)NS_PER_MS),
+            .margin_ns = (int64_t)(ESTIMATE_MARGIN_MS * (double)NS_PER_MS)};
     }
     return count;
+}
+
+static void pull_in(struct run *run, const struct client *client)
+{
+    for (size_t i = 0; i < client->open_count; i++) {
+        struct request *at = &run->requests[client->open[i]];
+
+        if (!at->ended && at->job.started) {
+            request_event(run, at, &(struct job_event_data){.kind = JOB_PULL_IN});
+        }
+    }
 }
 
 void tandem_choose(struct run *run, struct request *request)
@@ -85,9 +105,14 @@ void tandem_choose(struct run *run, struct request *request)
     input.local_known =
         local_latency(client, request, local_queue_ms(run, request, false), &input.local);
     input.local_bound_ms = local_bound_ms(client, request);
+    input.local_step_ms = local_step_ms(client, request);
+    input.margin_ms = ESTIMATE_MARGIN_MS;
     edges_fill(run, request, edges);
     input.insured_count = insured_fill(run, request, insured);
     (void)decide(&input, &choice);
+    if (choice.pull_in) {
+        pull_in(run, client);
+    }
     request->plan = choice.plan;
     request->edge = choice.edge;
     request->hoped_ms = choice.hoped_ms;

@@ -173,38 +173,88 @@ static void test_budget_shrinks(void **state)
 
 /* ---- promised local runs ---- */
 
-/* Each request alone leaves room for a late start here. Of several the second must already begin,
- * since two late starts do not fit one after the other; then not even that is sure. A run that has
- * begun stands in the way as well, and what has ended does not. */
+/* A run takes 300 ms at most: two late starts fit one after the other, a third must begin now, and
+ * for a fourth there is no room: the kept places are taken, and it goes behind all of them. What
+ * has ended is in nobody's way. */
 static void test_reserves_are_a_set(void **state)
 {
     const struct local_submit message = submit_make(OBJECTS, "", 1000);
     const char *const none = "no local reserve";
-    struct request *request;
+    struct request *requests[4];
 
     (void)state;
-    site_make(300); /* its bound is half as much again */
-    request = submit(&message, "one");
-    assert_int_equal(fake.sent_count, 1);
-    assert_int_equal(fake.started_count, 0);
-    assert_true(request->job.plan.insure_at_ns > fake.now_ns);
-    request = submit(&message, "two");
-    assert_int_equal(fake.sent_count, 2);
+    site_make(200); /* its bound is half as much again */
+    for (size_t i = 0; i < 2; i++) {
+        requests[i] = submit(&message, "kept");
+        assert_int_equal(fake.started_count, 0);
+        assert_int_equal(requests[i]->decision.reserve, RESERVE_KEPT);
+        assert_true(requests[i]->job.plan.insure_at_ns == fake.now_ns + (997 - 600) * NS_PER_MS);
+    }
+    requests[2] = submit(&message, "raced");
     assert_int_equal(fake.started_count, 1);
-    assert_ptr_equal(fake.started[0]->owner, request);
-    assert_null(strstr(request->decision.reason, none));
-    request = submit(&message, "three");
-    assert_int_equal(fake.sent_count, 3);
-    assert_int_equal(fake.started_count, 2);
-    assert_string_equal(request->decision.reason, none);
+    assert_ptr_equal(fake.started[0]->owner, requests[2]);
+    assert_int_equal(requests[2]->decision.reserve, RESERVE_RACED);
+    assert_null(strstr(requests[2]->decision.reason, none));
+    requests[3] = submit(&message, "none");
+    assert_int_equal(fake.sent_count, 4);
+    assert_int_equal(fake.started_count, 4);
+    assert_ptr_equal(fake.started[3]->owner, requests[3]); /* the places were taken before it */
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(fake.started[i]->yields == (i == 3));
+    }
+    assert_string_equal(requests[3]->decision.reason, none);
+    assert_int_equal(requests[3]->decision.reserve, RESERVE_NONE);
     requests_end_all(&all);
     while (fake.started_count > 0) {
         fake.started[--fake.started_count]->error = TANDEM_ECANCELED;
         requests_runner_callbacks.on_done(fake.started[fake.started_count], &all);
     }
-    request = submit(&message, "four");
+    requests[0] = submit(&message, "again");
     assert_int_equal(fake.started_count, 0);
-    assert_true(request->job.plan.insure_at_ns > fake.now_ns);
+    assert_true(requests[0]->job.plan.insure_at_ns > fake.now_ns);
+}
+
+/* What was cancelled has its step to the end, and that stands in the way. */
+static void test_cancelled_step_counts(void **state)
+{
+    const struct local_submit endless = submit_make(OBJECTS, "local", 0),
+                              message = submit_make(OBJECTS, "", 1000);
+    struct decide_insured insured[INSURED_MAX];
+    struct request *request;
+
+    (void)state;
+    site_make(200);
+    request = submit(&endless, "cancelled");
+    assert_int_equal(requests_insured(&all, 0, insured, INSURED_MAX), 1);
+    request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
+    (void)submit(&message, "kept");
+    assert_int_equal(requests_insured(&all, 7, insured, INSURED_MAX), 2);
+    assert_true(insured[0].start_ns == fake.now_ns + (997 - 600) * NS_PER_MS);
+    assert_true(insured[0].deadline_ns == fake.now_ns + NS_PER_S);
+    assert_true(insured[0].run_ns == 300 * NS_PER_MS && insured[0].step_ns == 300 * NS_PER_MS);
+    assert_true(insured[0].margin_ns == (3 + 7) * NS_PER_MS); /* 7: the timers of late */
+    assert_true(insured[1].start_ns == 0 && insured[1].deadline_ns == INSURED_NO_DEADLINE);
+    assert_true(insured[1].step_ns == 300 * NS_PER_MS);
+    assert_int_equal(requests_insured(&all, 0, insured, 1), 1);
+}
+
+/* A task that would rather not be answered than be promised nothing. */
+static void test_drop(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "", 1000);
+
+    (void)state;
+    site_make(200);
+    configs[OBJECTS].no_reserve = TASK_NO_RESERVE_DROP;
+    for (int i = 0; i < 3; i++) {
+        (void)submit(&message, "picture");
+        assert_false(fake.last.has_outcome);
+    }
+    (void)submit(&message, "dropped");
+    assert_int_equal(fake.sent_count, 3);
+    assert_true(fake.last.has_outcome);
+    assert_int_equal(fake.last.outcome.error_code, TANDEM_EBUSY);
+    assert_string_equal(fake.last.reason, "no local reserve");
 }
 
 /* A task without a deadline promises nothing. */
@@ -378,6 +428,8 @@ int main(void)
     const struct CMUnitTest tests[] = {FRESH(test_budget),
                                        FRESH(test_budget_shrinks),
                                        FRESH(test_reserves_are_a_set),
+                                       FRESH(test_cancelled_step_counts),
+                                       FRESH(test_drop),
                                        FRESH(test_no_deadline_no_reserve),
                                        FRESH(test_late_timers),
                                        FRESH(test_bytes_of_a_session),

@@ -1,5 +1,4 @@
-/* The decision rule: the hard limits, the reasons, the choice by cost, and the feasibility of
- * insured runs. */
+/* The decision rule: the hard limits, the reasons, the choice by cost. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -184,8 +183,7 @@ static void test_insurance_plan(void **state)
 {
     struct decide_input input = input_make();
     const struct decide_insured other = {2 * NS_PER_S - 15 * NS_PER_MS, 2 * NS_PER_S,
-                                         15 * NS_PER_MS};
-    struct decide_insured busy;
+                                         15 * NS_PER_MS, 0, 0};
     struct choice choice;
 
     (void)state;
@@ -201,15 +199,11 @@ static void test_insurance_plan(void **state)
     assert_int_equal(decide(&input, &choice), 0);
     assert_int_equal(choice.plan.insure_at_ns,
                      2 * NS_PER_S - 10 * NS_PER_MS); /* the last moment at the latest */
-    edges[0].latency = (struct latency){20, 30};
     input.insured = &other;
     input.insured_count = 1;
     assert_string_equal(reason_of(&input, 0, &choice), "edge is accurate and in time");
+    assert_int_equal(choice.reserve, RESERVE_RACED);
     assert_true(choice.plan.race); /* not later, but now there is room */
-    busy = (struct decide_insured){NS_PER_S, 2 * NS_PER_S, 995 * NS_PER_MS};
-    input.insured = &busy;
-    assert_string_equal(reason_of(&input, 0, &choice), "no local reserve");
-    assert_true(choice.plan.race);
 }
 
 /* A slow estimate is looked at anew, with this device as the net under it, and never without. */
@@ -282,19 +276,6 @@ static void test_most_useful_trouble(void **state)
     assert_string_equal(reason_of(&input, 0, &choice), "no edge connected");
 }
 
-static void test_feasible(void **state)
-{
-    const struct decide_insured fits[] = {{0, 20, 10}, {0, 10, 10}, {30, 40, 10}};
-    const struct decide_insured clash[] = {{0, 15, 10}, {0, 15, 10}};
-
-    (void)state;
-    assert_true(insurance_feasible(fits, 3, 0));
-    assert_false(insurance_feasible(fits, 3, 1));
-    assert_false(insurance_feasible(clash, 2, 0));
-    assert_true(insurance_feasible(NULL, 0, 0));
-    assert_false(insurance_feasible(fits, INSURED_MAX + 1, 0));
-}
-
 /* An answer that was given before costs no time; it is taken when it is believed to be right often
  * enough, and never where the caller names a route. */
 static void test_cached(void **state)
@@ -343,13 +324,17 @@ static void test_cached_by_local(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cached),         cmocka_unit_test(test_cached_by_local),
-        cmocka_unit_test(test_hard_limits),    cmocka_unit_test(test_most_edges),
-        cmocka_unit_test(test_forced_edge),    cmocka_unit_test(test_forced_local_and_cascade),
-        cmocka_unit_test(test_choice_by_cost), cmocka_unit_test(test_insurance_plan),
-        cmocka_unit_test(test_retry),          cmocka_unit_test(test_silent_edge),
-        cmocka_unit_test(test_feasible),       cmocka_unit_test(test_most_useful_trouble)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cached),
+                                       cmocka_unit_test(test_cached_by_local),
+                                       cmocka_unit_test(test_hard_limits),
+                                       cmocka_unit_test(test_most_edges),
+                                       cmocka_unit_test(test_forced_edge),
+                                       cmocka_unit_test(test_forced_local_and_cascade),
+                                       cmocka_unit_test(test_choice_by_cost),
+                                       cmocka_unit_test(test_insurance_plan),
+                                       cmocka_unit_test(test_retry),
+                                       cmocka_unit_test(test_silent_edge),
+                                       cmocka_unit_test(test_most_useful_trouble)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,6 +81,7 @@ static struct decision full_decision(void)
                                 .route = "edge:den",
                                 .reason = "edge is accurate and in time",
                                 .confidence = 0.25,
+                                .reserve = RESERVE_RACED,
                                 .hedged = true,
                                 .has_outcome = true};
 
@@ -120,8 +121,9 @@ static struct decision full_decision(void)
 static void test_all_names_and_values(void **state)
 {
     static const char *const top[] = {
-        "schema",     "id",    "time_unix_ns", "task",       "session", "tenant",  "deadline_ms",
-        "candidates", "route", "reason",       "confidence", "hedged",  "outcome", NULL};
+        "schema",     "id",          "time_unix_ns", "task",    "session",
+        "tenant",     "deadline_ms", "candidates",   "route",   "reason",
+        "confidence", "reserve",     "hedged",       "outcome", NULL};
     static const char *const of_candidate[] = {
         "route",    "latency_ms", "latency_p95_ms",    "miss_probability",
         "energy_j", "bytes",      "error_probability", "cost",
@@ -145,6 +147,7 @@ static void test_all_names_and_values(void **state)
     number_check(json, "deadline_ms", 200);
     text_check(json, "session", "talk");
     number_check(json, "confidence", 0.25);
+    text_check(json, "reserve", "raced");
     assert_true(cJSON_IsTrue(member(json, "hedged")));
     number_check(member(json, "weights"), "one_miss_ms", 1000);
     number_check(member(json, "weights"), "one_megabyte_ms", 20);
