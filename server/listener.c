@@ -96,6 +96,8 @@ static void contract_fill(const struct served_task *task, struct edge_task *cont
     memcpy(contract->label_digest, task->label_digest, sizeof(contract->label_digest));
     memcpy(contract->model_digest, engine_model_digest(task->model->model),
            sizeof(contract->model_digest));
+    contract->picture_width = engine_model_info(task->model->model)->image_width;
+    contract->picture_height = engine_model_info(task->model->model)->image_height;
 }
 
 /* HELLO, or TASKS after a reload. */

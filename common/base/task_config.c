@@ -12,6 +12,7 @@
 
 static const char *const kinds[] = {"classify", "detect", "generate", NULL};
 static const char *const caches[] = {"auto", "off", "exact", "similar", NULL};
+static const char *const uploads[] = {"auto", "original", NULL};
 static const char *const lates[] = {"error", "deliver", NULL};
 static const char *const no_reserves[] = {"local", "drop", "accept_risk", NULL};
 
@@ -121,6 +122,15 @@ static const struct config_key keys[] = {
      .max = LIMIT_DEADLINE_MS,
      .unit = "ms",
      .help = "Similar: how old the other frame may be."},
+    {.section = "task",
+     .key = "upload",
+     .type = CONFIG_CHOICE,
+     .offset = AT(upload),
+     .default_text = "auto",
+     .choices = uploads,
+     .help = "What of a picture goes to an edge: original, as it came; auto, a smaller or more "
+             "compressed JPEG of it where the time and bytes it saves are worth more than the "
+             "answers it spoils."},
     {.section = "local",
      .key = "model",
      .type = CONFIG_TEXT,

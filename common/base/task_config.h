@@ -9,6 +9,8 @@
 enum task_kind { TASK_CLASSIFY, TASK_DETECT, TASK_GENERATE };
 /* AUTO: pictures EXACT, text OFF. */
 enum task_cache { TASK_CACHE_AUTO, TASK_CACHE_OFF, TASK_CACHE_EXACT, TASK_CACHE_SIMILAR };
+/* AUTO: pictures may be sent smaller or more compressed than they came. */
+enum task_upload { TASK_UPLOAD_AUTO, TASK_UPLOAD_ORIGINAL };
 enum task_late { TASK_LATE_ERROR, TASK_LATE_DELIVER };
 /* In the order of enum decide_no_reserve. */
 enum task_no_reserve { TASK_NO_RESERVE_LOCAL, TASK_NO_RESERVE_DROP, TASK_NO_RESERVE_ACCEPT_RISK };
@@ -38,6 +40,7 @@ struct task_config {
     int64_t result_age_ms;   /* of the same input; 0: no bound */
     double similar_distance; /* steps of brightness, frame_print.h */
     int64_t similar_age_ms;
+    int upload; /* enum task_upload */
 };
 
 /* The table of one task file (for the annotated example and for printing). The target is struct

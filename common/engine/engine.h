@@ -331,6 +331,12 @@ size_t engine_picture_floats(const struct engine_model *model);
  * Any thread. */
 int engine_picture_prepare(const struct engine_model *model, const struct engine_picture *picture,
                            float *ret_pixels, char error[ENGINE_ERROR_BYTES]);
+/* The same picture as a JPEG of width x height pixels: what is sent where the whole one would take
+ * too long. `quality` is libjpeg's, 1 to 100. No side grows (TANDEM_EINVAL). *returns owned* (free)
+ * in `ret_data`. Errors as above, with one line. Any thread. */
+int engine_picture_encode(const struct engine_picture *picture, uint32_t width, uint32_t height,
+                          uint32_t quality, uint8_t **ret_data, size_t *ret_bytes,
+                          char error[ENGINE_ERROR_BYTES]);
 /* Size of an encoded picture from its header alone. */
 int engine_picture_size(const void *data, size_t bytes, uint32_t *ret_width, uint32_t *ret_height);
 

@@ -71,7 +71,10 @@ void picture_pixels_fini(struct picture_pixels *pixels)
     *pixels = (struct picture_pixels){0};
 }
 
-static int pixels_decode(const struct engine_picture *picture, struct picture_pixels *ret_pixels,
+/* `least_*`: a picture that comes smaller than it is, but no smaller than that, will do; 0: none.
+ */
+static int pixels_decode(const struct engine_picture *picture, uint32_t least_width,
+                         uint32_t least_height, struct picture_pixels *ret_pixels,
                          char error[ENGINE_ERROR_BYTES])
 {
     const struct encoding *encoding;
@@ -93,6 +96,10 @@ static int pixels_decode(const struct engine_picture *picture, struct picture_pi
     if (!encoding) {
         snprintf(error, ENGINE_ERROR_BYTES, "neither a JPEG nor a PNG picture");
         return TANDEM_EFORMAT;
+    }
+    if (encoding->decode == picture_jpeg_decode && least_width > 0) {
+        return picture_jpeg_decode_least(picture->data, picture->bytes, least_width, least_height,
+                                         ret_pixels, error);
     }
     return encoding->decode(picture->data, picture->bytes, ret_pixels, error);
 }
@@ -138,7 +145,7 @@ int picture_prepare(const struct picture_target *target, const struct engine_pic
     struct picture_pixels pixels = {0};
     int rc;
 
-    rc = pixels_decode(picture, &pixels, error);
+    rc = pixels_decode(picture, 0, 0, &pixels, error);
     if (rc == 0) {
         rc = pixels_convert(&pixels, target->channels, error);
     }
@@ -156,6 +163,58 @@ int picture_prepare(const struct picture_target *target, const struct engine_pic
         ret_pixels[i] = (ret_pixels[i] / 255.0f - target->mean[c]) / target->std[c];
     }
 out:
+    picture_pixels_fini(&pixels);
+    return rc;
+}
+
+/* In place, to width x height; no side grows. */
+static int pixels_shrink(struct picture_pixels *pixels, uint32_t width, uint32_t height,
+                         char error[ENGINE_ERROR_BYTES])
+{
+    const size_t count = (size_t)width * height * pixels->channels;
+    float *values;
+    int rc;
+
+    if (pixels->width == width && pixels->height == height) {
+        return 0;
+    }
+    values = malloc(count * sizeof *values);
+    rc = values ? picture_resize(pixels, width, height, values) : TANDEM_ENOMEM;
+    if (rc != 0) {
+        snprintf(error, ENGINE_ERROR_BYTES, "no memory to resize a picture");
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            pixels->data[i] = (uint8_t)(values[i] + 0.5f); /* a mean of bytes is one */
+        }
+        pixels->width = width;
+        pixels->height = height;
+    }
+    free(values);
+    return rc;
+}
+
+int engine_picture_encode(const struct engine_picture *picture, uint32_t width, uint32_t height,
+                          uint32_t quality, uint8_t **ret_data, size_t *ret_bytes,
+                          char error[ENGINE_ERROR_BYTES])
+{
+    struct picture_pixels pixels = {0};
+    int rc = picture_size_check(width, height, error);
+
+    if (rc == 0) {
+        /* the DCT's half is taken where a half is still left to the filter */
+        rc = pixels_decode(picture, 2 * width, 2 * height, &pixels, error);
+    }
+    if (rc == 0 && (width > pixels.width || height > pixels.height)) {
+        snprintf(error, ENGINE_ERROR_BYTES, "a picture of %u x %u pixels does not grow to %u x %u",
+                 pixels.width, pixels.height, width, height);
+        rc = TANDEM_EINVAL;
+    }
+    if (rc == 0) {
+        rc = pixels_shrink(&pixels, width, height, error);
+    }
+    if (rc == 0) {
+        rc = picture_jpeg_encode(&pixels, quality, ret_data, ret_bytes, error);
+    }
     picture_pixels_fini(&pixels);
     return rc;
 }

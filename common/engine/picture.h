@@ -43,6 +43,16 @@ int picture_size_check(uint32_t width, uint32_t height, char error[ENGINE_ERROR_
  * ETOOBIG, ENOMEM, EUNSUPPORTED (CMYK) with a line. */
 int picture_jpeg_decode(const uint8_t *data, size_t bytes, struct picture_pixels *ret_pixels,
                         char error[ENGINE_ERROR_BYTES]);
+/* The same at the half, quarter or eighth of its sides that is no smaller than `least_*` (the DCT
+ * does that for a fraction of the time); as it is where that is too small. */
+int picture_jpeg_decode_least(const uint8_t *data, size_t bytes, uint32_t least_width,
+                              uint32_t least_height, struct picture_pixels *ret_pixels,
+                              char error[ENGINE_ERROR_BYTES]);
+/* RGB or grey to a JPEG in memory, 4:2:0, with Huffman tables of its own (a small picture is mostly
+ * tables). *returns owned* in `ret_data` (free). TANDEM_EINVAL for a quality outside 1..100,
+ * ENOMEM, with a line. */
+int picture_jpeg_encode(const struct picture_pixels *pixels, uint32_t quality, uint8_t **ret_data,
+                        size_t *ret_bytes, char error[ENGINE_ERROR_BYTES]);
 int picture_jpeg_size(const uint8_t *data, size_t bytes, uint32_t *ret_width, uint32_t *ret_height);
 int picture_png_decode(const uint8_t *data, size_t bytes, struct picture_pixels *ret_pixels,
                        char error[ENGINE_ERROR_BYTES]);

@@ -1,5 +1,5 @@
-/* picture_jpeg.c: JPEG to RGB. The one file that knows libjpeg. Its errors end in longjmp, never in
- * exit; its warnings, which mean damaged data, are errors here: half a picture must not be
+/* picture_jpeg.c: JPEG to RGB and back. The one file that knows libjpeg. Its errors end in longjmp,
+ * never in exit; its warnings, which mean damaged data, are errors here: half a picture must not be
  * classified as if it were a whole one. */
 #include "common/base/limits.h"
 #include "common/engine/picture.h"
@@ -55,18 +55,18 @@ static void trap_progress(j_common_ptr info)
     }
 }
 
-static void trap_init(struct jpeg_trap *trap, struct jpeg_decompress_struct *jpeg)
+static struct jpeg_error_mgr *trap_init(struct jpeg_trap *trap)
 {
     memset(trap, 0, sizeof *trap);
-    memset(jpeg, 0, sizeof *jpeg);
-    jpeg->err = jpeg_std_error(&trap->manager);
+    (void)jpeg_std_error(&trap->manager);
     trap->manager.error_exit = trap_error;
     trap->manager.emit_message = trap_message;
     trap->progress.progress_monitor = trap_progress;
+    return &trap->manager;
 }
 
-/* Only the two functions below call setjmp. What libjpeg changes stands in structs of their
- * callers, so that nothing is lost when it jumps back. */
+/* Only the functions *_read and *_write below call setjmp. What libjpeg changes stands in structs
+ * of their callers, so that nothing is lost when it jumps back. */
 static int header_read(struct jpeg_decompress_struct *jpeg, struct jpeg_trap *trap,
                        const uint8_t *data, size_t bytes)
 {
@@ -85,7 +85,6 @@ static int rows_read(struct jpeg_decompress_struct *jpeg, struct jpeg_trap *trap
     if (setjmp(trap->back) != 0) {
         return trap->code;
     }
-    jpeg->out_color_space = JCS_RGB;
     jpeg_start_decompress(jpeg);
     while (jpeg->output_scanline < jpeg->output_height) {
         JSAMPROW row = data + (size_t)jpeg->output_scanline * jpeg->output_width * 3;
@@ -96,8 +95,34 @@ static int rows_read(struct jpeg_decompress_struct *jpeg, struct jpeg_trap *trap
     return 0;
 }
 
+/* Asks for the smallest picture that has the least sides; no setjmp: this computes and cannot fail.
+ */
+static void scale_set(struct jpeg_decompress_struct *jpeg, uint32_t least_width,
+                      uint32_t least_height)
+{
+    unsigned denominator = 8;
+
+    while (denominator > 1 && (jpeg->image_width / denominator < least_width ||
+                               jpeg->image_height / denominator < least_height)) {
+        denominator /= 2;
+    }
+    jpeg->scale_num = 1;
+    jpeg->scale_denom = least_width > 0 ? denominator : 1;
+    jpeg->out_color_space = JCS_RGB;
+}
+
+static int sides_read(struct jpeg_decompress_struct *jpeg, struct jpeg_trap *trap)
+{
+    if (setjmp(trap->back) != 0) {
+        return trap->code;
+    }
+    jpeg_calc_output_dimensions(jpeg);
+    return 0;
+}
+
 static int decode(struct jpeg_decompress_struct *jpeg, struct jpeg_trap *trap, const uint8_t *data,
-                  size_t bytes, struct picture_pixels *pixels, char error[ENGINE_ERROR_BYTES])
+                  size_t bytes, const uint32_t least[2], struct picture_pixels *pixels,
+                  char error[ENGINE_ERROR_BYTES])
 {
     int rc = header_read(jpeg, trap, data, bytes);
 
@@ -108,7 +133,16 @@ static int decode(struct jpeg_decompress_struct *jpeg, struct jpeg_trap *trap, c
         snprintf(error, ENGINE_ERROR_BYTES, "JPEG: CMYK pictures (print) are not supported");
         return TANDEM_EUNSUPPORTED;
     }
-    rc = picture_pixels_init(pixels, jpeg->image_width, jpeg->image_height, 3, error);
+    rc = picture_size_check(jpeg->image_width, jpeg->image_height, error);
+    if (rc != 0) {
+        return rc;
+    }
+    scale_set(jpeg, least[0], least[1]);
+    rc = sides_read(jpeg, trap);
+    if (rc != 0) {
+        goto failed;
+    }
+    rc = picture_pixels_init(pixels, jpeg->output_width, jpeg->output_height, 3, error);
     if (rc != 0) {
         return rc;
     }
@@ -124,13 +158,21 @@ failed:
 int picture_jpeg_decode(const uint8_t *data, size_t bytes, struct picture_pixels *ret_pixels,
                         char error[ENGINE_ERROR_BYTES])
 {
+    return picture_jpeg_decode_least(data, bytes, 0, 0, ret_pixels, error);
+}
+
+int picture_jpeg_decode_least(const uint8_t *data, size_t bytes, uint32_t least_width,
+                              uint32_t least_height, struct picture_pixels *ret_pixels,
+                              char error[ENGINE_ERROR_BYTES])
+{
+    const uint32_t least[2] = {least_width, least_height};
     struct picture_pixels pixels = {0};
-    struct jpeg_decompress_struct jpeg;
+    struct jpeg_decompress_struct jpeg = {.err = NULL};
     struct jpeg_trap trap;
     int rc;
 
-    trap_init(&trap, &jpeg);
-    rc = decode(&jpeg, &trap, data, bytes, &pixels, error);
+    jpeg.err = trap_init(&trap);
+    rc = decode(&jpeg, &trap, data, bytes, least, &pixels, error);
     jpeg_destroy_decompress(&jpeg);
     if (rc != 0) {
         picture_pixels_fini(&pixels);
@@ -142,11 +184,11 @@ int picture_jpeg_decode(const uint8_t *data, size_t bytes, struct picture_pixels
 
 int picture_jpeg_size(const uint8_t *data, size_t bytes, uint32_t *ret_width, uint32_t *ret_height)
 {
-    struct jpeg_decompress_struct jpeg;
+    struct jpeg_decompress_struct jpeg = {.err = NULL};
     struct jpeg_trap trap;
     int rc;
 
-    trap_init(&trap, &jpeg);
+    jpeg.err = trap_init(&trap);
     rc = header_read(&jpeg, &trap, data, bytes);
     if (rc == 0) {
         *ret_width = jpeg.image_width;
@@ -154,4 +196,64 @@ int picture_jpeg_size(const uint8_t *data, size_t bytes, uint32_t *ret_width, ui
     }
     jpeg_destroy_decompress(&jpeg);
     return rc;
+}
+
+/* ---- back ---- */
+
+/* Where libjpeg puts what it writes; in a struct of the caller, for what a jump leaves behind. */
+struct jpeg_output {
+    unsigned char *data; /* owned */
+    unsigned long bytes;
+};
+
+static int picture_write(struct jpeg_compress_struct *jpeg, struct jpeg_trap *trap,
+                         const struct picture_pixels *pixels, int quality,
+                         struct jpeg_output *output)
+{
+    if (setjmp(trap->back) != 0) {
+        return trap->code;
+    }
+    jpeg_create_compress(jpeg);
+    jpeg_mem_dest(jpeg, &output->data, &output->bytes);
+    jpeg->image_width = pixels->width;
+    jpeg->image_height = pixels->height;
+    jpeg->input_components = (int)pixels->channels;
+    jpeg->in_color_space = pixels->channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    jpeg_set_defaults(jpeg);
+    jpeg_set_quality(jpeg, quality, TRUE);
+    jpeg->optimize_coding = TRUE;
+    jpeg_start_compress(jpeg, TRUE);
+    while (jpeg->next_scanline < jpeg->image_height) {
+        JSAMPROW row =
+            pixels->data + (size_t)jpeg->next_scanline * pixels->width * pixels->channels;
+
+        jpeg_write_scanlines(jpeg, &row, 1);
+    }
+    jpeg_finish_compress(jpeg);
+    return 0;
+}
+
+int picture_jpeg_encode(const struct picture_pixels *pixels, uint32_t quality, uint8_t **ret_data,
+                        size_t *ret_bytes, char error[ENGINE_ERROR_BYTES])
+{
+    struct jpeg_compress_struct jpeg = {.err = NULL};
+    struct jpeg_output output = {0};
+    struct jpeg_trap trap;
+    int rc;
+
+    if (quality < 1 || quality > 100) {
+        snprintf(error, ENGINE_ERROR_BYTES, "JPEG: a quality of %u is not in 1..100", quality);
+        return TANDEM_EINVAL;
+    }
+    jpeg.err = trap_init(&trap);
+    rc = picture_write(&jpeg, &trap, pixels, (int)quality, &output);
+    jpeg_destroy_compress(&jpeg);
+    if (rc != 0) {
+        free(output.data);
+        snprintf(error, ENGINE_ERROR_BYTES, "JPEG: %s", trap.text);
+        return rc;
+    }
+    *ret_data = output.data;
+    *ret_bytes = output.bytes;
+    return 0;
 }

@@ -26,6 +26,8 @@ static const struct pb_field task_fields[] = {
     {AT(label_count), .type = PB_U32, .max = LIMIT_MODEL_CLASSES},
     {AT(label_digest), .type = PB_TEXT, .capacity = 33, .rule = PB_RULE_DIGEST},
     {AT(model_digest), .type = PB_TEXT, .capacity = 33, .rule = PB_RULE_DIGEST},
+    {AT(picture_width), .type = PB_U32, .max = LIMIT_PICTURE_SIDE_PIXELS},
+    {AT(picture_height), .type = PB_U32, .max = LIMIT_PICTURE_SIDE_PIXELS},
 };
 #undef AT
 

@@ -26,6 +26,7 @@ struct edge_task {
     uint32_t label_count;
     char label_digest[33];
     char model_digest[33];
+    uint32_t picture_width, picture_height; /* of the model's input; 0: unknown */
 };
 struct edge_hello {
     uint32_t version_low, version_high;

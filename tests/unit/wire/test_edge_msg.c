@@ -2,8 +2,8 @@
 
 static void test_hello(void **state)
 {
-    struct edge_task tasks[2] = {{"objects", 1, 10, DIGEST, DIGEST},
-                                 {"commands", 3, 0, "", DIGEST}};
+    struct edge_task tasks[2] = {{"objects", 1, 10, DIGEST, DIGEST, 64, 48},
+                                 {"commands", 3, 0, "", DIGEST, 0, 0}};
     struct edge_hello hello = {.version_low = 1,
                                .version_high = 3,
                                .features = UINT64_MAX,
@@ -87,6 +87,25 @@ static void test_label_count_limit(void **state)
         put_bytes(&out, 7, task.data, task.bytes);
         buf_fini(&task);
         hello_gives(&out, over ? TANDEM_ETOOBIG : 0);
+    }
+}
+
+/* What the edge's model looks at, which a client's smaller pictures go by. */
+static void test_picture_side_limit(void **state)
+{
+    (void)state;
+    for (unsigned number = 6; number <= 7; number++) {
+        for (uint64_t over = 0; over < 2; over++) {
+            struct buf out = raw_hello(1, 1, 16);
+            struct buf task = {0};
+
+            put_text(&task, 1, "a");
+            put_number(&task, 2, 1);
+            put_number(&task, number, LIMIT_PICTURE_SIDE_PIXELS + over);
+            put_bytes(&out, 7, task.data, task.bytes);
+            buf_fini(&task);
+            hello_gives(&out, over ? TANDEM_ETOOBIG : 0);
+        }
     }
 }
 
@@ -668,6 +687,7 @@ int main(void)
         cmocka_unit_test(test_small_ones),
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_label_count_limit),
+        cmocka_unit_test(test_picture_side_limit),
         cmocka_unit_test(test_boxes_are_brought_in),
     };
 
