@@ -100,6 +100,7 @@
 #define LIMIT_STATUS_CONNECTIONS  64
 #define LIMIT_STATUS_LINE_BYTES   256
 #define LIMIT_STATUS_ANSWER_BYTES (4u << 20) /* to one request line */
+#define LIMIT_STATUS_STREAMS      4           /* answers in pieces at a time */
 #define LIMIT_STATUS_QUEUE_BYTES  (1u << 20) /* slow readers are cut off here */
 #define LIMIT_DECISION_RING       1024
 #define LIMIT_RESULT_ENTRIES      4096 /* answers in the result cache, whatever their size */

@@ -21,6 +21,7 @@ struct asker {
     char line[LIMIT_STATUS_LINE_BYTES];
     size_t line_bytes;
     bool asked, follows;
+    struct status_source *source; /* NULL: none, or it is done */
 };
 struct status_listener {
     uv_pipe_t pipe;
@@ -28,9 +29,10 @@ struct status_listener {
     gid_t group; /* of the socket file */
     const char *daemon;
     status_answer_fn answer;
+    status_stream_fn stream; /* NULL: none */
     void *user;
     struct asker *askers;
-    size_t count;
+    size_t count, streams;
 };
 struct status_write {
     uv_write_t request;
@@ -47,6 +49,17 @@ static void on_asker_closed(uv_handle_t *handle)
     }
 }
 
+static void source_end(struct asker *asker)
+{
+    struct status_source *source = asker->source;
+
+    if (source) {
+        asker->source = NULL;
+        asker->listener->streams--;
+        source->gone(source);
+    }
+}
+
 static void asker_close(struct asker *asker)
 {
     struct asker **at = &asker->listener->askers;
@@ -59,6 +72,7 @@ static void asker_close(struct asker *asker)
     }
     *at = asker->next;
     asker->listener->count--;
+    source_end(asker);
     uv_close((uv_handle_t *)&asker->pipe, on_asker_closed);
     uv_close((uv_handle_t *)&asker->timer, on_asker_closed);
 }
@@ -71,9 +85,13 @@ static void on_timer(uv_timer_t *timer)
 static void on_written(uv_write_t *request, int result)
 {
     struct status_write *write = request->data;
+    struct asker *asker = write->asker;
 
-    if (result != UV_ECANCELED && (result != 0 || !write->asker->follows)) {
-        asker_close(write->asker);
+    if (result == 0 && asker->source) {
+        (void)uv_timer_stop(&asker->timer); /* it is for the source now */
+        asker->source->more(asker->source);
+    } else if (result != UV_ECANCELED && (result != 0 || !asker->follows)) {
+        asker_close(asker);
     }
     free(write->data);
     free(write);
@@ -131,11 +149,52 @@ static void asker_refuse(struct asker *asker, const char *why)
     buf_fini(&out);
 }
 
+void status_source_put(struct status_source *source, struct buf *piece, bool last)
+{
+    struct asker *asker = source->asker;
+
+    if (last) {
+        source_end(asker);
+    }
+    if (piece->bytes == 0) {
+        asker_close(asker);
+    } else {
+        (void)uv_timer_start(&asker->timer, on_timer, PATIENCE_MS, 0);
+        asker_write(asker, piece);
+    }
+}
+
+/* Whether the line has an answer in pieces. */
+static bool asker_stream(struct asker *asker)
+{
+    struct status_listener *listener = asker->listener;
+    struct status_source *source =
+        listener->stream ? listener->stream(asker->line, listener->user) : NULL;
+
+    if (!source) {
+        return false;
+    }
+    if (listener->streams >= LIMIT_STATUS_STREAMS) {
+        source->gone(source);
+        asker_refuse(asker, "too many ask for so much at once");
+        return true;
+    }
+    listener->streams++;
+    asker->source = source;
+    source->asker = asker;
+    (void)uv_timer_stop(&asker->timer);
+    source->more(source);
+    return true;
+}
+
 static void asker_answer(struct asker *asker)
 {
     struct buf out;
 
     asker->asked = true;
+    if (asker_stream(asker)) {
+        return;
+    }
     buf_init(&out, LIMIT_STATUS_ANSWER_BYTES);
     asker->follows = asker->listener->answer(asker->line, &out, asker->listener->user);
     if (asker->follows) {
@@ -290,6 +349,11 @@ int status_listener_new(uv_loop_t *loop, const char *path, const char *daemon,
     }
     *ret_listener = listener;
     return 0;
+}
+
+void status_listener_set_stream(struct status_listener *listener, status_stream_fn stream)
+{
+    listener->stream = stream;
 }
 
 void status_listener_free(struct status_listener *listener)

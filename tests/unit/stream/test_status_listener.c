@@ -27,7 +27,52 @@ struct fixture {
     struct status_listener *listener;
     char dir[40], path[64];
     size_t answer_bytes;
+    size_t piece_bytes, pieces; /* of a stream, and how many were asked for */
+    size_t sources, gone;
 };
+/* "stream N": N pieces. */
+struct pieces {
+    struct status_source source;
+    struct fixture *f;
+    unsigned left;
+};
+
+static void on_more(struct status_source *source)
+{
+    struct pieces *pieces = (struct pieces *)source;
+    struct buf piece;
+
+    buf_init(&piece, 0);
+    for (size_t i = 0; pieces->left > 0 && i < pieces->f->piece_bytes; i++) {
+        (void)buf_append_u8(&piece, 'p');
+    }
+    pieces->f->pieces += pieces->left > 0;
+    pieces->left -= pieces->left > 0;
+    status_source_put(source, &piece, pieces->left == 0);
+    buf_fini(&piece);
+}
+
+static void on_gone(struct status_source *source)
+{
+    ((struct pieces *)source)->f->gone++;
+    free(source);
+}
+
+static struct status_source *stream(const char *line, void *user)
+{
+    struct fixture *f = user;
+    struct pieces *pieces;
+
+    if (strncmp(line, "stream ", 7) != 0) {
+        return NULL;
+    }
+    pieces = calloc(1, sizeof(*pieces));
+    pieces->source = (struct status_source){.more = on_more, .gone = on_gone};
+    pieces->f = f;
+    pieces->left = (unsigned)atoi(line + 7);
+    f->sources++;
+    return &pieces->source;
+}
 
 static bool answer(const char *line, struct buf *out, void *user)
 {
@@ -58,6 +103,7 @@ static int setup(void **state)
     assert_int_equal(uv_loop_init(&f->loop), 0);
     assert_int_equal(
         status_listener_new(&f->loop, f->path, "tester", answer, f, &f->listener, error), 0);
+    status_listener_set_stream(f->listener, stream);
     *state = f;
     return 0;
 }
@@ -191,6 +237,55 @@ static void test_too_many(void **state)
     assert_string_equal(text, "{\"line\":\"hello\"}\n");
 }
 
+/* An answer in pieces: all of it, and no more is made than the asker takes. */
+static void test_streams(void **state)
+{
+    struct fixture *f = *state;
+    char text[64];
+    int fd;
+
+    f->piece_bytes = 64 << 10;
+    assert_int_equal(read_all(f, ask(f, "stream 50\n"), text, sizeof(text)), 50 * f->piece_bytes);
+    assert_int_equal(f->pieces, 50);
+    assert_int_equal(f->gone, 1);
+    assert_int_equal(read_all(f, ask(f, "stream 0\n"), text, sizeof(text)), 0);
+    assert_int_equal(f->gone, 2);
+    f->piece_bytes = 1 << 20;
+    f->pieces = 0;
+    fd = ask(f, "stream 100\n"); /* reads nothing, then goes */
+    turns(f, 200);
+    assert_true(f->pieces > 0 && f->pieces < 5);
+    (void)close(fd);
+    turns(f, 200);
+    assert_int_equal(f->gone, 3);
+    assert_int_equal(f->sources, 3);
+}
+
+/* Who does not read a piece within its time is cut off; so many streams and no more. */
+static void test_stream_bounds(void **state)
+{
+    struct fixture *f = *state;
+    int fds[LIMIT_STATUS_STREAMS];
+    char text[512];
+
+    f->piece_bytes = 4 << 20;
+    for (int i = 0; i < LIMIT_STATUS_STREAMS; i++) {
+        fds[i] = ask(f, "stream 9\n");
+        turns(f, 20);
+    }
+    assert_true(read_all(f, ask(f, "stream 1\n"), text, sizeof(text)) > 0);
+    assert_non_null(strstr(text, "\"error\":\"too many ask for so much at once\""));
+    assert_int_equal(f->gone, 1); /* of the refused one */
+    while (f->gone < 1 + LIMIT_STATUS_STREAMS) {
+        assert_true(uv_run(&f->loop, UV_RUN_ONCE) != 0);
+    }
+    for (int i = 0; i < LIMIT_STATUS_STREAMS; i++) {
+        assert_true(read_all(f, fds[i], text, 1) < 9 * f->piece_bytes);
+    }
+    f->piece_bytes = 10;
+    assert_int_equal(read_all(f, ask(f, "stream 1\n"), text, sizeof(text)), 10);
+}
+
 /* A user outside the group gets one line, even where the mode of the file lets it connect. */
 static void test_stranger(void **state)
 {
@@ -238,6 +333,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_asks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_follows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_streams, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stream_bounds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stranger, setup, teardown),
     };
 
