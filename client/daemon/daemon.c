@@ -105,18 +105,30 @@ static void on_decision(const struct decision *decision, void *user)
 
 /* ---- status ---- */
 
+static struct status_view status_view_of(const struct daemon *daemon)
+{
+    return (struct status_view){.requests = &daemon->requests,
+                                .app = daemon->app,
+                                .decisions = &daemon->decisions,
+                                .started_ns = daemon->started_ns,
+                                .draining = daemon->draining,
+                                .reloads = daemon->reloads,
+                                .reload_failures = daemon->reload_failures};
+}
+
 static bool on_status_line(const char *line, struct buf *out, void *user)
 {
-    const struct daemon *daemon = user;
-    const struct status_view view = {.requests = &daemon->requests,
-                                     .app = daemon->app,
-                                     .decisions = &daemon->decisions,
-                                     .started_ns = daemon->started_ns,
-                                     .draining = daemon->draining,
-                                     .reloads = daemon->reloads,
-                                     .reload_failures = daemon->reload_failures};
+    const struct status_view view = status_view_of(user);
 
     return status_answer(&view, line, out);
+}
+
+static struct status_source *on_status_stream(const char *line, void *user)
+{
+    struct daemon *daemon = user;
+    const struct status_view view = status_view_of(daemon);
+
+    return status_stream(&view, &daemon->loop, line);
 }
 
 /* ---- stop ---- */
@@ -411,6 +423,9 @@ static int daemon_start(struct daemon *daemon)
     if (result == 0) {
         result = status_listener_new(&daemon->loop, daemon->config.status_socket, "tandem-client",
                                      on_status_line, daemon, &daemon->status, error);
+    }
+    if (result == 0) {
+        status_listener_set_stream(daemon->status, on_status_stream);
     }
     if (result != 0) {
         log_error("%s", error[0] ? error : tandem_error_text(result));

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DAEMON "tandem-client"
+#define DAEMON STATUS_DAEMON
 
 /* What a text is believed to be made of. */
 static void text_rates_json(const struct client_task *task, struct json_writer *json)
@@ -279,7 +279,7 @@ static void decisions_answer(const struct requests *requests, uint64_t count, st
     }
 }
 
-static const struct decision *decision_find(const struct requests *requests, uint64_t id)
+const struct decision *status_find(const struct requests *requests, uint64_t id)
 {
     for (const struct request *at = requests->list; at; at = at->next) {
         if (!at->ended && at->decision.id == id) {
@@ -294,8 +294,7 @@ static const struct decision *decision_find(const struct requests *requests, uin
     return NULL;
 }
 
-/* `line` is `word`, one space and a decimal number. */
-static bool number_after(const char *line, const char *word, uint64_t *ret_number)
+bool status_number_after(const char *line, const char *word, uint64_t *ret_number)
 {
     const size_t bytes = strlen(word);
     const char *digits = line + bytes + 1;
@@ -319,18 +318,21 @@ bool status_answer(const struct status_view *view, const char *line, struct buf 
         object_answer(view, metrics_json, out);
     } else if (strcmp(line, "follow") == 0) {
         return true;
-    } else if (number_after(line, "decisions", &number)) {
+    } else if (status_number_after(line, "decisions", &number)) {
         decisions_answer(view->requests, number, out);
-    } else if (number_after(line, "explain", &number)) {
-        decision = decision_find(view->requests, number);
+    } else if (status_number_after(line, "explain", &number)) {
+        decision = status_find(view->requests, number);
         if (decision) {
             (void)status_decision(decision, out);
         } else {
-            (void)status_error_json(DAEMON, "no decision of this id is kept", out);
+            (void)status_error_json(DAEMON, STATUS_NO_DECISION, out);
         }
     } else {
         (void)status_error_json(
-            DAEMON, "unknown request: status, metrics, decisions N, explain ID, follow", out);
+            DAEMON,
+            "unknown request: status, metrics, decisions N [since=MS] [until=MS], explain ID, "
+            "follow",
+            out);
     }
     return false;
 }

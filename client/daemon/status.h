@@ -1,11 +1,15 @@
 /* status.h: what the client daemon says on its status socket: `status`, `metrics`, `decisions N`,
- * `explain ID` and `follow`. Every key is described in tandem-status(5). Only reads. Loop thread.
+ * `decisions N since=MS until=MS`, `explain ID` and `follow`. Every key is described in tandem-status(5). Only reads. Loop thread.
  */
 #ifndef TANDEM_CLIENT_STATUS_H
 #define TANDEM_CLIENT_STATUS_H
 
 #include "client/daemon/decision_file.h"
 #include "client/daemon/requests.h"
+#include "common/stream/status_listener.h"
+
+#define STATUS_DAEMON      "tandem-client"
+#define STATUS_NO_DECISION "no decision of this id is kept"
 
 struct status_view { /* borrowed, for one call */
     const struct requests *requests;
@@ -19,5 +23,14 @@ struct status_view { /* borrowed, for one call */
 int status_decision(const struct decision *decision, struct buf *out);
 /* Appends the answer to one request line: whole lines only. True: the asker follows. */
 bool status_answer(const struct status_view *view, const char *line, struct buf *out);
+/* The source of an answer that is read from disk: what happened in a time, and a decision that
+ * memory has no more. NULL: the line has another answer, or memory is short. */
+struct status_source *status_stream(const struct status_view *view, uv_loop_t *loop,
+                                    const char *line);
+/* The decision of this id that runs or is one of the last LIMIT_DECISION_RING; NULL: none.
+ * Borrowed, for one turn of the loop. */
+const struct decision *status_find(const struct requests *requests, uint64_t id);
+/* "WORD NUMBER" and nothing else; a larger number is the largest. */
+bool status_number_after(const char *line, const char *word, uint64_t *ret_number);
 
 #endif

@@ -152,16 +152,19 @@ static void asker_refuse(struct asker *asker, const char *why)
 void status_source_put(struct status_source *source, struct buf *piece, bool last)
 {
     struct asker *asker = source->asker;
+    struct buf taken = *piece;
 
+    buf_init(piece, 0);
     if (last) {
-        source_end(asker);
+        source_end(asker); /* `piece` may be its own */
     }
-    if (piece->bytes == 0) {
+    if (taken.bytes == 0) {
         asker_close(asker);
     } else {
         (void)uv_timer_start(&asker->timer, on_timer, PATIENCE_MS, 0);
-        asker_write(asker, piece);
+        asker_write(asker, &taken);
     }
+    buf_fini(&taken);
 }
 
 /* Whether the line has an answer in pieces. */

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -338,5 +339,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stranger, setup, teardown),
     };
 
+    (void)signal(SIGPIPE, SIG_IGN); /* as the daemons do */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
