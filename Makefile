@@ -87,6 +87,7 @@ ON_integration = lib policy stream wire engine base
 ON_fuzz = model ctl server daemon policy lib stream wire engine base
 ON_bench = model lib policy stream wire engine base
 ON_sim = policy base
+ON_net = lib wire engine base
 archives = $(foreach r,$(ON_$(1)),$(call A,$(r)))
 libs = $(foreach r,$(ON_$(1)),$(LIBS_$(r)))
 
@@ -193,6 +194,18 @@ endef
 $(foreach r,$(ROOMS),$(eval $(call unit_rules,$(r))))
 $(eval $(call test_rules,golden,tests/golden))
 $(eval $(call test_rules,integration,tests/integration,,$(SUPPORT_SRC)))
+# The tests on a shaped link: net.sh runs the programs, test_relay checks its relay.
+define net_rules
+$(BUILD)/tests/net/$(1): $(2) $(wildcard tests/net/*.h) $(call archives,net)
+	$$(say) TEST $$<
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$(filter %.c %.a,$$^) $$(LIBS_test) $$(call libs,net)
+endef
+NET_RELAY = tests/net/relay.c tests/net/delay_line.c
+$(eval $(call net_rules,relay,tests/net/relay_main.c $(NET_RELAY)))
+$(eval $(call net_rules,test_relay,tests/net/test_relay.c $(NET_RELAY)))
+$(eval $(call net_rules,stream,$(wildcard tests/net/stream*.c)))
+NET_BIN := $(addprefix $(BUILD)/tests/net/,relay stream test_relay)
 GOLDEN_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/golden/test_*.c))
 INTEGRATION_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/test_*.c))
 # A fuzz target and the small driver that mutates its seeds; `make fuzz` builds the same targets with libFuzzer.
@@ -211,7 +224,7 @@ $(BUILD)/tests/sim/test_sim: tests/sim/test_sim.c $(SIM_SRC) $(wildcard tests/si
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS_test) $(call libs,sim)
 SIM_BIN := $(BUILD)/tests/sim/test_sim
-TEST_BIN = $(UNIT_BIN) $(GOLDEN_BIN) $(INTEGRATION_BIN) $(FUZZ_BIN) $(SIM_BIN)
+TEST_BIN = $(UNIT_BIN) $(GOLDEN_BIN) $(INTEGRATION_BIN) $(FUZZ_BIN) $(SIM_BIN) $(NET_BIN)
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 export CC BUILD VERSION SANITIZE PREFIX SYSCONFDIR LIBDIR DESTDIR
 

@@ -34,7 +34,8 @@ void delay_line_drop(struct delay_line *line)
 void delay_line_put(struct delay_line *line, size_t bytes, int64_t due_ns)
 {
     struct delay_packet *packet = packet_at(line, line->count);
-    const int64_t before_ns = line->count > 0 ? packet_at(line, line->count - 1)->due_ns : INT64_MIN;
+    const int64_t before_ns =
+        line->count > 0 ? packet_at(line, line->count - 1)->due_ns : INT64_MIN;
 
     assert(line->count < DELAY_LINE_PACKETS && bytes <= DELAY_LINE_BYTES);
     packet->bytes = bytes;

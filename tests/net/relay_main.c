@@ -60,8 +60,7 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < 2; i++) {
         printf("%s: %llu packets passed, %llu dropped\n", argv[1 + i],
-               (unsigned long long)relay.line[i].passed,
-               (unsigned long long)relay.line[i].dropped);
+               (unsigned long long)relay.line[i].passed, (unsigned long long)relay.line[i].dropped);
     }
     relay_fini(&relay);
     return result == 0 ? 0 : 1;
