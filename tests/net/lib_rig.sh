@@ -49,7 +49,7 @@ NFT
 }
 
 rig_make() { # rig_make LINKS
-    mount -t tmpfs tmpfs /run && mkdir /run/netns && ip netns add robot && ip -n robot link set lo up || return 1
+    mount -t tmpfs tmpfs /run && mkdir /run/netns "$work" && ip netns add robot && ip -n robot link set lo up || return 1
     for k in $(seq "$1"); do
         rig_link "$k" || return 1
     done
@@ -84,7 +84,7 @@ rig_loss() { # rig_loss NUMBER PER_MILLE: each way
 }
 
 # The radio is silent: packets vanish and nobody is told.
-rig_cut() { rig_loss "$1" 1000; }
+rig_cut() { ip netns exec air"$1" nft flush chain inet air way && ip netns exec air"$1" nft add rule inet air way drop; }
 rig_restore() { rig_loss "$1" 0; }
 
 # The cable is pulled: the interface says so.
