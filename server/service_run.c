@@ -138,19 +138,29 @@ static void job_target(struct worker_job *job, enum worker_kind kind, struct ser
     job->context = model->context;
 }
 
-/* Every text that waits to become tokens, of one model. */
-static void prepare_fill(const struct service *service, struct worker_job *job,
-                         const struct request *first)
+/* Every text that waits to become tokens, of one model. Those whose deadline has passed fall out
+ * here. */
+static void prepare_fill(struct service *service, struct worker_job *job,
+                         struct served_model *model)
 {
-    job_target(job, WORKER_PREPARE, first->model);
-    for (struct request *r = service->requests; r && job->count < LIMIT_PICTURE_BATCH;
-         r = r->next) {
-        if (r->session.state == SESSION_PREPARING && r->model == first->model) {
-            job->entries[job->count++] = (struct worker_entry){.user = r,
-                                                               .input = r->input.data,
-                                                               .input_bytes = r->input.bytes,
-                                                               .transcript = r->is_session};
+    const int64_t now_ns = clock_now_ns();
+
+    job_target(job, WORKER_PREPARE, model);
+    for (struct request *next, *r = service->requests; r && job->count < LIMIT_PICTURE_BATCH;
+         r = next) {
+        next = r->next;
+        if (r->session.state != SESSION_WAITING || r->model != model) {
+            continue;
         }
+        if (r->deadline_ns != 0 && now_ns >= r->deadline_ns) {
+            request_apply(service, r, SESSION_DEADLINE, 0, NULL);
+            continue;
+        }
+        job->entries[job->count++] = (struct worker_entry){.user = r,
+                                                           .input = r->input.data,
+                                                           .input_bytes = r->input.bytes,
+                                                           .transcript = r->is_session};
+        request_apply(service, r, SESSION_STEP, 0, NULL);
     }
 }
 
@@ -212,8 +222,12 @@ void service_schedule(struct service *service)
         return;
     }
     for (struct request *r = service->requests; r; r = r->next) {
-        if (r->session.state == SESSION_PREPARING) {
-            prepare_fill(service, job, r);
+        if (r->session.state == SESSION_WAITING) {
+            struct served_model *model = r->model;
+
+            served_model_ref(model); /* the last request of an old model may end on the way */
+            prepare_fill(service, job, model);
+            served_model_unref(model);
             break;
         }
     }

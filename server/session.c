@@ -46,13 +46,14 @@ static struct session_actions session_advance(struct session *session, enum sess
         enum session_state to;
         uint32_t mask;
     } steps[] = {
+        {SESSION_WAITING, SESSION_STEP, SESSION_PREPARING, 0},
         {SESSION_PREPARING, SESSION_PREPARED, SESSION_QUEUED, SESSION_ENQUEUE},
         {SESSION_QUEUED, SESSION_STEP, SESSION_RUNNING, 0},
         {SESSION_RUNNING, SESSION_STEPPED, SESSION_QUEUED, SESSION_ENQUEUE},
     };
 
     if (session->state == SESSION_RECEIVING && event == SESSION_INPUT) {
-        session->state = session->generates ? SESSION_PREPARING : SESSION_QUEUED;
+        session->state = session->generates ? SESSION_WAITING : SESSION_QUEUED;
         return (struct session_actions){.mask =
                                             session->generates ? SESSION_PREPARE : SESSION_ENQUEUE};
     }
@@ -116,8 +117,8 @@ struct session_actions session_event(struct session *session, enum session_event
 
 const char *session_state_text(enum session_state state)
 {
-    static const char *const texts[] = {"receiving", "preparing", "queued",
-                                        "running",   "leaving",   "ended"};
+    static const char *const texts[] = {"receiving", "waiting", "preparing", "queued",
+                                        "running",   "leaving", "ended"};
 
     return texts[state];
 }

@@ -2,7 +2,8 @@
  * actions come out, and whoever owns the request (requests.c, or a test) carries them out. No
  * sockets, no engine, no clock of its own.
  *
- *   RECEIVING --INPUT--> PREPARING --PREPARED--> QUEUED <--> RUNNING --> ENDED
+ *   RECEIVING --INPUT--> WAITING --STEP--> PREPARING --PREPARED--> QUEUED <--> RUNNING --> ENDED
+ *            (a picture: --INPUT--> QUEUED)
  *
  * PREPARING and RUNNING mean that a compute thread holds the request's memory. What ends a request
  * there is answered at once, and the memory is given back when the thread returns it (LEAVING).
@@ -16,6 +17,7 @@
 
 enum session_state {
     SESSION_RECEIVING,
+    SESSION_WAITING, /* a text, for the compute thread to make tokens of it */
     SESSION_PREPARING,
     SESSION_QUEUED,
     SESSION_RUNNING,
@@ -26,7 +28,7 @@ enum session_state {
 enum session_event {
     SESSION_INPUT,    /* the whole payload is there */
     SESSION_PREPARED, /* the compute thread made tokens of a text */
-    SESSION_STEP,     /* the batcher took it */
+    SESSION_STEP,     /* the compute thread takes it: to prepare it, or as the batcher picked it */
     SESSION_STEPPED,  /* the step came back: go on */
     SESSION_FINISHED, /* the step came back: that was the last one */
     SESSION_FAILED,   /* stated failure, `error` says which; from a step or from the loop */
@@ -37,7 +39,7 @@ enum session_event {
 };
 
 enum session_action {
-    SESSION_PREPARE = 1u << 0,     /* hand it to the compute thread for tokens */
+    SESSION_PREPARE = 1u << 0,     /* the compute thread may take it for tokens */
     SESSION_ENQUEUE = 1u << 1,     /* the batcher may take it */
     SESSION_SEND_RESULT = 1u << 2, /* whole, or partial with finish DEADLINE when `partial` */
     SESSION_SEND_ERROR = 1u << 3,  /* with `error` */

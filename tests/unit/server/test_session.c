@@ -14,7 +14,8 @@
 /* A text request that was brought to `state` with `tokens` generated. */
 static struct session bring(enum session_state state, uint32_t tokens, int64_t deadline_ns)
 {
-    static const enum session_event way[] = {SESSION_INPUT, SESSION_PREPARED, SESSION_STEP};
+    static const enum session_event way[] = {SESSION_INPUT, SESSION_STEP, SESSION_PREPARED,
+                                               SESSION_STEP};
     struct session session;
 
     session_init(&session, true, deadline_ns);
@@ -44,6 +45,7 @@ static void test_text_runs_through(void **state)
 
     (void)state;
     expect(session_event(&s, SESSION_INPUT, 0, 1), SESSION_PREPARE, 0, false);
+    expect(session_event(&s, SESSION_STEP, 0, 2), 0, 0, false);
     expect(session_event(&s, SESSION_PREPARED, 0, 2), SESSION_ENQUEUE, 0, false);
     expect(session_event(&s, SESSION_STEP, 0, 3), 0, 0, false);
     expect(session_event(&s, SESSION_STEPPED, 0, 4), SESSION_ENQUEUE, 0, false);
