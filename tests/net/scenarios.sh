@@ -1,5 +1,5 @@
 # scenarios.sh: what happens to the link, and what must hold then. Sourced by net.sh.
-SCENARIOS="quick"
+SCENARIOS="quick tiny"
 
 begin() { # begin LINKS
     rig_make "$1" || give_up "the network could not be made"
@@ -52,3 +52,4 @@ scenario_quick() {
     finish
     recovered back
 }
+scenario_tiny() { begin 1; phase a; sleep 1; finish; }

@@ -48,6 +48,29 @@ static void test_term_drains(void **state)
     assert_int_not_equal(access(f->socket, F_OK), 0);
 }
 
+/* A text that is cancelled while the compute thread is busy with another has not been seen by it
+ * yet: nobody would give it back. */
+static void test_cancelled_before_prepared(void **state)
+{
+    struct fixture *f = *state;
+
+    generate(f, 1, "~", 0, 1);
+    client_wait(f->client, &client_of(f->client, 1)->accepted);
+    await_status(f, "running", 1);
+    generate(f, 2, "a", 0, 0);
+    client_wait(f->client, &client_of(f->client, 2)->accepted);
+    conn_cancel(f->client->conn, 2);
+    (void)uv_run(&f->loop, UV_RUN_NOWAIT);
+    await_status(f, "cancelled", 1);
+    conn_cancel(f->client->conn, 1);
+    (void)uv_run(&f->loop, UV_RUN_NOWAIT);
+    await_status(f, "cancelled", 2);
+    assert_int_equal(kill(f->pid, SIGTERM), 0);
+    client_wait(f->client, &f->client->closed);
+    assert_int_equal(server_wait(f), 0);
+    assert_false(log_has(f, "drain_timeout_ms is over"));
+}
+
 static void test_second_term_ends_now(void **state)
 {
     struct fixture *f = *state;
@@ -261,6 +284,7 @@ static int tests_run(void)
     const struct CMUnitTest tests[] = {
         SERVED(test_reload),
         SERVED(test_term_drains),
+        SERVED(test_cancelled_before_prepared),
         SERVED(test_second_term_ends_now),
         SERVED(test_status_socket),
         SERVED(test_status_waits_for_nobody),
