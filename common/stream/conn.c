@@ -36,10 +36,12 @@ int conn_new(uv_loop_t *loop, const struct conn_params *params, void *user, stru
     buf_init(&conn->received,
              FRAME_PREFIX_BYTES + LIMIT_FRAME_HEADER_BYTES + LIMIT_FRAME_DATA_BYTES);
     (void)uv_timer_init(loop, &conn->timer); /* neither can fail */
+    (void)uv_timer_init(loop, &conn->pace_timer);
     (void)uv_prepare_init(loop, &conn->prepare);
     conn->timer.data = conn;
+    conn->pace_timer.data = conn;
     conn->prepare.data = conn;
-    conn->handles_open = 2;
+    conn->handles_open = 3;
     conn_watch_start(conn);
     *ret_conn = conn;
     return 0;
@@ -71,6 +73,7 @@ static void on_handle_closed(uv_handle_t *handle)
 static void conn_close_handles(struct conn *conn)
 {
     uv_close((uv_handle_t *)&conn->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&conn->pace_timer, on_handle_closed);
     uv_close((uv_handle_t *)&conn->prepare, on_handle_closed);
 }
 
@@ -79,6 +82,7 @@ void conn_close_now(struct conn *conn)
     if (conn->state == CONN_CLOSING) {
         return;
     }
+    conn_count(conn);
     conn->state = CONN_CLOSING;
     if (conn->transport) {
         conn->transport->ops->close(conn->transport); /* the rest in on_transport_closed */
@@ -174,6 +178,7 @@ static void on_transport_open(void *user)
         return;
     }
     conn->state = CONN_OPEN;
+    conn_count(conn);
     conn->opened_ns = now_ns;
     conn->received_ns = now_ns;
     conn->pinged_ns = now_ns;
@@ -281,6 +286,11 @@ const char *conn_peer_name(const struct conn *conn)
 const char *conn_peer_address(const struct conn *conn)
 {
     return conn->peer_address;
+}
+
+uint64_t conn_queued_bytes(const struct conn *conn)
+{
+    return conn->control.bytes + conn->payload_queued;
 }
 
 void conn_bytes(const struct conn *conn, uint64_t *ret_sent, uint64_t *ret_received)

@@ -53,6 +53,13 @@ struct conn_callbacks {
     void (*on_close)(struct conn *conn, int error, const char *why, void *user);
     /* As on_pong, for a PING of conn_probe, which carried `bytes`. May be NULL. */
     void (*on_probed)(struct conn *conn, size_t bytes, int64_t rtt_ns, void *user);
+    /* How many bytes may leave now, of payload (DATA frames) or of anything, TLS counted in. With
+     * less than `wanted`, ret_again_ns is when to ask again; INT64_MAX: never. What may not leave
+     * stays queued; conn_cancel and conn_forget take it back. NULL: everything may. */
+    uint64_t (*may_send)(struct conn *conn, bool payload, uint64_t wanted, int64_t *ret_again_ns,
+                         void *user);
+    /* What has left and come since the last call, TLS and its handshake counted in. May be NULL. */
+    void (*on_moved)(struct conn *conn, uint64_t sent_bytes, uint64_t received_bytes, void *user);
 };
 
 struct conn_params {
@@ -130,6 +137,8 @@ void conn_close(struct conn *conn, bool flush);
  * as the conn. */
 const char *conn_peer_name(const struct conn *conn);
 const char *conn_peer_address(const struct conn *conn);
+/* Bytes of frames that have been given to conn and have not left. */
+uint64_t conn_queued_bytes(const struct conn *conn);
 /* Bytes sent and received on the stream, with TLS before encryption. */
 void conn_bytes(const struct conn *conn, uint64_t *ret_sent, uint64_t *ret_received);
 

@@ -75,6 +75,7 @@ static void flow_free(struct conn *conn, struct flow *flow)
     ring_remove(conn, flow);
     for (struct chunk *chunk = flow->chunks; chunk; chunk = next) {
         next = chunk->next;
+        conn->payload_queued -= chunk->bytes - chunk->offset;
         chunk_unref(chunk);
         conn->chunks_queued--;
     }

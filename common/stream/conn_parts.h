@@ -83,6 +83,9 @@ struct conn {
     struct flow *ready_first, **ready_end;
     size_t chunks_queued; /* of all flows, with or without credits */
     uint64_t sent_bytes;
+    uint64_t payload_queued;                /* bytes of chunks that have not left */
+    uv_timer_t pace_timer;                  /* when more may leave */
+    uint64_t counted_sent, counted_received; /* of the transport, told to on_moved */
 
     /* receiving */
     struct buf received; /* a frame that has not arrived whole */
@@ -137,6 +140,16 @@ void conn_drop_output(
     struct conn *conn); /* all that was queued, and what the transport no longer holds */
 bool conn_has_output(const struct conn *conn);
 void conn_on_prepare(uv_prepare_t *prepare);
+
+/* conn_pace.c: how much may leave now, and what has. */
+#define CONN_PACE_LEAST 512 /* nothing is cut into smaller pieces than this, because of the pace */
+/* Of `bytes` that are to leave beside `batched` more (as conn_wire_bytes counts): how many may. 0:
+ * the timer wakes the conn when it may go on. */
+size_t conn_pace(struct conn *conn, bool payload, uint64_t batched, size_t bytes);
+/* What so many bytes in so many writes become on the stream. */
+uint64_t conn_wire_bytes(const struct conn *conn, uint64_t bytes, unsigned writes);
+void conn_count(struct conn *conn);
+void conn_on_pace_timer(uv_timer_t *timer);
 
 /* conn_receive.c */
 void conn_on_read(void *user, const uint8_t *data, size_t bytes);

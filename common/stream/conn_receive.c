@@ -201,6 +201,7 @@ void conn_on_read(void *user, const uint8_t *data, size_t bytes)
 
     conn->received_ns = clock_now_ns();
     conn->received_bytes += bytes;
+    conn_count(conn);
     if (!conn_listens(conn)) {
         return;
     }

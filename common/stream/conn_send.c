@@ -27,39 +27,48 @@ void conn_want_flush(struct conn *conn)
     }
 }
 
-/* Moves as much of `control` as one batch takes into the empty `batch`. A frame may be cut: then
- * nothing else joins the batch. */
+/* Moves as much of `control` as one batch takes, and as may leave, into the empty `batch`. A frame
+ * may be cut: then nothing else joins the batch. */
 static int batch_take_control(struct conn *conn)
 {
     const struct buf empty = conn->batch;
+    size_t bytes = conn->control.bytes < BATCH_BYTES ? conn->control.bytes : BATCH_BYTES;
     int result;
 
-    if (conn->control.bytes <= BATCH_BYTES) {
+    bytes = conn_pace(conn, false, 0, bytes);
+    if (bytes == conn->control.bytes) {
         conn->batch = conn->control;
         conn->control = empty;
     } else {
-        result = buf_append(&conn->batch, conn->control.data, BATCH_BYTES);
+        result = buf_append(&conn->batch, conn->control.data, bytes);
         if (result != 0) {
             return result;
         }
-        buf_consume(&conn->control, BATCH_BYTES);
+        buf_consume(&conn->control, bytes);
     }
     return buf_reserve(&conn->batch, CONN_BATCH_DATA_FRAMES * FRAME_PREFIX_BYTES);
 }
 
-/* One DATA frame of the flow: its prefix goes to the batch, its payload stays where it is. */
-static struct transport_span batch_take_data(struct conn *conn, struct flow *flow)
+/* The payload of the flow's next DATA frame, if nothing holds it back. */
+static size_t data_bytes(const struct flow *flow)
 {
     const uint64_t credit = LIMIT_CREDIT_BYTES - (flow->sent_bytes - flow->acked_bytes);
+    const size_t bytes = flow->chunks->bytes - flow->chunks->offset;
+    const size_t most = bytes > LIMIT_FRAME_DATA_BYTES ? LIMIT_FRAME_DATA_BYTES : bytes;
+
+    return most > credit ? (size_t)credit : most;
+}
+
+/* One DATA frame of the flow with so much payload: its prefix goes to the batch, its payload stays
+ * where it is. */
+static struct transport_span batch_take_data(struct conn *conn, struct flow *flow, size_t bytes)
+{
     struct chunk *chunk = flow->chunks;
-    size_t bytes = chunk->bytes - chunk->offset;
-    struct transport_span span;
+    const struct transport_span span = {chunk->data + chunk->offset, bytes};
     struct frame frame = {.kind = FRAME_DATA, .request_id = flow->id};
 
-    bytes = bytes > LIMIT_FRAME_DATA_BYTES ? LIMIT_FRAME_DATA_BYTES : bytes;
-    bytes = bytes > credit ? (size_t)credit : bytes;
-    span = (struct transport_span){chunk->data + chunk->offset, bytes};
     chunk->offset += bytes;
+    conn->payload_queued -= bytes;
     chunk->references++;
     conn->batch_chunks[conn->batch_chunk_count++] = chunk;
     if (flow->sent_bytes == 0) {
@@ -88,12 +97,21 @@ static size_t batch_fill(struct conn *conn, struct transport_span spans[TRANSPOR
     size_t begin = 0;
     size_t count = 0;
     size_t total = conn->batch.bytes;
-    struct flow *flow;
 
     while (conn->control.bytes == 0 && conn->batch_chunk_count < CONN_BATCH_DATA_FRAMES &&
-           total < BATCH_BYTES && (flow = flow_next_ready(conn)) != NULL) {
-        const struct transport_span payload = batch_take_data(conn, flow);
+           total < BATCH_BYTES && conn->ready_first) {
+        const uint64_t batched =
+            conn_wire_bytes(conn, total + FRAME_PREFIX_BYTES, conn->batch_chunk_count * 2 + 2);
+        const size_t wanted = data_bytes(conn->ready_first);
+        const size_t bytes = conn_pace(conn, true, batched, wanted);
+        struct transport_span payload;
+        struct flow *flow;
 
+        if (bytes == 0 && wanted > 0) {
+            break;
+        }
+        flow = flow_next_ready(conn);
+        payload = batch_take_data(conn, flow, bytes);
         spans[count++] =
             (struct transport_span){conn->batch.data + begin, conn->batch.bytes - begin};
         spans[count++] = payload;
@@ -143,6 +161,7 @@ static int conn_flush_batch(struct conn *conn)
     }
     conn->written_ns = clock_now_ns();
     result = conn->transport->ops->write(conn->transport, spans, count);
+    conn_count(conn);
     if (result < 0) {
         conn_fail(conn, result, false, "the stream takes nothing more");
     } else if (result == TRANSPORT_DONE) {
@@ -270,6 +289,7 @@ int conn_send_payload_part(struct conn *conn, uint64_t request_id, uint8_t *data
     *flow->chunks_end = chunk;
     flow->chunks_end = &chunk->next;
     conn->chunks_queued++;
+    conn->payload_queued += bytes;
     flow_wake(conn, flow);
     return 0;
 }

@@ -308,12 +308,20 @@ static const char *tls_peer_address(const struct transport *base)
     return tls->inner->ops->peer_address(tls->inner);
 }
 
+static void tls_bytes(const struct transport *base, uint64_t *ret_sent, uint64_t *ret_received)
+{
+    const struct tls_transport *tls = (const struct tls_transport *)base;
+
+    tls->inner->ops->bytes(tls->inner, ret_sent, ret_received);
+}
+
 static const struct transport_ops operations = {
     .start = tls_start,
     .write = tls_write,
     .close = tls_close,
     .peer_name = tls_peer_name,
     .peer_address = tls_peer_address,
+    .bytes = tls_bytes,
 };
 
 /* Whom the dialer expects: an address must be among the certificate's addresses, a name among its

@@ -52,6 +52,8 @@ struct transport_ops {
     /* As conn_peer_name and conn_peer_address. */
     const char *(*peer_name)(const struct transport *transport);
     const char *(*peer_address)(const struct transport *transport);
+    /* Bytes handed to the stream below and received from it, all that a layer adds included. */
+    void (*bytes)(const struct transport *transport, uint64_t *ret_sent, uint64_t *ret_received);
 };
 
 /* Starts every implementation's struct. Who owns the transport sets events and user before the loop

@@ -118,6 +118,7 @@ static void on_received(struct nng_event *event)
     bytes = nng_aio_count(event->aio);
     transport->at_once = 0;
     for (unsigned more = 0; bytes > 0; more++) {
+        transport->received_bytes += bytes;
         transport->base.events->on_read(transport->base.user, transport->input, bytes);
         bytes = !transport->closed && bytes >= INPUT_MANY_BYTES && more < INPUT_MORE
                     ? transport_take(transport)
@@ -228,6 +229,7 @@ static int transport_write(struct transport *base, const struct transport_span *
         if (spans[i].bytes > 0) {
             transport->output[transport->output_count++] =
                 (nng_iov){(void *)spans[i].data, spans[i].bytes};
+            transport->sent_bytes += spans[i].bytes;
         }
     }
     return transport_send(transport);
@@ -276,12 +278,22 @@ static const char *transport_peer_address(const struct transport *base)
     return ((const struct nng_transport *)base)->address;
 }
 
+static void transport_bytes(const struct transport *base, uint64_t *ret_sent,
+                            uint64_t *ret_received)
+{
+    const struct nng_transport *transport = (const struct nng_transport *)base;
+
+    *ret_sent = transport->sent_bytes;
+    *ret_received = transport->received_bytes;
+}
+
 static const struct transport_ops operations = {
     .start = transport_start,
     .write = transport_write,
     .close = transport_close,
     .peer_name = transport_peer_name,
     .peer_address = transport_peer_address,
+    .bytes = transport_bytes,
 };
 
 static void address_describe(struct nng_transport *transport)

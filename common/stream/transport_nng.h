@@ -25,6 +25,7 @@ struct nng_transport {
     int tried_result;
     struct nng_event closing;
     bool closed; /* close was called */
+    uint64_t sent_bytes, received_bytes;
     uint8_t *input;
     nng_iov output[TRANSPORT_SPANS_MAX]; /* what is left of the write under way */
     unsigned output_count;
