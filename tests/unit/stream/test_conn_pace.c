@@ -2,8 +2,9 @@
  * waits goes on when it may, and a cancel still finds it. */
 #include "tests/unit/stream/pair.h"
 
-#define PAYLOAD_BYTES (200u << 10)
-#define STEP_BYTES    9000
+#define PAYLOAD_BYTES  (200u << 10)
+#define STEP_BYTES     9000
+#define STEP_TLS_BYTES 1100 /* so little that a record more would be seen */
 
 /* How much was allowed and how much left, since the connection was open. */
 static struct {
@@ -93,7 +94,7 @@ static void upload(bool with_tls)
     uint8_t *data = pattern_new(PAYLOAD_BYTES, 1);
     const uint64_t sum = checksum(0, data, PAYLOAD_BYTES);
 
-    pace.step = STEP_BYTES;
+    pace.step = with_tls ? STEP_TLS_BYTES : STEP_BYTES;
     assert_int_equal(conn_send(side.conn, FRAME_REQUEST, 0, 1, "head", 4), 0);
     assert_int_equal(conn_send_payload(side.conn, 1, data, PAYLOAD_BYTES), 0);
     assert_int_equal(conn_queued_bytes(side.conn), PAYLOAD_BYTES + FRAME_PREFIX_BYTES + 4);
@@ -102,7 +103,7 @@ static void upload(bool with_tls)
     assert_true(pair->accepted[0].data_sum[1] == sum);
     assert_int_equal(conn_queued_bytes(side.conn), 0);
     assert_int_equal(pace.over, 0);
-    assert_true(pace.left > PAYLOAD_BYTES && pace.left < PAYLOAD_BYTES + (with_tls ? 12000 : 4000));
+    assert_true(pace.left > PAYLOAD_BYTES && pace.left < PAYLOAD_BYTES + (with_tls ? 40000 : 4000));
     assert_true(pair_run(pair, acknowledged, &side)); /* and what comes is counted */
     pair_free(pair, &side, 1);
 }
