@@ -213,17 +213,17 @@ $(eval $(call test_rules,fuzz,tests/fuzz,,$(if $(findstring fuzzer,$(SANITIZE)),
 FUZZ_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 $(eval $(call test_rules,bench,tests/bench))
 BENCH_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/bench_*.c))
-# The decision benchmark: the real policy in virtual time. Its test links the same files without main.
-SIM_SRC := $(filter-out %/main.c %/test_sim.c,$(wildcard tests/sim/*.c))
+# The decision benchmark: the real policy in virtual time. Its tests link the same files without main.
+SIM_SRC := $(filter-out %/main.c tests/sim/test_%,$(wildcard tests/sim/*.c))
 $(BUILD)/tests/sim/decide_sim: tests/sim/main.c $(SIM_SRC) $(wildcard tests/sim/*.h) $(call archives,sim)
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.a,$^) $(call libs,sim) -lpthread
-$(BUILD)/tests/sim/test_sim: tests/sim/test_sim.c $(SIM_SRC) $(wildcard tests/sim/*.h) $(call archives,sim)
+$(BUILD)/tests/sim/test_%: tests/sim/test_%.c $(SIM_SRC) $(wildcard tests/sim/*.h) $(call archives,sim)
 	$(say) TEST $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS_test) $(call libs,sim)
-SIM_BIN := $(BUILD)/tests/sim/test_sim
+SIM_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/sim/test_*.c))
 TEST_BIN = $(UNIT_BIN) $(GOLDEN_BIN) $(INTEGRATION_BIN) $(FUZZ_BIN) $(SIM_BIN) $(NET_BIN)
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 export CC BUILD VERSION SANITIZE PREFIX SYSCONFDIR LIBDIR DESTDIR

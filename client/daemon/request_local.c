@@ -24,6 +24,7 @@ void request_local_start(struct request *request)
     job->yields = request->job.plan.yields;
     job->stream = request->submit.stream;
     job->doubt_below = request_doubt_below(request);
+    atomic_store(&job->begun, false);
     request->local_out = true;
     runner_submit(request->all->runner, job);
 }

@@ -50,6 +50,7 @@ size_t requests_insured(const struct requests *all, double late_ms, struct decid
                                                                                : plan->deadline_ns,
             .run_ns = (int64_t)(bound_ms * (double)NS_PER_MS),
             .step_ns = (int64_t)(request_step_ms(at->task, &work) * (double)NS_PER_MS),
+            .begun = at->local_out && atomic_load(&at->local.begun),
             .margin_ns = (int64_t)((ESTIMATE_MARGIN_MS + late_ms) * (double)NS_PER_MS)};
     }
     return count;

@@ -83,6 +83,7 @@ struct runner_job {
     uint32_t max_new_tokens;
     int64_t deadline_ns; /* 0: none, goes last */
     atomic_bool abort;
+    atomic_bool begun; /* it has had a step, or is in its first */
     /* results */
     int error;
     char why[ENGINE_ERROR_BYTES];

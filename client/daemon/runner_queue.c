@@ -172,6 +172,7 @@ struct runner_job *runner_queue_step(struct runner_queue *queue)
     }
     job->started_ns = job->started_ns ? job->started_ns : start_ns;
     queue->stepped = job;
+    atomic_store(&job->begun, true);
     error = job_step(queue, job, &more);
     now_ns = clock_now_ns();
     job->run_ns += now_ns - start_ns;

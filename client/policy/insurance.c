@@ -54,7 +54,7 @@ static bool is_late(const struct decide_insured *runs, size_t count,
     for (size_t i = 0; i < count; i++) {
         if (runs[i].deadline_ns > of->deadline_ns) {
             any_step_ns = later_of(runs[i].step_ns, any_step_ns);
-            begun_step_ns = later_of(runs[i].start_ns == 0 ? runs[i].step_ns : 0, begun_step_ns);
+            begun_step_ns = later_of(runs[i].begun ? runs[i].step_ns : 0, begun_step_ns);
         }
     }
     for (size_t at = count; at-- > 0;) {

@@ -79,6 +79,25 @@ static double service_factor(struct random_source *random)
     return fmax(1 + fmin(SERVICE_SPREAD * normal, SERVICE_BOUND), 0.5);
 }
 
+/* Streams: all their frames at the same moment, one period after the other. */
+static double arrival_next_s(const struct scene *scene, int task, double before_s, size_t count,
+                             struct random_source *random)
+{
+    const double gap_s = -log(1 - random_unit(random)) / task_kinds[task].per_s;
+
+    return task == 0 && scene->streams > 0
+               ? (double)(count / scene->streams) * (double)scene->period_ns / (double)NS_PER_S
+               : before_s + gap_s;
+}
+
+static double heaviness(const struct scene *scene, int task, int64_t start_ns)
+{
+    const double picture = task == 0 && scene->picture_times > 0 ? scene->picture_times : 1;
+
+    return picture *
+           (scene->slow_times > 0 && start_ns >= scene->slow_from_ns ? scene->slow_times : 1);
+}
+
 /* All requests of one client and one task, in the order of time; where `requests` is NULL they are
  * only counted. */
 static size_t arrivals_make(const struct run *run, int client, int task, struct request *requests)
@@ -93,7 +112,7 @@ static size_t arrivals_make(const struct run *run, int client, int task, struct 
         const struct pair *pair;
         double local, edge;
 
-        at_s -= log(1 - random_unit(&random)) / task_kinds[task].per_s;
+        at_s = arrival_next_s(run->scene, task, at_s, count, &random);
         if (at_s * (double)NS_PER_S >= (double)run->length_ns) {
             return count;
         }
@@ -110,7 +129,8 @@ static size_t arrivals_make(const struct run *run, int client, int task, struct 
             request->pair = pair;
             request->start_ns = NS_PER_S + (int64_t)(at_s * (double)NS_PER_S);
             request->deadline_ns = request->start_ns + task_kinds[task].deadline_ns;
-            request->local_ms = pair->local_ms * local;
+            request->local_ms =
+                pair->local_ms * local * heaviness(run->scene, task, request->start_ns);
             request->edge_ms = pair->edge_ms * edge;
             request->edge = -1;
             request->predicted_ms = request->predicted_p95_ms = request->edge_took_ms = NAN;
@@ -131,6 +151,7 @@ static void client_make(struct run *run, size_t at)
 
         if (edge == 0) {
             link->up.offset_ns = (int64_t)(random_unit(&random) * (double)trace->length_ns);
+            link->up.offset_ns = run->scene->from_start ? 0 : link->up.offset_ns;
         } else {
             link->up.offset_ns = client->links[0].up.offset_ns; /* one place, seen by both */
         }
@@ -145,9 +166,12 @@ static void client_make(struct run *run, size_t at)
         const struct pair *pair =
             &run->pairs->items[(run->pairs->first[task] + run->pairs->first[task + 1]) / 2];
 
-        local_learn(client,
-                    &(struct request){.task = task, .pair = pair, .local_run_ms = pair->local_ms},
-                    false);
+        local_learn(
+            client,
+            &(struct request){.task = task,
+                              .pair = pair,
+                              .local_run_ms = pair->local_ms * heaviness(run->scene, task, 0)},
+            false);
         confidence_init(&client->confidence[task]);
         for (size_t edge = 0; edge < run->scene->edges; edge++) {
             estimate_edge_init(&client->edges[task][edge]);

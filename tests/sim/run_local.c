@@ -93,6 +93,15 @@ static size_t queue_earliest(const struct run *run, const struct client *client)
     return best;
 }
 
+/* What came first stays first. */
+static void queue_remove(struct client *client, size_t at)
+{
+    for (size_t i = at; i + 1 < client->queue_count; i++) {
+        client->queue[i] = client->queue[i + 1];
+    }
+    client->queue_count--;
+}
+
 static void step_begin(struct run *run, struct client *client)
 {
     while (!client->stepping && client->queue_count > 0) {
@@ -103,7 +112,7 @@ static void step_begin(struct run *run, struct client *client)
         if (run->now_ns >= request->deadline_ns || !request->local_out) {
             const bool late = request->local_out;
 
-            client->queue[at] = client->queue[--client->queue_count];
+            queue_remove(client, at);
             request->local_out = false;
             if (late) {
                 request_event(
@@ -147,7 +156,7 @@ void local_cancel(struct run *run, struct request *request)
     request->local_out = false;
     for (size_t i = 0; i < client->queue_count; i++) {
         if (client->queue[i] == index && !(client->stepping && client->stepped == index)) {
-            client->queue[i] = client->queue[--client->queue_count];
+            queue_remove(client, i);
             return;
         }
     }
@@ -165,7 +174,7 @@ void on_step(struct run *run, const struct event *event)
     if (!request->local_out || request->steps_left == 0) {
         for (size_t i = 0; i < client->queue_count; i++) {
             if (client->queue[i] == client->stepped) {
-                client->queue[i] = client->queue[--client->queue_count];
+                queue_remove(client, i);
             }
         }
     }
@@ -216,7 +225,10 @@ static struct request *alone_take(struct request **waiting, size_t *count)
         best = waiting[i]->deadline_ns < waiting[best]->deadline_ns ? i : best;
     }
     request = waiting[best];
-    waiting[best] = waiting[--*count];
+    for (size_t i = best; i + 1 < *count; i++) {
+        waiting[i] = waiting[i + 1];
+    }
+    --*count;
     return request;
 }
 

@@ -73,7 +73,14 @@ struct scene {
     size_t edges;
     struct trace up[SIM_EDGES_MAX];
     bool stationary;
-    bool same_start; /* all clients see the same moment of the trace */
+    bool same_start; /* all clients see the same moment of the trace, */
+    bool from_start; /* and that is its beginning */
+    /* What tests make harder; 0: as it is. */
+    size_t streams;       /* of pictures, for each client, all of whose frames come at once */
+    int64_t period_ns;    /* between the frames of one */
+    double picture_times; /* local pictures take so many times as long */
+    int64_t slow_from_ns; /* from then on what arrives takes slow_times as long here */
+    double slow_times;
 };
 #define SCENES_MAX 64
 /* The generators of this repository; 0 or TANDEM_ENOMEM. */

@@ -45,25 +45,37 @@ static bool has_run(const struct request *request)
                                   request->job.side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING);
 }
 
+static struct decide_insured insured_of(const struct client *client, const struct request *at)
+{
+    const struct job_plan *plan = &at->job.plan;
+
+    return (struct decide_insured){
+        .start_ns = at->local_out || at->ended ? 0 : plan->insure_at_ns,
+        .deadline_ns = at->ended || plan->yields ? INSURED_NO_DEADLINE : plan->deadline_ns,
+        .run_ns = (int64_t)(local_bound_ms(client, at) * (double)NS_PER_MS),
+        .step_ns = (int64_t)(local_step_ms(client, at) * (double)NS_PER_MS),
+        .margin_ns = (int64_t)(ESTIMATE_MARGIN_MS * (double)NS_PER_MS)};
+}
+
 static size_t insured_fill(struct run *run, const struct request *than,
                            struct decide_insured *insured)
 {
     const struct client *client = &run->clients[than->client];
+    const struct request *stepped = client->stepping ? &run->requests[client->stepped] : NULL;
     size_t count = 0;
 
+    if (stepped && !stepped->local_out) { /* cancelled: its step goes on to the end */
+        insured[count] = insured_of(client, stepped);
+        insured[count++].begun = true;
+    }
     for (size_t i = 0; i < client->open_count && count < INSURED_MAX; i++) {
         const struct request *at = &run->requests[client->open[i]];
-        const struct job_plan *plan = &at->job.plan;
 
-        if (!has_run(at)) {
-            continue;
+        if (has_run(at)) {
+            insured[count] = insured_of(client, at);
+            insured[count++].begun =
+                at->local_out && (at == stepped || at->local_left_ms < at->local_ms);
         }
-        insured[count++] = (struct decide_insured){
-            .start_ns = at->local_out ? 0 : plan->insure_at_ns,
-            .deadline_ns = at->ended || plan->yields ? INSURED_NO_DEADLINE : plan->deadline_ns,
-            .run_ns = (int64_t)(local_bound_ms(client, at) * (double)NS_PER_MS),
-            .step_ns = (int64_t)(local_step_ms(client, at) * (double)NS_PER_MS),
-            .margin_ns = (int64_t)(ESTIMATE_MARGIN_MS * (double)NS_PER_MS)};
     }
     return count;
 }

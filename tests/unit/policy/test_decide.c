@@ -182,8 +182,8 @@ static void test_choice_by_cost(void **state)
 static void test_insurance_plan(void **state)
 {
     struct decide_input input = input_make();
-    const struct decide_insured other = {2 * NS_PER_S - 15 * NS_PER_MS, 2 * NS_PER_S,
-                                         15 * NS_PER_MS, 0, 0};
+    const struct decide_insured other = {
+        2 * NS_PER_S - 15 * NS_PER_MS, 2 * NS_PER_S, 15 * NS_PER_MS, 0, 0, false};
     struct choice choice;
 
     (void)state;

@@ -18,9 +18,11 @@
 /* {start, deadline, run, step, margin} */
 static void test_demand(void **state)
 {
-    const struct decide_insured fits[] = {{0, 20, 10, 0, 0}, {0, 10, 10, 0, 0}, {30, 40, 10, 0, 0}};
-    const struct decide_insured clash[] = {{0, 15, 10, 0, 0}, {0, 15, 10, 0, 0}};
-    const struct decide_insured gap[] = {{0, 30, 10, 0, 0}, {20, 30, 10, 0, 0}, {12, 30, 5, 0, 0}};
+    const struct decide_insured fits[] = {
+        {0, 20, 10, 0, 0, false}, {0, 10, 10, 0, 0, false}, {30, 40, 10, 0, 0, false}};
+    const struct decide_insured clash[] = {{0, 15, 10, 0, 0, false}, {0, 15, 10, 0, 0, false}};
+    const struct decide_insured gap[] = {
+        {0, 30, 10, 0, 0, false}, {20, 30, 10, 0, 0, false}, {12, 30, 5, 0, 0, false}};
 
     (void)state;
     assert_int_equal(insurance_late(fits, 3, 0), 0);
@@ -34,7 +36,7 @@ static void test_demand(void **state)
 /* A step that is due later may just have begun; how long its whole run takes does not matter. */
 static void test_step_in_the_way(void **state)
 {
-    struct decide_insured runs[] = {{50, 100, 30, 30, 5}, {0, 500, 400, 15, 0}};
+    struct decide_insured runs[] = {{50, 100, 30, 30, 5, false}, {0, 500, 400, 15, 0, false}};
 
     (void)state;
     assert_int_equal(insurance_late(runs, 2, 0), 0); /* 50 + 30 + 15 + 5 */
@@ -53,6 +55,13 @@ static void test_step_in_the_way(void **state)
     assert_int_equal(insurance_late(runs, 2, 0), 0);
     runs[1].run_ns = 66;
     assert_int_equal(insurance_late(runs, 2, 0), 1); /* 96 + 5; the other has no margin */
+    runs[0] = (struct decide_insured){0, 100, 80, 80, 0, true};
+    runs[1] = (struct decide_insured){0, 500, 400, 21, 0, false};
+    assert_int_equal(insurance_late(runs, 2, 0), 0); /* both stand in line, and it is behind */
+    runs[1].begun = true;
+    assert_int_equal(insurance_late(runs, 2, 0), 1);
+    runs[1].step_ns = 20;
+    assert_int_equal(insurance_late(runs, 2, 0), 0);
 }
 
 static struct confidence unsure;
@@ -84,7 +93,8 @@ static struct decide_insured promise(int64_t start_ms, int64_t deadline_ms, int6
                                      int64_t step_ms)
 {
     return (struct decide_insured){start_ms * NS_PER_MS, deadline_ms * NS_PER_MS,
-                                   run_ms * NS_PER_MS, step_ms * NS_PER_MS, 3 * NS_PER_MS};
+                                   run_ms * NS_PER_MS,   step_ms * NS_PER_MS,
+                                   3 * NS_PER_MS,        start_ms == 0};
 }
 
 static void test_place_is_kept(void **state)
@@ -125,9 +135,13 @@ static void test_places_are_counted(void **state)
         kept += choice.reserve == RESERVE_KEPT;
         raced += choice.reserve == RESERVE_RACED;
         assert_string_equal(choice.reason, "edge is accurate and in time");
-        runs[input.insured_count++] = (struct decide_insured){
-            choice.plan.race ? 0 : choice.plan.insure_at_ns, input.deadline_ns, 100 * NS_PER_MS,
-            100 * NS_PER_MS, 3 * NS_PER_MS};
+        runs[input.insured_count++] =
+            (struct decide_insured){choice.plan.race ? 0 : choice.plan.insure_at_ns,
+                                    input.deadline_ns,
+                                    100 * NS_PER_MS,
+                                    100 * NS_PER_MS,
+                                    3 * NS_PER_MS,
+                                    false};
         assert_int_equal(insurance_late(runs, input.insured_count, input.now_ns), 0);
     }
     assert_int_equal(kept, 2);  /* from 1797 on there is room for no third */
