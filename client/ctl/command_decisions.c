@@ -1,5 +1,7 @@
-/* command_decisions.c: the last decisions, and those to come. */
+/* command_decisions.c: the last decisions, those to come, and those of a time. */
+#include "client/ctl/command_past.h"
 #include "client/ctl/ctl.h"
+#include "client/ctl/decision_pick.h"
 #include "client/ctl/print.h"
 #include "client/ctl/screen.h"
 #include "client/ctl/status_socket.h"
@@ -11,10 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DECISIONS_DEFAULT 20
-
 struct decisions {
     const struct ctl_options *options;
+    struct decision_filter filter; /* of those to come */
     struct print_decisions rows;
     struct table_style style;
     struct buf text;
@@ -55,7 +56,7 @@ static int decisions_past(struct decisions *decisions)
     char request[32];
     const char *line;
     cJSON *object;
-    uint32_t count = decisions->options->count ? decisions->options->count : DECISIONS_DEFAULT;
+    uint32_t count = decisions->options->count ? decisions->options->count : PAST_DEFAULT;
     int result;
 
     snprintf(request, sizeof(request), "decisions %u", count);
@@ -66,7 +67,9 @@ static int decisions_past(struct decisions *decisions)
     while ((result = status_socket_next(&status, LIMIT_CTL_ANSWER_MS, &line, &object)) == 0) {
         bool ended = cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(object, "outcome"));
 
-        result = decisions_take(decisions, line, object);
+        result = decision_filter_takes(&decisions->filter, object)
+                     ? decisions_take(decisions, line, object)
+                     : 0;
         if (result == 0 && ended && decisions->options->follow) {
             result = buf_append_le64(&decisions->known, decision_id(object));
         }
@@ -101,7 +104,8 @@ static int decisions_follow(struct decisions *decisions, struct status_socket *f
 
     while ((result = status_socket_next(follow, -1, &line, &object)) == 0) {
         /* Those that came between the two connections are in both. */
-        bool news = !decision_is_known(decisions, decision_id(object));
+        bool news = !decision_is_known(decisions, decision_id(object)) &&
+                    decision_filter_takes(&decisions->filter, object);
 
         result = news ? decisions_take(decisions, line, object) : 0;
         cJSON_Delete(object);
@@ -121,9 +125,16 @@ static int decisions_follow(struct decisions *decisions, struct status_socket *f
 
 int command_decisions(const struct ctl_options *options)
 {
-    struct decisions decisions = {.options = options, .style = screen_style()};
+    struct decisions decisions = {
+        .options = options,
+        .filter = {.task = options->task, .route = options->route, .missed = options->missed},
+        .style = screen_style()};
     struct status_socket follow;
     int result = 0;
+
+    if (past_is_asked(options) && !options->follow) {
+        return command_past(options);
+    }
 
     if (options->follow) {
         /* Listening begins before the past is read, so that nothing falls in between. */

@@ -1,12 +1,12 @@
-/* command_explain.c: one decision, from the daemon's memory or from its file. */
+/* command_explain.c: one decision, from the daemon, which finds old ones on disk, or from a file.
+ */
 #include "client/ctl/ctl.h"
-#include "client/ctl/decision_file.h"
+#include "client/ctl/json_lines.h"
 #include "client/ctl/print.h"
 #include "client/ctl/screen.h"
 #include "client/ctl/status_socket.h"
 #include "common/base/error.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,55 +19,63 @@ static bool id_is_valid(const char *text)
     return bytes > 0 && bytes <= 20 && strspn(text, "0123456789") == bytes;
 }
 
-/* The file that the status names, searched. 0 or TANDEM_E*, said. */
-static int file_ask(const char *path, const char *id, char **ret_line, cJSON **ret_object)
+static bool is_decision(const cJSON *object, const char *id)
 {
-    int result = decision_file_find(path, id, ret_line, ret_object);
+    const char *own = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "id"));
 
-    if (result == TANDEM_EIO) {
-        (void)ctl_fail(result,
-                       "decision %s is not in the daemon's memory, and %s, which keeps older "
-                       "ones, cannot be read: %s",
-                       id, path, strerror(errno));
-    } else if (result != 0) {
-        (void)ctl_fail(result, "there is no decision %s, neither in the daemon's memory nor in %s",
-                       id, path);
-    } else {
-        (void)fprintf(stderr, "from %s: the daemon's memory has it no more\n", path);
-    }
-    return result;
+    return own && strcmp(own, id) == 0 && cJSON_GetObjectItemCaseSensitive(object, "task");
 }
 
-/* What the daemon has forgotten may be in its file. 0 or TANDEM_E*, said. */
-static int forgotten_ask(const char *socket_path, const char *id, char **ret_line,
-                         cJSON **ret_object)
+/* 0 or TANDEM_E*, said; the line and the object are owned. */
+static int file_ask(const char *path, const char *id, char **ret_line, cJSON **ret_object)
 {
-    const cJSON *file;
-    cJSON *status;
-    int result = status_socket_status(socket_path, "tandem-client", NULL, &status);
+    struct json_lines lines;
+    const char *line;
+    cJSON *object;
+    int result = json_lines_open(&lines, path);
 
     if (result != 0) {
         return result;
     }
-    file = cJSON_GetObjectItemCaseSensitive(status, "decisions_file");
-    if (cJSON_IsString(file)) {
-        result = file_ask(file->valuestring, id, ret_line, ret_object);
-    } else {
-        result = TANDEM_ENOTFOUND;
-        (void)ctl_fail(result, "the daemon's memory has no decision %s, and it keeps none on disk",
-                       id);
+    while ((result = json_lines_next(&lines, &line, &object)) == 0 && !is_decision(object, id)) {
+        cJSON_Delete(object);
     }
-    cJSON_Delete(status);
+    if (result == 1) {
+        result = TANDEM_ENOTFOUND;
+        (void)ctl_fail(result, "there is no decision %s in %s", id, lines.name);
+    } else if (result == 0) {
+        *ret_line = strdup(line);
+        *ret_object = object;
+        result = *ret_line ? 0 : TANDEM_ENOMEM;
+    }
+    json_lines_close(&lines);
+    return result;
+}
+
+/* As above. */
+static int daemon_ask(const char *path, const char *id, char **ret_line, cJSON **ret_object)
+{
+    char request[64];
+    int result;
+
+    snprintf(request, sizeof(request), "explain %s", id);
+    result = status_socket_try(path, request, ret_line, ret_object);
+    if (result == TANDEM_EUNSUPPORTED) {
+        return status_socket_is_application(path);
+    }
+    if (result == TANDEM_ENOTFOUND) {
+        (void)ctl_fail(result,
+                       "there is no decision %s, neither in the daemon's memory nor on disk", id);
+    }
     return result;
 }
 
 int command_explain(const struct ctl_options *options)
 {
-    const char *id = options->arguments[0], *path = ctl_status_socket(options);
+    const char *id = options->arguments[0];
     struct table_style style = screen_style();
-    char request[64];
-    char *line;
-    cJSON *object;
+    char *line = NULL;
+    cJSON *object = NULL;
     struct buf text;
     int result;
 
@@ -75,13 +83,8 @@ int command_explain(const struct ctl_options *options)
         (void)ctl_fail(TANDEM_EINVAL, "'%s' is not a decision id (a decimal number)", id);
         return CTL_WRONG_USE;
     }
-    snprintf(request, sizeof(request), "explain %s", id);
-    result = status_socket_try(path, request, &line, &object);
-    if (result == TANDEM_EUNSUPPORTED) {
-        result = status_socket_is_application(path);
-    } else if (result == TANDEM_ENOTFOUND) {
-        result = forgotten_ask(path, id, &line, &object);
-    }
+    result = options->file ? file_ask(options->file, id, &line, &object)
+                           : daemon_ask(ctl_status_socket(options), id, &line, &object);
     if (result != 0) {
         return result == TANDEM_EGONE ? CTL_NOT_RUNNING : CTL_FAILED;
     }

@@ -1,5 +1,6 @@
 #include "client/ctl/ctl.h"
 
+#include "client/ctl/when.h"
 #include "common/base/error.h"
 #include "common/base/names.h"
 
@@ -14,7 +15,12 @@
 #define CLIENT_STATUS_SOCKET "/run/tandem-client/status.sock"
 #define SERVER_STATUS_SOCKET "/run/tandem-server/status.sock"
 
-enum option_type { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER };
+enum option_type {
+    OPTION_FLAG,
+    OPTION_TEXT,
+    OPTION_NUMBER,
+    OPTION_MAYBE_NUMBER, /* a flag with a number of its own, or without; the flag comes first */
+};
 
 /* Which options a command takes; --json and --socket belong to every one. */
 enum {
@@ -23,6 +29,9 @@ enum {
     TAKES_COUNT = 4,
     TAKES_FOLLOW = 8,
     TAKES_RUN = 16,
+    TAKES_PAST = 32,
+    TAKES_FILE = 64,
+    TAKES_EXPLAIN = 128,
 };
 
 struct ctl_option {
@@ -49,8 +58,18 @@ static const struct ctl_option options_table[] = {
      "when the answer is needed (the task's default)"},
     {"--session", "NAME", OPTION_TEXT, AT(session), TAKES_RUN,
      "requests of one name continue one conversation"},
-    {"--route", "ROUTE", OPTION_TEXT, AT(route), TAKES_RUN,
-     "auto, local, edge, edge:NAME or cascade (auto)"},
+    {"--route", "ROUTE", OPTION_TEXT, AT(route), TAKES_RUN | TAKES_PAST,
+     "auto, local, edge, edge:NAME or cascade (auto); of decisions also cache"},
+    {"--since", "WHEN", OPTION_TEXT, AT(since), TAKES_PAST,
+     "decisions from then on, from disk: " WHEN_HELP},
+    {"--until", "WHEN", OPTION_TEXT, AT(until), TAKES_PAST, "decisions before then"},
+    {"--slow", "[N]", OPTION_MAYBE_NUMBER, AT(slow), TAKES_PAST,
+     "the N slowest (20), the slowest first"},
+    {"--missed", NULL, OPTION_FLAG, AT(missed), TAKES_PAST, "only those that came late or failed"},
+    {"--task", "TASK", OPTION_TEXT, AT(task), TAKES_PAST, "only those of this task"},
+    {"--file", "FILE", OPTION_TEXT, AT(file), TAKES_FILE,
+     "a decisions.jsonl instead of a daemon; - is standard input"},
+    {"--full", NULL, OPTION_FLAG, AT(full), TAKES_EXPLAIN, "every number, as tables"},
 };
 #define OPTION_COUNT (sizeof(options_table) / sizeof(options_table[0]))
 
@@ -65,10 +84,10 @@ struct ctl_command {
 
 static const struct ctl_command commands[] = {
     {"status", "", 0, TAKES_SERVER, command_status, "how the daemon is"},
-    {"decisions", "", 0, TAKES_COUNT | TAKES_FOLLOW, command_decisions,
-     "the last decisions, newest last"},
-    {"explain", "ID", 1, 0, command_explain,
-     "one decision: what was possible, what was chosen, why, and what came of it"},
+    {"decisions", "", 0, TAKES_COUNT | TAKES_FOLLOW | TAKES_PAST | TAKES_FILE, command_decisions,
+     "the last decisions, newest last; with --since, --until, --slow or --missed from disk"},
+    {"explain", "ID", 1, TAKES_FILE | TAKES_EXPLAIN, command_explain,
+     "one decision: what was possible, why this one, what came of it, what others would have cost"},
     {"top", "", 0, TAKES_SERVER | TAKES_COUNT, command_top,
      "rates, latencies, edges and the last decisions, again every second; q quits"},
     {"cache", "", 0, TAKES_SERVER, command_cache, "what is kept of work already done"},
@@ -198,6 +217,13 @@ static int option_set(const struct ctl_option *option, const char *value,
     case OPTION_TEXT:
         *(const char **)(void *)at = value;
         return 0;
+    case OPTION_MAYBE_NUMBER:
+        *(bool *)(void *)at = true;
+        if (!value) {
+            return 0;
+        }
+        at = (char *)&options->slow_count;
+        /* fallthrough */
     case OPTION_NUMBER:
         errno = 0;
         number = strtoull(value, &end, 10);
@@ -226,7 +252,11 @@ static int option_take(int argc, char **argv, int *at, struct ctl_options *optio
     if (option->type == OPTION_FLAG && value) {
         return ctl_wrong_use("%s takes no value", option->name);
     }
-    if (option->type != OPTION_FLAG && !value) {
+    if (option->type == OPTION_MAYBE_NUMBER && !value && *at + 1 < argc && argv[*at + 1][0] &&
+        argv[*at + 1][strspn(argv[*at + 1], "0123456789")] == '\0') {
+        value = argv[++*at];
+    }
+    if ((option->type == OPTION_TEXT || option->type == OPTION_NUMBER) && !value) {
         if (*at + 1 >= argc) {
             return ctl_wrong_use("%s needs a value", option->name);
         }
@@ -251,10 +281,10 @@ static int word_take(const char *word, const struct ctl_command **command,
     return 0;
 }
 
-/* As libtandem has it; NULL: none was given. */
-static bool route_is_valid(const char *route)
+/* As libtandem has it, or of the past, where "auto" says nothing; NULL: none was given. */
+static bool route_is_valid(const char *route, bool past)
 {
-    static const char *const words[] = {"auto", "local", "edge", "cascade"};
+    const char *const words[] = {past ? "cache" : "auto", "local", "edge", "cascade"};
 
     for (size_t i = 0; route && i < sizeof(words) / sizeof(words[0]); i++) {
         if (strcmp(route, words[i]) == 0) {
@@ -279,9 +309,12 @@ static int words_check(const struct ctl_command *command, const struct ctl_optio
     if (options->argument_count < command->argument_count) {
         return ctl_wrong_use("%s needs %s", command->name, command->arguments);
     }
-    if (!route_is_valid(options->route)) {
-        return ctl_wrong_use("--route is auto, local, edge, edge:NAME or cascade, not '%s'",
-                             options->route);
+    if (!route_is_valid(options->route, command->takes & TAKES_PAST)) {
+        return ctl_wrong_use("--route is %s, local, edge, edge:NAME or cascade, not '%s'",
+                             command->takes & TAKES_PAST ? "cache" : "auto", options->route);
+    }
+    if (options->follow && (options->since || options->until || options->slow || options->file)) {
+        return ctl_wrong_use("--follow does not go with --since, --until, --slow or --file");
     }
     return 0;
 }

@@ -20,6 +20,11 @@ struct ctl_options {
     uint32_t deadline_ms;
     const char *session;
     const char *route;
+    const char *since, *until, *task; /* NULL: not given */
+    const char *file;
+    bool slow, missed;
+    uint32_t slow_count; /* 0: not given */
+    bool full;
     const char *arguments[CTL_ARGUMENTS_MAX];
     int argument_count;
 };

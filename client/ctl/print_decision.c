@@ -1,5 +1,6 @@
 #include "client/ctl/print.h"
 
+#include "client/ctl/decision_pick.h"
 #include "common/base/error.h"
 
 #include <stdio.h>
@@ -77,6 +78,7 @@ void print_decisions_init(struct print_decisions *decisions, const struct table_
         {.title = "ROUTE", .min_width = 10},
         {.title = "BY", .min_width = 10},
         {.title = "MS", .min_width = 8, .right = true},
+        {.title = "P95", .min_width = 8, .right = true},
         {.title = "DEADLINE", .min_width = 8, .right = true},
         {.title = "END", .min_width = 4},
         {.title = "CONF", .min_width = 4, .right = true},
@@ -127,6 +129,7 @@ static void wide_add(struct table *table, const cJSON *decision)
     table_cell(table, "%s", text_of(decision, "route"));
     table_cell(table, "%s", text_of(outcome, "route"));
     table_cell(table, "%s", print_number(get(outcome, "latency_ms"), 2, number));
+    table_cell(table, "%s", print_number(decision_p95(decision), 2, number));
     table_cell(table, "%s", print_number(get(decision, "deadline_ms"), 0, number));
     table_cell(table, "%s", end_of(outcome));
     table_cell(table, "%s", print_number(get(decision, "confidence"), 2, number));

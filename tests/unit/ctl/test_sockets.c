@@ -102,61 +102,11 @@ static void test_wrong_sockets(void **state)
     stage_stop(&stage);
 }
 
-/* What the daemon has forgotten is looked for in its file, and in the one before it. */
-static void test_explain_from_file(void **state)
-{
-    static struct reply answers[] = {
-        {"status", NULL},
-        {"explain 7", "{\"schema\":1,\"daemon\":\"tandem-client\",\"error\":\"not kept\"}\n"},
-        {"explain 8", "{\"schema\":1,\"daemon\":\"tandem-client\",\"error\":\"not kept\"}\n"},
-        {"explain 9", "{\"schema\":1,\"daemon\":\"tandem-client\",\"error\":\"not kept\"}\n"},
-    };
-    static const char seven[] = "{\"id\":\"7\",\"route\":\"local\",\"reason\":\"old\"}";
-    char dir[] = "/tmp/tandem-test-XXXXXX", path[64], before[70], status[256];
-    struct stage stage;
-    FILE *file;
-
-    (void)state;
-    assert_non_null(mkdtemp(dir));
-    snprintf(path, sizeof(path), "%s/decisions.jsonl", dir);
-    snprintf(before, sizeof(before), "%s.1", path);
-    snprintf(status, sizeof(status),
-             "{\"schema\":1,\"daemon\":\"tandem-client\",\"decisions_file\":\"%s\"}\n", path);
-    answers[0].answer = status;
-    stage_begin(&stage, answers, 4);
-    setenv("TANDEM_STATUS_SOCKET", stage.status_path, 1);
-    assert_int_equal(ctl(&stage, "explain", "7", NULL), CTL_FAILED);
-    assert_non_null(strstr(stage.err, path)); /* says where to look, and why it could not */
-    assert_non_null(strstr(stage.err, "No such file"));
-    file = fopen(path, "we");
-    assert_non_null(file);
-    fprintf(file, "{\"id\":\"77\",\"reason\":\"\\\"id\\\":\\\"7\\\"\"}\ndamaged \"id\":\"7\"\n%s\n",
-            seven);
-    fclose(file);
-    file = fopen(before, "we");
-    assert_non_null(file);
-    fputs("{\"id\":\"8\",\"route\":\"cascade\",\"reason\":\"older\"}\n", file);
-    fclose(file);
-    assert_int_equal(ctl(&stage, "explain", "7", "--json", NULL), CTL_DONE);
-    assert_memory_equal(stage.out, seven, sizeof(seven) - 1);
-    assert_non_null(strstr(stage.err, path));
-    assert_int_equal(ctl(&stage, "explain", "8", NULL), CTL_DONE);
-    assert_non_null(strstr(stage.out, "older"));
-    assert_int_equal(ctl(&stage, "explain", "9", NULL), CTL_FAILED);
-    assert_non_null(strstr(stage.err, "there is no decision 9"));
-    stage_stop(&stage);
-    unsetenv("TANDEM_STATUS_SOCKET");
-    unlink(path);
-    unlink(before);
-    rmdir(dir);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_before),    cmocka_unit_test(test_environment),
         cmocka_unit_test(test_run_either_socket), cmocka_unit_test(test_wrong_sockets),
-        cmocka_unit_test(test_explain_from_file),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
