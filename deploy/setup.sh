@@ -8,6 +8,7 @@ list=$(dirname "$0")/packages.txt
 
 present() { # cmd:NAME | pkg:NAME | header:PATH
     case $1 in
+    root:*) [ "$(id -u)" -ne 0 ] || [ -x "/usr/sbin/${1#root:}" ] || command -v "${1#root:}" >/dev/null 2>&1 ;;
     cmd:*) command -v "${1#cmd:}" >/dev/null 2>&1 ;;
     pkg:*) pkg-config --exists "${1#pkg:}" 2>/dev/null ;;
     header:*) printf '#include <%s>\n' "${1#header:}" | "${CC:-gcc}" -E -x c - >/dev/null 2>&1 ;;

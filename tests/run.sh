@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the tests that `make check` has built, group by group, and counts. A cmocka program counts once per test function, a
 # script or a fuzz target counts once. The last line is `N passed, M failed`; the exit status is 1 when one failed.
-#   BUILD=build TESTS="rooms limits unit golden sim integration fuzz install systemd" ONLY=word tests/run.sh
+#   BUILD=build TESTS="rooms limits unit golden sim integration net fuzz install systemd" ONLY=word tests/run.sh
 # `make check` also hands over BUILD_STATUS, make's own, and EXPECTED, every file that the build should have made: each one that is
 # missing counts as failed.
 # ONLY runs what has the word in its name. A script skips itself with exit status 77 and says why in its last line.
@@ -94,6 +94,7 @@ group_rooms() { run_script check_rooms tests/check_rooms.sh; }
 group_systemd() { run_script check_systemd tests/check_systemd.sh; }
 group_boot() { run_script check_boot tests/check_boot.sh; } # of make check-long: root and systemd-nspawn
 group_aarch64() { run_script check_aarch64 tests/check_aarch64.sh; } # of make check-long: cross tools and qemu
+group_net_long() { run_script net/long tests/net/long.sh; }     # of make check-long: root, namespaces, TUN and nftables
 group_limits() { run_script check_limits tests/check_limits.sh; }
 group_golden() { programs golden; }
 group_sim() { programs sim; }
@@ -110,6 +111,11 @@ group_integration() {
         case ${script##*/} in '*.sh' | lib*.sh) continue ;; esac # lib*.sh are what the others source
         run_script "integration/$(basename "$script" .sh)" "$script"
     done
+}
+
+group_net() {
+    programs net
+    run_script net/quick tests/net/net.sh quick
 }
 
 group_fuzz() {

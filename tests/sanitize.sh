@@ -1,7 +1,7 @@
 #!/bin/sh
 # What `make check-long` runs: unit, golden and integration tests, and longer fuzz, under AddressSanitizer with UndefinedBehaviorSanitizer;
 # unit, golden and integration tests under ThreadSanitizer (the fuzz targets have one thread); the units under a
-# real systemd. Any report ends its test with a failure. About 20 minutes on two cores; the time of each part is printed.
+# real systemd; the network tests in full. Any report ends its test with a failure. About an hour on two cores; the time of each part is printed.
 #   SANITIZERS="address,undefined thread" FUZZ_SECONDS=30 tests/sanitize.sh      FUZZ_SECONDS: of each fuzz target
 set -u
 cd "$(dirname "$0")/.."
@@ -30,7 +30,7 @@ for sanitizer in $SANITIZERS; do
     # Sanitizers are up to ten times slower, and a fuzz target runs for FUZZ_SECONDS: give each test the time.
     BUILD=$folder SANITIZE=$sanitizer TESTS=${SANITIZE_TESTS:-$tests} TEST_SECONDS=$((600 + FUZZ_SECONDS)) tests/run.sh || result=1
 done
-make --no-print-directory -j"$(nproc)" BUILD=build all || result=1
-BUILD_STATUS=0 TESTS="boot aarch64" BUILD=build TEST_SECONDS=3600 tests/run.sh || result=1
+make --no-print-directory -j"$(nproc)" BUILD=build all tests || result=1
+BUILD_STATUS=0 TESTS="boot aarch64 net_long" BUILD=build TEST_SECONDS=3600 tests/run.sh || result=1
 echo "check-long took $(($(date +%s) - started)) s; $([ $result -eq 0 ] && echo nothing failed || echo something failed, see above)"
 exit $result

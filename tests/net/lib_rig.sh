@@ -13,6 +13,7 @@ rig_need() { # says what is missing, exits 77
 
 # What has to be there before anything is made. Nothing is left behind.
 rig_check() {
+    PATH=$PATH:/usr/sbin:/sbin
     [ "$(id -u)" -eq 0 ] || rig_need "needs root (network namespaces and a TUN device)"
     for word in ip tc nft unshare; do
         command -v $word >/dev/null || rig_need "needs the command $word"

@@ -116,7 +116,7 @@ site_check_leaks() {
 # stopped WORDS PID: TERM ends it within the patience, with status 0.
 stopped() {
     kill -TERM "$2"
-    rig_wait "! kill -0 $2 2>/dev/null || grep -q '^State:.Z' /proc/$2/status" || kill -KILL "$2"
+    rig_wait "! kill -0 $2 2>/dev/null || grep -q '^State:.Z' /proc/$2/status 2>/dev/null" || kill -KILL "$2"
     wait "$2"
     status=$?
     check "$1 stops cleanly" [ $status -eq 0 ]
@@ -126,6 +126,7 @@ site_stop() {
     stopped tandem-client "$client"
     for k in $(seq "$links"); do
         eval "stopped tandem-server \$server$k"
+        check "nothing of the robot's requests is left on edge$k" sh -c "! grep -q 'drain_timeout_ms is over' '$work/server$k.log'"
     done
 }
 
@@ -157,6 +158,10 @@ stream_stop() {
 # value PHASE KEY: of the stream's summary, as a whole number; "" when there is none.
 value() {
     sed -n "s/^phase=$1 .* $2=\\(-\\{0,1\\}[0-9]*\\).*/\\1/p;s/^phase=$1 $2=\\([0-9]*\\).*/\\1/p" "$work/stream.out" | head -n 1
+}
+
+state() { # state PHASE: of the first edge when the phase ended
+    sed -n "s/^phase=$1 .* edge1=\\([a-z]*\\) .*/\\1/p" "$work/stream.out"
 }
 
 total() { # total KEY: over all phases

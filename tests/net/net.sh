@@ -14,15 +14,6 @@ top=$PWD
 case $BUILD in /*) ;; *) BUILD=$top/$BUILD ;; esac
 . tests/net/lib_rig.sh
 
-if [ "${TANDEM_NET_INSIDE:-}" != yes ]; then
-    rig_check
-    TANDEM_NET_INSIDE=yes
-    export TANDEM_NET_INSIDE BUILD
-    exec unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$@"
-fi
-work=/run/net
-trap 'exit 1' HUP INT TERM
-. tests/net/lib_site.sh
 . tests/net/scenarios.sh
 
 scenario=${1:-quick}
@@ -34,6 +25,15 @@ case " $SCENARIOS " in
     exit 2
     ;;
 esac
+if [ "${TANDEM_NET_INSIDE:-}" != yes ]; then
+    rig_check
+    TANDEM_NET_INSIDE=yes
+    export TANDEM_NET_INSIDE BUILD
+    exec unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$@"
+fi
+work=/run/net
+trap 'exit 1' HUP INT TERM
+. tests/net/lib_site.sh
 "scenario_$scenario"
 [ -z "${CSV:-}" ] || cp "$work/requests.csv" "$CSV"
 [ $bad -eq 0 ] && [ -z "${LOGS:-}" ] || logs_show
