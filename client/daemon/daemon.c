@@ -500,6 +500,7 @@ int daemon_check(const char *config_path)
 {
     struct daemon daemon = {.started_ns = clock_now_ns()};
     const struct local_submit submit = {0};
+    const struct upload_source none = {0};
     struct decision decision = {.confidence = NAN};
     struct choice choice;
     struct buf out;
@@ -515,8 +516,8 @@ int daemon_check(const char *config_path)
     for (size_t i = 0; result == 0 && i < daemon.tasks->count; i++) {
         (void)buf_printf(&out, "\n# ---- task %s ----\n", daemon.tasks->names[i]);
         result = config_print(&task_config_schema, &daemon.tasks->configs[i], &out);
-        (void)requests_decide(&daemon.requests, &daemon.tasks->items[i], &submit, 0, NULL, NULL,
-                              clock_now_ns(), &choice);
+        (void)requests_decide(&daemon.requests, &daemon.tasks->items[i], &submit, &none, 0, NULL,
+                              NULL, clock_now_ns(), &choice);
         decision.deadline_ms = (double)daemon.tasks->configs[i].default_deadline_ms;
         decision.threshold = choice.plan.route == JOB_CASCADE ? choice.plan.threshold : NAN;
         snprintf(decision.task, sizeof(decision.task), "%s", daemon.tasks->names[i]);

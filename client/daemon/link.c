@@ -151,19 +151,27 @@ static enum edge_trouble contract_compare(const struct edge_task *ours,
     return EDGE_MISMATCH;
 }
 
+static const struct edge_task *contract_find(const struct link *link, const char *name)
+{
+    for (size_t i = 0; i < link->their_count; i++) {
+        if (strcmp(link->theirs[i].name, name) == 0) {
+            return &link->theirs[i];
+        }
+    }
+    return NULL;
+}
+
 /* A task works with this edge when both name the same kind and the same labels; each that does not
  * is said in one line, once per reason. */
 static void contract_check(struct link *link)
 {
     for (size_t i = 0; i < link->links->task_count; i++) {
-        const struct edge_task *ours = &link->links->tasks[i], *theirs = NULL;
+        const struct edge_task *ours = &link->links->tasks[i];
+        const struct edge_task *theirs = contract_find(link, ours->name);
         const bool was_off = link->trouble[i] != EDGE_FINE;
         char before[TROUBLE_BYTES];
 
         memcpy(before, link->unusable[i], sizeof(before));
-        for (size_t j = 0; j < link->their_count && !theirs; j++) {
-            theirs = strcmp(link->theirs[j].name, ours->name) == 0 ? &link->theirs[j] : NULL;
-        }
         link->trouble[i] = contract_compare(ours, theirs, link->unusable[i]);
         if (link->trouble[i] != EDGE_FINE && !(was_off && strcmp(before, link->unusable[i]) == 0)) {
             log_warning("edge %s: task %s: %s", link->name, ours->name, link->unusable[i]);
@@ -687,6 +695,15 @@ const char *links_unusable(const struct links *links, size_t edge, size_t task,
         return link->unusable[task];
     }
     return NULL;
+}
+
+void links_picture(const struct links *links, size_t edge, size_t task, uint32_t *ret_width,
+                   uint32_t *ret_height)
+{
+    const struct edge_task *theirs = contract_find(&links->items[edge], links->tasks[task].name);
+
+    *ret_width = theirs ? theirs->picture_width : 0;
+    *ret_height = theirs ? theirs->picture_height : 0;
 }
 
 int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request,

@@ -55,6 +55,9 @@ void links_waited(struct links *links, size_t edge, double wait_ms);
 /* NULL when task `task` can go to this edge now, else the reason, good until the loop turns. */
 const char *links_unusable(const struct links *links, size_t edge, size_t task,
                            enum edge_trouble *ret_trouble);
+/* What the edge's model of this task looks at, in pixels; 0: not known, or no pictures. */
+void links_picture(const struct links *links, size_t edge, size_t task, uint32_t *ret_width,
+                   uint32_t *ret_height);
 /* Sends a request with its payload (takes the memory on success only). Errors as conn_send. */
 int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request,
                uint8_t *payload, size_t bytes);

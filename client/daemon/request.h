@@ -1,6 +1,6 @@
 /* request.h: one request and its session, for the files that carry requests out (requests.c,
  * request_*.c, sessions.c) and nobody else. A request is freed when it has ended, its local run has
- * come back and its timer is closed. Loop thread. */
+ * come back, nothing is made of its picture any more and its timer is closed. Loop thread. */
 #ifndef TANDEM_CLIENT_REQUEST_H
 #define TANDEM_CLIENT_REQUEST_H
 
@@ -16,6 +16,17 @@ struct session {
     size_t edge_bytes[LIMIT_EDGES]; /* of the transcript that each edge is believed to hold */
     bool busy;
     int64_t used_ns;
+};
+struct request_upload { /* the picture in another form than it came in, for the edge */
+    struct upload_source source;
+    uv_work_t work;
+    struct upload_form form;
+    uint8_t *data; /* owned; NULL: what came is sent */
+    size_t bytes;
+    int error;
+    char why[ENGINE_ERROR_BYTES];
+    int64_t asked_ns, made_ns; /* made_ns: how long the thread worked */
+    bool out;                  /* a thread has it */
 };
 struct request {
     struct request *next;
@@ -34,6 +45,7 @@ struct request {
     struct decision decision;
     uv_timer_t timer;
     struct runner_job local;
+    struct request_upload upload;
     bool local_out, ended, timer_closed, resent;
     struct answer answers[JOB_SIDES];
     bool has_answer[JOB_SIDES];
@@ -82,6 +94,8 @@ void request_decision_fill(struct request *request);
 /* request_local.c, request_edge.c: start the one side or the other. */
 void request_local_start(struct request *request);
 void request_edge_start(struct request *request);
+/* Once the picture has the form to be sent. */
+void request_edge_send(struct request *request);
 /* The edge was asked and will not be waited for any longer: if that was long enough, it is
  * learned from. */
 void request_edge_given_up(struct request *request);
@@ -92,6 +106,20 @@ void request_edge_given_up(struct request *request);
 double request_doubt_below(const struct request *request);
 void request_on_doubt(struct runner_job *job, uint32_t tokens, double confidence, void *user);
 void request_doubt_learn(struct request *request);
+
+/* request_upload.c: what is known of the picture that came, before anything is decided; the forms
+ * it may be sent in to this edge (the latencies are the caller's); and whether another form is
+ * being made now, then request_edge_send follows. */
+void request_upload_look(struct request *request);
+void request_upload_forms(const struct requests *all, const struct client_task *task,
+                          const struct upload_source *source, size_t edge,
+                          const struct estimate_link *link, int64_t now_ns,
+                          struct decide_edge *ret_edge);
+bool request_upload_begin(struct request *request);
+/* It is not wanted any more; true where it had not been made yet, so that nothing was sent. */
+bool request_upload_cancel(struct request *request);
+/* Boxes of an answer to another form, to pixels of the picture that came. */
+void request_upload_boxes(const struct request *request, struct answer *answer);
 
 /* request_stream.c: the text of a streamed request. Keeps what a side has said; shows the caller
  * all that one side has said so far, in whole characters, from the beginning when it was shown the

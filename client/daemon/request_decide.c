@@ -73,10 +73,29 @@ static double edge_hint_ms(const struct client_task *task, const struct edge_loa
     return ms;
 }
 
+/* How long each form takes: on the way and there as many bytes do, and to be made. */
+static void forms_fill(const struct estimate_edge *estimate, const struct estimate_link *link,
+                       double hint_ms, int64_t now_ns, struct decide_edge *edge)
+{
+    const double wait_ms = estimate_link_wait_ms(link, now_ns);
+
+    for (size_t i = 0; i < edge->form_count; i++) {
+        struct decide_form *form = &edge->forms[i];
+        const uint64_t bytes = (uint64_t)form->upload.bytes;
+
+        form->latency_known =
+            estimate_edge_get(estimate, link, bytes, wait_ms, hint_ms, now_ns, &form->latency);
+        form->latency.mean_ms += form->upload.prepare_ms;
+        form->latency.p95_ms += form->upload.prepare_ms;
+        form->best_ms =
+            estimate_edge_best_ms(estimate, link, bytes, hint_ms, now_ns) + form->upload.prepare_ms;
+    }
+}
+
 static void edges_fill(struct requests *all, const struct client_task *task,
-                       const struct estimate_text_work *work, uint64_t input_bytes,
-                       const size_t *held_bytes, int64_t now_ns, struct decide_edge *edges,
-                       size_t *ret_count)
+                       const struct upload_source *source, const struct estimate_text_work *work,
+                       uint64_t input_bytes, const size_t *held_bytes, int64_t now_ns,
+                       struct decide_edge *edges, size_t *ret_count)
 {
     const size_t task_index = (size_t)(task - all->tasks->items);
     const size_t count = all->links ? links_count(all->links) : 0;
@@ -107,6 +126,10 @@ static void edges_fill(struct requests *all, const struct client_task *task,
         edges[i].best_ms =
             estimate_edge_best_ms(&task->edges[i], view.estimate, up_bytes, hint_ms, now_ns);
         edges[i].retry_due = estimate_edge_retry_due(&task->edges[i], now_ns);
+        if (source->width > 0) {
+            request_upload_forms(all, task, source, i, view.estimate, now_ns, &edges[i]);
+            forms_fill(&task->edges[i], view.estimate, hint_ms, now_ns, &edges[i]);
+        }
     }
     *ret_count = count;
 }
@@ -121,9 +144,9 @@ static void forced_fill(const struct local_submit *submit, struct decide_input *
 }
 
 int requests_decide(struct requests *all, const struct client_task *task,
-                    const struct local_submit *submit, uint64_t input_bytes,
-                    const size_t held_bytes[LIMIT_EDGES], const struct decide_cached *cached,
-                    int64_t now_ns, struct choice *ret_choice)
+                    const struct local_submit *submit, const struct upload_source *source,
+                    uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
+                    const struct decide_cached *cached, int64_t now_ns, struct choice *ret_choice)
 {
     const struct estimate_text_work work = text_work(task, submit, input_bytes);
     struct decide_edge edges[LIMIT_EDGES];
@@ -162,7 +185,7 @@ int requests_decide(struct requests *all, const struct client_task *task,
     input.local_step_ms = request_step_ms(task, &work);
     input.margin_ms = ESTIMATE_MARGIN_MS + late_ms;
     input.no_reserve = (enum decide_no_reserve)task->config->no_reserve;
-    edges_fill(all, task, &work, input_bytes, held_bytes, now_ns, edges, &input.edge_count);
+    edges_fill(all, task, source, &work, input_bytes, held_bytes, now_ns, edges, &input.edge_count);
     input.insured_count = requests_insured(all, late_ms, insured, INSURED_MAX);
     result = decide(&input, ret_choice);
     ret_choice->plan.handover_ns += (int64_t)(late_ms * (double)NS_PER_MS);

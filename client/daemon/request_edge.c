@@ -36,9 +36,13 @@ static uint64_t edge_budget_us(const struct request *request)
 /* The part of a session that the edge is believed to hold stays here. */
 static int edge_send(struct request *request)
 {
-    const bool session = request->session != NULL;
-    const uint8_t *data = session ? request->transcript.data : request->input.data;
-    size_t bytes = session ? request->transcript.bytes : request->input.bytes;
+    const bool session = request->session != NULL, made = request->upload.data != NULL;
+    const uint8_t *data = session ? request->transcript.data
+                          : made  ? request->upload.data
+                                  : request->input.data;
+    const size_t bytes = session ? request->transcript.bytes
+                         : made  ? request->upload.bytes
+                                 : request->input.bytes;
     const size_t prefix = session ? request->session->edge_bytes[request->choice.edge] : 0;
     struct edge_request message = {.has_picture = request->submit.has_picture,
                                    .picture = request->submit.picture,
@@ -50,6 +54,9 @@ static int edge_send(struct request *request)
     uint8_t *payload = malloc(bytes - prefix);
     int result = payload ? 0 : TANDEM_ENOMEM;
 
+    if (made) {
+        message.picture = (struct wire_picture){.format = ENGINE_PIXELS_ENCODED};
+    }
     strcpy(message.task, request->submit.task);
     strcpy(message.session, request->submit.session);
     snprintf(message.decision_id, sizeof(message.decision_id), "%" PRIu64, request->decision.id);
@@ -90,6 +97,13 @@ static void edge_gone_say(struct request *request)
 
 void request_edge_start(struct request *request)
 {
+    if (!request_upload_begin(request)) {
+        request_edge_send(request);
+    }
+}
+
+void request_edge_send(struct request *request)
+{
     const int result = edge_send(request);
 
     if (result == TANDEM_EGONE) {
@@ -102,34 +116,40 @@ void request_edge_start(struct request *request)
     }
 }
 
-/* What was predicted of the edge that was asked; NULL: nothing. */
+/* What was predicted of the edge that was asked, in the form that was sent; NULL: nothing. */
 static const struct latency *edge_predicted(const struct request *request)
 {
-    for (size_t i = 0; i < request->choice.count; i++) {
-        const struct candidate *candidate = &request->choice.candidates[i];
+    const struct candidate *asked = &request->choice.candidates[request->choice.asked];
 
-        if (candidate->kind == JOB_EDGE && candidate->edge == request->choice.edge &&
-            candidate->latency_known) {
-            return &candidate->latency;
-        }
-    }
-    return NULL;
+    return request->choice.asked < request->choice.count && asked->edge == request->choice.edge &&
+                   asked->latency_known
+               ? &asked->latency
+               : NULL;
+}
+
+/* What of the predicted time had passed when the input was sent. */
+static double prepared_ms(const struct request *request)
+{
+    return request->upload.asked_ns != 0
+               ? ms_between(request->upload.asked_ns, request->edge_sent_ns)
+               : 0;
 }
 
 void request_edge_given_up(struct request *request)
 {
     const int64_t now_ns = clock_now_ns(), deadline_ns = request->job.plan.deadline_ns;
     const double waited_ms = ms_between(request->edge_sent_ns, now_ns);
+    const double asked_ms = waited_ms + prepared_ms(request);
     const struct latency *predicted = edge_predicted(request);
     struct estimate_edge *edge = &request->task->edges[request->choice.edge];
     struct link_view view;
 
-    if (predicted && waited_ms > predicted->p95_ms) {
-        estimate_edge_check(edge, predicted, waited_ms);
+    if (predicted && asked_ms > predicted->p95_ms) {
+        estimate_edge_check(edge, predicted, asked_ms);
         estimate_edge_failed(edge, now_ns);
     }
     if ((deadline_ns != 0 && now_ns >= deadline_ns) ||
-        (predicted && waited_ms > predicted->mean_ms)) {
+        (predicted && asked_ms > predicted->mean_ms)) {
         links_view(request->all->links, (size_t)request->choice.edge, &view);
         estimate_edge_overdue(edge, view.estimate, waited_ms, now_ns);
     }
@@ -141,6 +161,7 @@ static void edge_learn(struct request *request, size_t edge, double total_ms, do
     struct estimate_edge *estimate = &request->task->edges[edge];
     const struct decision_outcome *outcome = &request->decision.outcome;
     const struct latency *predicted = edge_predicted(request);
+    const double asked_ms = total_ms + prepared_ms(request);
     const int64_t now_ns = clock_now_ns();
     struct link_view view;
 
@@ -151,11 +172,11 @@ static void edge_learn(struct request *request, size_t edge, double total_ms, do
                           : outcome->up_ms,
                       now_ns);
     links_waited(request->all->links, edge, wait_ms);
-    if (total_ms < DECIDE_HOPE_FACTOR * request->choice.hoped_ms) {
+    if (asked_ms < DECIDE_HOPE_FACTOR * request->choice.hoped_ms) {
         estimate_edge_hope_came_true(estimate);
     }
     if (predicted) {
-        estimate_edge_check(estimate, predicted, total_ms);
+        estimate_edge_check(estimate, predicted, asked_ms);
     }
 }
 
@@ -220,6 +241,7 @@ static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result,
         estimate_text_answer_add(&request->task->text, result->answer.tokens,
                                  result->answer.finish == WIRE_FINISH_DEADLINE);
     }
+    request_upload_boxes(request, &result->answer);
     request->answers[JOB_SIDE_EDGE] = result->answer;
     request->has_answer[JOB_SIDE_EDGE] = true;
     result->answer = (struct answer){0};

@@ -13,7 +13,7 @@ void request_free_if_done(struct request *request)
     struct request **at = &request->all->list;
     struct requests *all = request->all;
 
-    if (!request->ended || request->local_out || !request->timer_closed) {
+    if (!request->ended || request->local_out || request->upload.out || !request->timer_closed) {
         return;
     }
     while (*at != request) {
@@ -27,6 +27,7 @@ void request_free_if_done(struct request *request)
     answer_fini(&request->answers[JOB_SIDE_EDGE]);
     answer_fini(&request->answers[JOB_SIDE_CACHE]);
     free(request->cache_print);
+    free(request->upload.data);
     buf_fini(&request->said[JOB_SIDE_LOCAL]);
     buf_fini(&request->said[JOB_SIDE_EDGE]);
     tasks_unref(request->tasks);
@@ -140,8 +141,10 @@ void request_event(struct request *request, const struct job_event_data *event)
             request_edge_start(request);
             break;
         case JOB_CANCEL_EDGE:
-            request_edge_given_up(request);
-            links_cancel(request->all->links, (size_t)request->choice.edge, request->wire_id);
+            if (!request_upload_cancel(request)) {
+                request_edge_given_up(request);
+                links_cancel(request->all->links, (size_t)request->choice.edge, request->wire_id);
+            }
             break;
         case JOB_ARM_TIMER:
             timer_arm(request, action->at_ns);
@@ -230,13 +233,14 @@ static void no_memory_say(struct app_peer *peer, uint64_t id)
     buf_fini(&header);
 }
 
-/* What is sent measures the link it goes over; the others are probed, for the next request. */
+/* What is sent measures the link it goes over; the others are probed, for the next request. A
+ * picture that was made smaller may be too small to measure it. */
 static void links_look(const struct request *request)
 {
     struct links *links = request->all->links;
 
     for (size_t i = 0; links && i < links_count(links); i++) {
-        if (request->choice.edge != (int)i ||
+        if (request->choice.edge != (int)i || request->choice.upload_reason ||
             (request->choice.plan.route == JOB_CASCADE && !request->choice.plan.race)) {
             links_probe(links, i);
         }
@@ -272,7 +276,8 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
     }
     has_hit = result == 0 && request_cache_look(request, &hit, &cached);
     if (result == 0) {
-        result = requests_decide(all, request->task, submit,
+        request_upload_look(request);
+        result = requests_decide(all, request->task, submit, &request->upload.source,
                                  request->session ? request->transcript.bytes : input.bytes,
                                  request->session ? request->session->edge_bytes : NULL,
                                  has_hit ? &cached : NULL, request->start_ns, &request->choice);

@@ -67,10 +67,11 @@ extern const struct runner_callbacks requests_runner_callbacks;
 void requests_end_all(struct requests *requests);
 /* What decide() says of a request of this task now, whose input has so many bytes: in a session the
  * whole conversation, of which each edge is believed to hold `held_bytes` (NULL: nothing).
- * `cached` NULL: the same was not answered before. */
+ * `source`: the picture, its sides 0 for what goes as it came. `cached` NULL: the same was not
+ * answered before. */
 int requests_decide(struct requests *requests, const struct client_task *task,
-                    const struct local_submit *submit, uint64_t input_bytes,
-                    const size_t held_bytes[LIMIT_EDGES], const struct decide_cached *cached,
-                    int64_t now_ns, struct choice *ret_choice);
+                    const struct local_submit *submit, const struct upload_source *source,
+                    uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
+                    const struct decide_cached *cached, int64_t now_ns, struct choice *ret_choice);
 
 #endif

@@ -207,6 +207,7 @@ void tasks_inherit(struct tasks *tasks, const struct tasks *old)
             continue;
         }
         memcpy(task->edges, was->edges, sizeof(task->edges));
+        task->upload = was->upload;
         if (task->has_local && was->has_local &&
             strcmp(tasks->contracts[i].model_digest, old->contracts[at].model_digest) == 0) {
             task->estimate = was->estimate;

@@ -10,6 +10,7 @@
 #include "client/policy/confidence.h"
 #include "client/policy/estimate_edge.h"
 #include "client/policy/estimate_text.h"
+#include "client/policy/upload.h"
 #include "common/base/task_config.h"
 #include "common/wire/edge_msg.h"
 
@@ -22,6 +23,7 @@ struct client_task {
     struct estimate_text text;      /* `generate`: of their parts; what is believed of a request */
     struct estimate_edge edges[LIMIT_EDGES];
     struct confidence confidence;
+    struct upload_state upload;
 };
 struct tasks {
     unsigned references;

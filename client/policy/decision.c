@@ -152,10 +152,13 @@ static void upload_note(struct decision *decision)
     const struct upload_form *upload = &decision->outcome.upload;
     const size_t used = strlen(decision->reason);
 
-    if (upload->width != 0 && decision->upload_reason) {
+    if (decision->upload_reason && upload->width != 0) {
         snprintf(decision->reason + used, sizeof(decision->reason) - used,
                  "%ssent as %ux%u at quality %u: %s", used ? "; " : "", upload->width,
                  upload->height, upload->quality, decision->upload_reason);
+    } else if (decision->upload_reason) {
+        snprintf(decision->reason + used, sizeof(decision->reason) - used, "%ssent as it came: %s",
+                 used ? "; " : "", decision->upload_reason);
     }
 }
 

@@ -32,7 +32,7 @@ struct decision {
     double confidence;         /* of the local answer; NAN */
     double threshold;          /* of a cascade: an answer at least this sure stays; NAN */
     double predicted_ms;       /* NAN */
-    const char *upload_reason; /* static; why the edge is not sent what came; NULL: it is */
+    const char *upload_reason; /* static; why the edge was sent what it was; NULL: what came */
     enum decide_reserve reserve;
     bool hedged, has_outcome;
     struct decision_outcome outcome;

@@ -53,6 +53,15 @@ void links_view(const struct links *links, size_t edge, struct link_view *ret_vi
                                    .next_attempt_ms = -1};
 }
 
+void links_picture(const struct links *links, size_t edge, size_t task, uint32_t *ret_width,
+                   uint32_t *ret_height)
+{
+    (void)links;
+    (void)edge;
+    (void)task;
+    *ret_width = *ret_height = 32;
+}
+
 void links_waited(struct links *links, size_t edge, double wait_ms)
 {
     (void)links;

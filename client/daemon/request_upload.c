@@ -1,0 +1,190 @@
+/* request_upload.c: the picture in the form that was chosen for the edge: which forms there are,
+ * and making one. A thread of the loop's pool decodes, shrinks and encodes; what it touches
+ * meanwhile is the request's input (read only) and request->upload, and the request lives until it
+ * is back. */
+#include "client/daemon/request.h"
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/engine/engine.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#define PNG_FIRST_BYTE 0x89 /* a JPEG begins with another */
+
+static struct engine_picture picture_of(const struct request *request)
+{
+    const struct wire_picture *picture = &request->submit.picture;
+
+    return (struct engine_picture){(enum engine_pixel_format)picture->format,
+                                   picture->width,
+                                   picture->height,
+                                   picture->stride_bytes,
+                                   request->input.data,
+                                   request->input.bytes};
+}
+
+void request_upload_look(struct request *request)
+{
+    const struct engine_picture picture = picture_of(request);
+    struct upload_source *source = &request->upload.source;
+
+    source->bytes = picture.bytes;
+    source->too_big = picture.bytes > LIMIT_PAYLOAD_BYTES;
+    if (!request->submit.has_picture || request->task->config->upload == TASK_UPLOAD_ORIGINAL ||
+        picture.bytes == 0) {
+        return;
+    }
+    source->width = picture.width;
+    source->height = picture.height;
+    if (picture.format == ENGINE_PIXELS_ENCODED) {
+        source->kind = picture.data[0] == PNG_FIRST_BYTE ? UPLOAD_PNG : UPLOAD_JPEG;
+        if (picture.bytes > LIMIT_PICTURE_BYTES ||
+            engine_picture_size(picture.data, picture.bytes, &source->width, &source->height) !=
+                0) {
+            source->width = source->height = 0; /* whoever runs it says what is wrong with it */
+        }
+    }
+    if ((uint64_t)source->width * source->height > LIMIT_PICTURE_PIXELS) {
+        source->width = source->height = 0;
+    }
+}
+
+void request_upload_forms(const struct requests *all, const struct client_task *task,
+                          const struct upload_source *source, size_t edge,
+                          const struct estimate_link *link, int64_t now_ns,
+                          struct decide_edge *ret_edge)
+{
+    const size_t task_index = (size_t)(task - all->tasks->items);
+    const struct decide_weights weights = client_config_weights(all->config);
+    const struct decide_energy energy = client_config_energy(all->config);
+    const double bytes_per_ms = estimate_samples_geometric(&link->up_bytes_per_ms, now_ns);
+    struct upload_terms terms = {
+        .ms_per_byte = (bytes_per_ms > 0 ? 1 / bytes_per_ms : 0) + weights.one_megabyte_ms / 1e6 +
+                       weights.one_joule_ms * energy.joule_per_byte,
+        .ms_per_prepare_ms = 1 + weights.one_joule_ms * energy.compute_watt / 1000,
+        .one_error_ms = weights.one_error_ms};
+    struct upload_form forms[LIMIT_UPLOAD_FORMS];
+
+    links_picture(all->links, edge, task_index, &terms.width, &terms.height);
+    ret_edge->form_count = upload_forms(&task->upload, source, &terms, forms);
+    for (size_t i = 0; i < ret_edge->form_count; i++) {
+        ret_edge->forms[i].upload = forms[i];
+    }
+}
+
+/* ---- making one ---- */
+
+static void on_make(uv_work_t *work)
+{
+    struct request *request = work->data;
+    struct request_upload *upload = &request->upload;
+    const struct engine_picture picture = picture_of(request);
+    const int64_t began_ns = clock_now_ns();
+
+    upload->error =
+        engine_picture_encode(&picture, upload->form.width, upload->form.height,
+                              upload->form.quality, &upload->data, &upload->bytes, upload->why);
+    upload->made_ns = clock_now_ns() - began_ns;
+}
+
+/* What was made teaches, also where nobody waits for it any more. */
+static void made_take(struct request *request)
+{
+    struct request_upload *upload = &request->upload;
+
+    if (upload->error == 0) {
+        upload_made(&request->task->upload, &upload->source, &upload->form, upload->bytes,
+                    ms_between(0, upload->made_ns));
+        upload->form.bytes = (double)upload->bytes;
+        upload->form.prepare_ms = ms_between(0, upload->made_ns);
+    }
+    if (upload->error == 0 && upload->bytes > LIMIT_PAYLOAD_BYTES) {
+        snprintf(upload->why, sizeof(upload->why), "a JPEG of %zu bytes is too big for the wire",
+                 upload->bytes);
+        upload->error = TANDEM_ETOOBIG;
+    }
+    if (upload->error != 0) {
+        free(upload->data);
+        upload->data = NULL;
+        upload->bytes = 0;
+    }
+}
+
+static void on_made(uv_work_t *work, int status)
+{
+    struct request *request = work->data;
+    struct request_upload *upload = &request->upload;
+
+    upload->out = false;
+    if (status != 0) { /* it was called back before the thread had begun */
+        upload->error = TANDEM_ECANCELED;
+    }
+    made_take(request);
+    if (request->ended || request->job.side[JOB_SIDE_EDGE] != JOB_SIDE_RUNNING) {
+        request_free_if_done(request);
+        return;
+    }
+    request->decision.outcome.prepare_ms = ms_between(upload->asked_ns, clock_now_ns());
+    request->decision.upload_reason = request->choice.upload_reason;
+    request->decision.outcome.upload = upload->form;
+    if (upload->error != 0) {
+        log_info("request %" PRIu64 ": the picture cannot be made smaller: %s",
+                 request->decision.id, upload->why);
+        request->decision.upload_reason = "it could not be made smaller";
+        request->decision.outcome.upload = (struct upload_form){0};
+    }
+    if (upload->error != 0 && upload->source.too_big) {
+        snprintf(request->why, sizeof(request->why), "%.250s", upload->why);
+        request_event(request,
+                      &(struct job_event_data){.kind = JOB_EDGE_FAILED, .error = upload->error});
+        return;
+    }
+    request_edge_send(request);
+}
+
+bool request_upload_begin(struct request *request)
+{
+    struct request_upload *upload = &request->upload;
+    const size_t asked = request->choice.asked;
+
+    if (!request->submit.has_picture || asked >= request->choice.count ||
+        request->choice.candidates[asked].upload.width == 0 || upload->asked_ns != 0) {
+        return false;
+    }
+    upload->form = request->choice.candidates[asked].upload;
+    upload->asked_ns = clock_now_ns();
+    upload->work.data = request;
+    upload->out = uv_queue_work(request->all->loop, &upload->work, on_make, on_made) == 0;
+    return upload->out;
+}
+
+bool request_upload_cancel(struct request *request)
+{
+    if (request->upload.out) {
+        (void)uv_cancel((uv_req_t *)&request->upload.work); /* on_made still comes */
+    }
+    return request->upload.out;
+}
+
+void request_upload_boxes(const struct request *request, struct answer *answer)
+{
+    const struct request_upload *upload = &request->upload;
+
+    if (!upload->data) {
+        return;
+    }
+    for (size_t i = 0; i < answer->box_count; i++) {
+        struct answer_box *box = &answer->boxes[i];
+        const float across = (float)upload->source.width / (float)upload->form.width;
+        const float down = (float)upload->source.height / (float)upload->form.height;
+
+        box->x *= across;
+        box->w *= across;
+        box->y *= down;
+        box->h *= down;
+    }
+}

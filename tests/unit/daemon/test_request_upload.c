@@ -1,0 +1,266 @@
+/* A picture on its way to an edge in another form than it came in: who makes it, when, and what
+ * goes when it cannot be made. The edge, the runner and the clock are fake; the pool's thread and
+ * the encoder are real. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/daemon/fake_parts.h"
+
+#include "common/base/error.h"
+#include "common/wire/edge_msg.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define START_NS   (1000 * NS_PER_S)
+#define SIDE       320
+#define BIG_WIDTH  4096
+#define BIG_HEIGHT 2048
+
+static uv_loop_t loop;
+static struct client_config config;
+static struct task_config task_config;
+static struct client_task item;
+static struct tasks tasks;
+static struct requests all;
+static char peer; /* only its address */
+static uint8_t rgb[SIDE * SIDE * 3], big[(size_t)BIG_WIDTH * BIG_HEIGHT * 3];
+
+static void on_decision(const struct decision *decision, void *user)
+{
+    (void)user;
+    fake.last = *decision;
+}
+
+static void on_idle(void *user)
+{
+    (void)user;
+}
+
+/* A link of `bytes_per_ms`, two edges that answer in 5 ms, errors that are worth avoiding. */
+static void site_make(double bytes_per_ms)
+{
+    estimate_link_init(&fake.link);
+    (void)estimate_link_rtt(&fake.link, 4, fake.now_ns);
+    estimate_link_acked(&fake.link, 100000, 4 + 100000 / bytes_per_ms, fake.now_ns);
+    fake.load = (struct edge_load){.picture_us = 5000};
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&fake, 0, sizeof(fake));
+    fake.now_ns = START_NS;
+    clock_set_fake(fake_now, NULL);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    config = (struct client_config){.one_miss_ms = 1000, .one_error_ms = 200};
+    task_config = (struct task_config){.name = (char *)(uintptr_t) "objects",
+                                       .kind = TASK_CLASSIFY,
+                                       .leaves_device = (char *)(uintptr_t) "any_edge",
+                                       .confidence_threshold = 0.5};
+    item = (struct client_task){.config = &task_config, .has_local = true};
+    estimate_local_init(&item.estimate);
+    estimate_local_add(&item.estimate, 50);
+    confidence_init(&item.confidence);
+    for (size_t i = 0; i < LIMIT_EDGES; i++) {
+        estimate_edge_init(&item.edges[i]);
+    }
+    tasks = (struct tasks){.configs = &task_config, .items = &item, .count = 1};
+    all = (struct requests){.loop = &loop,
+                            .config = &config,
+                            .tasks = &tasks,
+                            .links = (struct links *)&peer,
+                            .on_decision = on_decision,
+                            .on_idle = on_idle};
+    site_make(100);
+    return requests_init(&all);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    requests_end_all(&all);
+    for (size_t i = 0; i < fake.started_count; i++) {
+        fake.started[i]->error = TANDEM_ECANCELED;
+        requests_runner_callbacks.on_done(fake.started[i], &all);
+    }
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(all.live, 0);
+    requests_fini(&all);
+    clock_set_fake(NULL, NULL);
+    return uv_loop_close(&loop);
+}
+
+static void submit(const char *route, uint32_t width, uint32_t height, uint8_t *data, size_t bytes)
+{
+    struct local_submit message = {.has_picture = true,
+                                   .deadline_us = 2000000,
+                                   .picture = {ENGINE_PIXELS_RGB, width, height, 0}};
+
+    strcpy(message.task, "objects");
+    snprintf(message.route, sizeof(message.route), "%s", route);
+    requests_app_callbacks.on_submit((struct app_peer *)&peer, 1, &message,
+                                     (struct app_input){data, bytes, true}, &all);
+}
+
+/* Until the threads of the pool are done; timers are a fake hour away or closed by then. */
+static void makings_wait(void)
+{
+    while (all.list && all.list->upload.out) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+}
+
+static void test_thin_link(void **state)
+{
+    (void)state;
+    submit("edge", SIDE, SIDE, rgb, sizeof(rgb));
+    assert_int_equal(fake.sent_count, 0); /* never made on the loop's thread */
+    assert_true(all.list->upload.out);
+    makings_wait();
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.sent[0].message.picture.format, ENGINE_PIXELS_ENCODED);
+    assert_int_equal(fake.sent[0].message.picture.width, 0);
+    assert_int_equal(fake.sent[0].message.payload_bytes, fake.sent[0].bytes);
+    assert_true(fake.sent[0].bytes < sizeof(rgb) / 20);
+    assert_true(fabs(all.list->decision.outcome.upload.bytes - (double)fake.sent[0].bytes) < 0.5);
+    assert_true(all.list->decision.outcome.prepare_ms >= 0);
+    assert_true(item.upload.times == 1);
+    requests_app_callbacks.on_cancel((struct app_peer *)&peer, 1, &all);
+    assert_int_equal(fake.cancelled_count, 1);
+    assert_non_null(strstr(fake.last.reason, "; sent as "));
+    assert_non_null(strstr(fake.last.reason, ": the link is thin"));
+}
+
+static void test_the_task_may_want_the_original(void **state)
+{
+    (void)state;
+    task_config.upload = TASK_UPLOAD_ORIGINAL;
+    submit("edge", SIDE, SIDE, rgb, sizeof(rgb));
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.sent[0].bytes, sizeof(rgb));
+    assert_int_equal(fake.sent[0].message.picture.format, ENGINE_PIXELS_RGB);
+    for (size_t i = 0; i < all.list->choice.count; i++) {
+        assert_int_equal(all.list->choice.candidates[i].upload.width, 0);
+    }
+}
+
+/* More than the wire takes goes as a JPEG, or not at all. */
+static void test_too_big_as_it_came(void **state)
+{
+    (void)state;
+    submit("edge", BIG_WIDTH, BIG_HEIGHT, big, sizeof(big));
+    makings_wait();
+    assert_int_equal(fake.sent_count, 1);
+    assert_true(fake.sent[0].bytes < LIMIT_PAYLOAD_BYTES / 10);
+    task_config.upload = TASK_UPLOAD_ORIGINAL;
+    submit("edge", BIG_WIDTH, BIG_HEIGHT, big, sizeof(big));
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.last.outcome.error_code, TANDEM_ENOROUTE);
+    task_config.upload = TASK_UPLOAD_AUTO;
+    submit("edge", BIG_WIDTH, BIG_HEIGHT, big, sizeof(big) - 5); /* not what it says it is */
+    makings_wait();
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.last.outcome.error_code, TANDEM_EFORMAT);
+}
+
+/* What cannot be made smaller goes as it came, and the decision says so. */
+static void test_it_cannot_be_made(void **state)
+{
+    (void)state;
+    submit("edge", SIDE, SIDE, rgb, sizeof(rgb) - 5);
+    makings_wait();
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.sent[0].bytes, sizeof(rgb) - 5);
+    assert_int_equal(all.list->decision.outcome.upload.width, 0);
+    requests_app_callbacks.on_cancel((struct app_peer *)&peer, 1, &all);
+    assert_non_null(strstr(fake.last.reason, "sent as it came: it could not be made smaller"));
+}
+
+/* A request that ends meanwhile sends nothing, and lives until the thread is done with it. */
+static void test_cancel_while_it_is_made(void **state)
+{
+    (void)state;
+    submit("edge", SIDE, SIDE, rgb, sizeof(rgb));
+    assert_true(all.list->upload.out);
+    requests_app_callbacks.on_cancel((struct app_peer *)&peer, 1, &all);
+    assert_int_equal(fake.cancelled_count, 0);
+    assert_int_equal(all.live, 1);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(all.live, 0);
+    assert_int_equal(fake.sent_count, 0);
+    assert_null(strstr(fake.last.reason, "sent as"));
+}
+
+static void test_the_edge_goes_while_it_is_made(void **state)
+{
+    (void)state;
+    submit("auto", SIDE, SIDE, rgb, sizeof(rgb));
+    if (!all.list->upload.out) { /* local first: it is not sure */
+        fail_msg("route %s: %s", all.list->decision.route, all.list->decision.reason);
+    }
+    requests_link_callbacks.on_gone((size_t)all.list->choice.edge, &all);
+    makings_wait();
+    assert_int_equal(fake.sent_count, 0);
+    assert_int_equal(fake.started_count, 1); /* local takes over */
+}
+
+/* A cascade makes it when the edge is asked, not before. */
+static void test_a_cascade_makes_it_when_it_asks(void **state)
+{
+    struct runner_job *local;
+
+    (void)state;
+    submit("cascade", SIDE, SIDE, rgb, sizeof(rgb));
+    assert_int_equal(fake.started_count, 1);
+    assert_true(all.list->choice.candidates[all.list->choice.asked].upload.width > 0);
+    assert_false(all.list->upload.out);
+    local = fake.started[--fake.started_count];
+    local->answer = (struct answer){.kind = WIRE_CLASSIFY, .confidence = 0.1};
+    requests_runner_callbacks.on_done(local, &all);
+    assert_true(all.list->upload.out);
+    makings_wait();
+    assert_int_equal(fake.sent_count, 1);
+    assert_true(fake.sent[0].bytes < sizeof(rgb) / 20);
+}
+
+static void test_boxes_are_of_the_picture_that_came(void **state)
+{
+    struct request request = {.upload = {.source = {.width = 640, .height = 480},
+                                         .form = {.width = 64, .height = 48},
+                                         .data = rgb}};
+    struct answer_box box = {NULL, 1, 1, 2, 3, 4};
+    struct answer answer = {.boxes = &box, .box_count = 1};
+
+    (void)state;
+    request_upload_boxes(&request, &answer);
+    assert_true(fabsf(box.x - 10) < 1e-4f && fabsf(box.y - 20) < 1e-4f);
+    assert_true(fabsf(box.w - 30) < 1e-4f && fabsf(box.h - 40) < 1e-4f);
+    request.upload.data = NULL; /* it was sent as it came */
+    request_upload_boxes(&request, &answer);
+    assert_true(fabsf(box.x - 10) < 1e-4f && fabsf(box.h - 40) < 1e-4f);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_thin_link),
+        TEST(test_the_task_may_want_the_original),
+        TEST(test_too_big_as_it_came),
+        TEST(test_it_cannot_be_made),
+        TEST(test_cancel_while_it_is_made),
+        TEST(test_the_edge_goes_while_it_is_made),
+        TEST(test_a_cascade_makes_it_when_it_asks),
+        TEST(test_boxes_are_of_the_picture_that_came),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
