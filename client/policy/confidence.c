@@ -15,12 +15,45 @@ static size_t bin_of(double value)
     return !(at > 0) ? 0 : at >= CONFIDENCE_BINS ? CONFIDENCE_BINS - 1 : (size_t)at;
 }
 
-static double bin_error(const struct confidence *confidence, size_t bin)
-{
-    const double prior = 1.0 - ((double)bin + 0.5) / CONFIDENCE_BINS;
+struct pool {
+    double wrong, weight; /* of all comparisons in it, with the prior */
+    size_t bins;
+};
 
-    return (PRIOR_WEIGHT * prior + (double)(confidence->both[bin] - confidence->agreed[bin])) /
-           (PRIOR_WEIGHT + (double)confidence->both[bin]);
+static double pool_error(const struct pool *pool)
+{
+    return pool->wrong / pool->weight;
+}
+
+/* The errors that are nearest to what was seen among those that fall as the confidence rises: bins
+ * that rise are one (pool adjacent violators). Bin by bin, with the weight of its pool. */
+static void errors_fit(const struct confidence *confidence, double ret_errors[CONFIDENCE_BINS],
+                       double ret_weights[CONFIDENCE_BINS])
+{
+    struct pool pools[CONFIDENCE_BINS];
+    size_t count = 0, at = 0;
+
+    for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
+        const double prior = 1.0 - ((double)bin + 0.5) / CONFIDENCE_BINS;
+
+        pools[count++] =
+            (struct pool){.wrong = PRIOR_WEIGHT * prior +
+                                   (double)(confidence->both[bin] - confidence->agreed[bin]),
+                          .weight = PRIOR_WEIGHT + (double)confidence->both[bin],
+                          .bins = 1};
+        while (count > 1 && pool_error(&pools[count - 2]) < pool_error(&pools[count - 1])) {
+            pools[count - 2].wrong += pools[count - 1].wrong;
+            pools[count - 2].weight += pools[count - 1].weight;
+            pools[count - 2].bins += pools[count - 1].bins;
+            count--;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        for (size_t bin = 0; bin < pools[i].bins; bin++, at++) {
+            ret_errors[at] = pool_error(&pools[i]);
+            ret_weights[at] = pools[i].weight;
+        }
+    }
 }
 
 /* Small models are sure more often than not: the prior leans to the upper bins. */
@@ -49,23 +82,28 @@ void confidence_compare(struct confidence *confidence, double local_confidence, 
 
 double confidence_error(const struct confidence *confidence, double local_confidence)
 {
-    return bin_error(confidence, bin_of(local_confidence));
+    double errors[CONFIDENCE_BINS], weights[CONFIDENCE_BINS];
+
+    errors_fit(confidence, errors, weights);
+    return errors[bin_of(local_confidence)];
 }
 
 void confidence_expect(const struct confidence *confidence, double threshold, double *ret_error,
                        double *ret_share_below, double *ret_error_above)
 {
     double all = 0, error = 0, below = 0, error_above = 0;
+    double errors[CONFIDENCE_BINS], weights[CONFIDENCE_BINS];
 
+    errors_fit(confidence, errors, weights);
     for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
         const double weight = bin_weight(confidence, bin);
 
         all += weight;
-        error += weight * bin_error(confidence, bin);
+        error += weight * errors[bin];
         if (((double)bin + 0.5) / CONFIDENCE_BINS < threshold) {
             below += weight;
         } else {
-            error_above += weight * bin_error(confidence, bin);
+            error_above += weight * errors[bin];
         }
     }
     *ret_error = error / all;
@@ -76,20 +114,22 @@ void confidence_expect(const struct confidence *confidence, double threshold, do
 void confidence_bins(const struct confidence *confidence,
                      struct confidence_bin ret_bins[CONFIDENCE_BINS])
 {
-    double all = 0, both = 1;
+    double errors[CONFIDENCE_BINS], weights[CONFIDENCE_BINS];
+    double all = 0, both = 1, bound = 1;
 
+    errors_fit(confidence, errors, weights);
     for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
         all += bin_weight(confidence, bin);
         both += (double)confidence->both[bin];
     }
     for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
-        const double error = bin_error(confidence, bin);
-        const double bonus = sqrt(BOUND_ALPHA * error * (1 - error) * log(both) /
-                                  ((double)confidence->both[bin] + PRIOR_WEIGHT));
+        const double error = errors[bin];
+        const double bonus = sqrt(BOUND_ALPHA * error * (1 - error) * log(both) / weights[bin]);
 
+        bound = fmin(bound, error + bonus); /* what holds for the less sure holds here */
         ret_bins[bin] = (struct confidence_bin){.middle = ((double)bin + 0.5) / CONFIDENCE_BINS,
                                                 .share = bin_weight(confidence, bin) / all,
                                                 .error = error,
-                                                .error_bound = fmin(error + bonus, 1)};
+                                                .error_bound = bound};
     }
 }

@@ -1,6 +1,8 @@
 /* confidence.h: how often the local answer is wrong, learned per bin of its own confidence from
  * requests that both sides answered (the edge's answer stands for the truth). Simple counts with a
- * prior. Pure state, loop thread. */
+ * prior. A surer answer is never believed to be worse: bins whose errors rise with the confidence
+ * share one (pool adjacent violators), so that a few bad answers of a rare bin are weighed with its
+ * neighbours. Pure state, loop thread, no memory. */
 #ifndef TANDEM_POLICY_CONFIDENCE_H
 #define TANDEM_POLICY_CONFIDENCE_H
 
@@ -28,8 +30,10 @@ void confidence_expect(const struct confidence *confidence, double threshold, do
 
 /* One bin: its share of all answers, the expected error, and an upper confidence bound of it
  * (HI-LCB: one minus the lower bound of the accuracy, arXiv 2508.08985): sqrt(a * v * ln(1 + n) /
- * (n_bin + prior)) above the mean, where v is the variance of one comparison. A bin that was seldom
- * compared is believed to be worse, so that it is compared. */
+ * w) above the mean, where n is all comparisons, w those of the bins that share the mean with their
+ * priors, and v the variance of one; and no higher than the bound of any less sure bin, since the
+ * accuracy rises with the confidence. What was seldom compared is believed to be worse, so that it
+ * is compared. */
 struct confidence_bin {
     double middle, share, error, error_bound;
 };

@@ -40,7 +40,8 @@ static void test_odd_values_have_a_bin(void **state)
     assert_int_equal(confidence.both[0], 5);
 }
 
-/* A few answers move the belief, many decide it, and each bin learns for itself. */
+/* A few answers move the belief, many decide it, and a bin that keeps the order learns for itself.
+ */
 static void test_bins_learn(void **state)
 {
     struct confidence confidence;
@@ -49,18 +50,69 @@ static void test_bins_learn(void **state)
     (void)state;
     confidence_init(&confidence);
     for (int i = 0; i < 5; i++) {
-        confidence_compare(&confidence, 0.95, false);
+        confidence_compare(&confidence, 0.05, true);
     }
-    few = confidence_error(&confidence, 0.97);
+    few = confidence_error(&confidence, 0.07);
     assert_true(few > 0.3 && few < 0.8);
     for (int i = 0; i < 1000; i++) {
-        confidence_compare(&confidence, 0.95, false);
-        confidence_compare(&confidence, 0.45, true);
+        confidence_compare(&confidence, 0.05, false);
+        confidence_compare(&confidence, 0.85, true);
     }
-    many = confidence_error(&confidence, 0.91);
+    many = confidence_error(&confidence, 0.01);
     assert_true(many > 0.98);
-    assert_true(confidence_error(&confidence, 0.49) < 0.02);
+    assert_true(confidence_error(&confidence, 0.89) < 0.02);
     assert_float_equal(confidence_error(&confidence, 0.75), 0.25, 1e-9); /* heard nothing */
+}
+
+/* Worked out by hand: the prior of bin b is 1 - (b + 0.5) / 10 with the weight of five. */
+static void test_bins_that_rise_are_one(void **state)
+{
+    struct confidence confidence;
+    struct confidence_bin bins[CONFIDENCE_BINS];
+    double log_n;
+
+    (void)state;
+    confidence_init(&confidence);
+    for (int i = 0; i < 15; i++) { /* bin 8: (5 * 0.15 + 10) / 20 = 0.5375; bin 7: 0.25 */
+        confidence_compare(&confidence, 0.85, i >= 10);
+    }
+    /* 7 and 8: (1.25 + 10.75) / 25 = 0.48 > 0.35 of 6; with it: (1.75 + 12) / 30 = 0.4583 > 0.45 of
+     * 5; with it: (2.25 + 13.75) / 35 = 0.4571, less than 0.55 of 4. Bin 9 stays at 0.05. */
+    confidence_bins(&confidence, bins);
+    assert_float_equal(bins[4].error, 0.55, 1e-9);
+    for (int bin = 5; bin <= 8; bin++) {
+        assert_float_equal(bins[bin].error, (float)16 / 35, 1e-6);
+    }
+    assert_float_equal(bins[9].error, 0.05, 1e-9);
+    assert_float_equal(confidence_error(&confidence, 0.65), (float)16 / 35, 1e-6);
+    log_n = log(16);
+    assert_float_equal(bins[4].error_bound, (float)(0.55 + sqrt(0.02 * 0.55 * 0.45 * log_n / 5)),
+                       1e-6);
+    assert_float_equal(bins[8].error_bound,
+                       (float)(16.0 / 35 + sqrt(0.02 * (16.0 / 35) * (19.0 / 35) * log_n / 35)),
+                       1e-6);
+}
+
+/* What is known of the less sure holds for the surer: 10000 right answers at 0.45 leave no bin
+ * above it, heard of or not, a higher bound. */
+static void test_bound_falls_with_confidence(void **state)
+{
+    struct confidence confidence;
+    struct confidence_bin bins[CONFIDENCE_BINS];
+
+    (void)state;
+    confidence_init(&confidence);
+    for (int i = 0; i < 10000; i++) {
+        confidence_compare(&confidence, 0.45, i % 5 != 0); /* one in five wrong */
+    }
+    confidence_bins(&confidence, bins);
+    for (int bin = 1; bin < CONFIDENCE_BINS; bin++) {
+        assert_true(bins[bin].error <= bins[bin - 1].error);
+        assert_true(bins[bin].error_bound <= bins[bin - 1].error_bound);
+        assert_true(bins[bin].error_bound >= bins[bin].error);
+    }
+    assert_true(bins[7].error_bound < 0.22); /* its own prior: 0.25 and some */
+    assert_true(bins[3].error_bound > 0.6);
 }
 
 static void test_expectation_is_an_average(void **state)
@@ -103,10 +155,13 @@ static void test_thresholds_at_the_ends(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_prior_is_calibration), cmocka_unit_test(test_odd_values_have_a_bin),
-        cmocka_unit_test(test_bins_learn), cmocka_unit_test(test_expectation_is_an_average),
-        cmocka_unit_test(test_thresholds_at_the_ends)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_prior_is_calibration),
+                                       cmocka_unit_test(test_odd_values_have_a_bin),
+                                       cmocka_unit_test(test_bins_learn),
+                                       cmocka_unit_test(test_bins_that_rise_are_one),
+                                       cmocka_unit_test(test_bound_falls_with_confidence),
+                                       cmocka_unit_test(test_expectation_is_an_average),
+                                       cmocka_unit_test(test_thresholds_at_the_ends)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
