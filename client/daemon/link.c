@@ -1,58 +1,14 @@
-#include "client/daemon/link.h"
+#include "client/daemon/link_parts.h"
 
-#include "client/daemon/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
-#include "common/base/random.h"
 #include "common/base/task_config.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define PROBE_MS        500 /* an idle link is asked how it is: 40 bytes */
-#define TROUBLE_BYTES   96
-#define TOKEN_BYTES_MAX 255
-
-struct link {
-    struct links *links;
-    size_t index;
-    char *name, *url;
-    char token[TOKEN_BYTES_MAX + 1];
-    struct conn *conn;
-    uv_timer_t timer;
-    bool greeted; /* our hello is out */
-    bool up, draining;
-    struct backoff backoff;
-    uint64_t reconnects;
-    char why[CONN_ERROR_BYTES];  /* the last failure; "" while up */
-    char said[CONN_ERROR_BYTES]; /* the one that the log has */
-    bool refused;                /* the last attempt failed over who we are, or who it is */
-    int64_t up_ns;               /* since when it is up */
-    bool told;                   /* `why` is the peer's own word of why it closes */
-    struct edge_load load;
-    struct estimate_link estimate;
-    uint64_t acked_id, acked_bytes; /* of the last acknowledgement */
-    struct edge_task *theirs;       /* of the edge's hello */
-    size_t their_count;
-    enum edge_trouble trouble[LIMIT_TASKS]; /* by our task's number; EDGE_FINE: agreed */
-    char unusable[LIMIT_TASKS][TROUBLE_BYTES];
-};
-struct links {
-    uv_loop_t *loop;
-    struct conn_tls *tls;
-    const struct edge_task *tasks;
-    size_t task_count;
-    struct link_callbacks callbacks;
-    void *user;
-    uint8_t boot_id[EDGE_BOOT_ID_BYTES];
-    struct random_source random;
-    size_t probe_bytes;
-    bool closing;
-    size_t count;
-    struct link items[LIMIT_EDGES];
-};
 
 static void link_dial(struct link *link);
 
@@ -83,7 +39,7 @@ static void link_complain(struct link *link)
 }
 
 /* HELLO with the token, or TASKS after a reload. */
-static void tasks_say(struct link *link, enum frame_kind kind)
+static void tasks_say(struct link *link, struct conn *conn, enum frame_kind kind)
 {
     struct edge_hello hello = {.version_low = WIRE_VERSION_LOW,
                                .version_high = WIRE_VERSION_HIGH,
@@ -100,7 +56,7 @@ static void tasks_say(struct link *link, enum frame_kind kind)
     if (hello.tasks) {
         memcpy(hello.tasks, link->links->tasks, sizeof(*hello.tasks) * hello.task_count);
         if (edge_hello_pack(&hello, &header) == 0) {
-            (void)conn_send(link->conn, kind, 0, 0, header.data, header.bytes);
+            (void)conn_send(conn, kind, 0, 0, header.data, header.bytes);
         }
     }
     free(hello.tasks);
@@ -112,9 +68,8 @@ static void on_open(struct conn *conn, void *user)
 {
     struct link *link = user;
 
-    (void)conn;
-    tasks_say(link, FRAME_HELLO);
-    link->greeted = true;
+    tasks_say(link, conn, FRAME_HELLO);
+    link->greeted = link->greeted || conn == link->conn;
 }
 
 static void load_set(struct link *link, const struct edge_load *load)
@@ -224,6 +179,8 @@ static void on_hello(struct link *link, const struct frame *frame)
     }
     link->up = true;
     link->up_ns = clock_now_ns();
+    estimate_link_back(&link->estimate, link->up_ns);
+    link_spare_watch(link);
     link->draining = link->refused = false;
     link->why[0] = link->said[0] = '\0';
     log_info("edge %s: connected to %s (%s)", link->name, link->url, hello.software);
@@ -271,10 +228,20 @@ static void on_frame(struct conn *conn, const struct frame *frame, void *user)
     struct link *link = user;
     struct answer_piece piece = {0};
     struct edge_load load;
+    bool moved = false;
 
+    if (conn != link->conn) {
+        moved = frame->kind == FRAME_HELLO && link_spare_takes_over(link, conn);
+        if (!moved) {
+            return; /* it has said nothing before its hello that matters */
+        }
+    }
     switch (frame->kind) {
     case FRAME_HELLO:
         on_hello(link, frame);
+        if (moved) {
+            link->links->callbacks.on_gone(link->index, link->links->user);
+        }
         break;
     case FRAME_TASKS:
         on_tasks(link, frame);
@@ -352,7 +319,11 @@ static void on_close(struct conn *conn, int error, const char *why, void *user)
     struct link *link = user;
     const bool was_up = link->up, unheard = link->greeted && !link->up;
 
-    (void)conn;
+    if (conn != link->conn) {
+        link->other = conn == link->other ? NULL : link->other;
+        return;
+    }
+    link_spare_drop(link);
     link->conn = NULL;
     link->up = link->greeted = false;
     if (link->links->closing || !link->name) {
@@ -369,6 +340,9 @@ static void on_close(struct conn *conn, int error, const char *why, void *user)
     if (was_up && clock_now_ns() - link->up_ns >= BACKOFF_MAX_MS * NS_PER_MS) {
         backoff_reset(&link->backoff); /* one that is made and lost at once is no success */
     }
+    if (!was_up && error == TANDEM_ETIMEDOUT) {
+        backoff_reset(&link->backoff); /* it has waited long enough already */
+    }
     if (was_up) {
         log_warning("edge %s: connection lost: %s", link->name, link->why);
         memcpy(link->said, link->why, sizeof(link->said));
@@ -379,10 +353,13 @@ static void on_close(struct conn *conn, int error, const char *why, void *user)
     link_wait(link);
 }
 
-static void link_dial(struct link *link)
+int link_connect(struct link *link, struct conn **ret_conn, char error[CONN_ERROR_BYTES])
 {
+    const double rtt_ms =
+        estimate_samples_quantile(&link->estimate.rtt_ms, 0.95, NAN, clock_now_ns());
     const struct conn_params params = {.tls = link->links->tls,
                                        .heartbeat_ns = PROBE_MS * NS_PER_MS,
+                                       .connect_ns = spare_attempt_ns(rtt_ms),
                                        .callbacks = {.on_open = on_open,
                                                      .on_frame = on_frame,
                                                      .on_acked = on_acked,
@@ -391,8 +368,13 @@ static void link_dial(struct link *link)
                                                      .on_close = on_close}};
 
     link->reconnects++;
+    return conn_dial(link->links->loop, link->url, &params, link, ret_conn, error);
+}
+
+static void link_dial(struct link *link)
+{
     link->told = false;
-    if (conn_dial(link->links->loop, link->url, &params, link, &link->conn, link->why) != 0) {
+    if (link_connect(link, &link->conn, link->why) != 0) {
         link->conn = NULL;
         link_complain(link);
         link_wait(link);
@@ -405,6 +387,7 @@ static void link_hang_up(struct link *link, const char *why)
     const bool was_up = link->up;
 
     link->up = false;
+    link_spare_drop(link);
     backoff_reset(&link->backoff);
     snprintf(link->why, sizeof(link->why), "%s", why);
     (void)uv_timer_stop(&link->timer);
@@ -496,6 +479,8 @@ static struct link *link_slot(struct links *links)
     link->index = links->count++;
     (void)uv_timer_init(links->loop, &link->timer);
     link->timer.data = link;
+    (void)uv_timer_init(links->loop, &link->watch);
+    link->watch.data = link;
     return link;
 }
 
@@ -547,7 +532,8 @@ static void edge_apply(struct links *links, struct edge_parts *parts)
         contract_check(link);
     }
     if (link->greeted) {
-        tasks_say(link, FRAME_TASKS);
+        link_spare_drop(link); /* it has said what was so before */
+        tasks_say(link, link->conn, FRAME_TASKS);
     }
     if (!link->conn && link->refused) { /* who asked for the reload may have mended it */
         backoff_reset(&link->backoff);
@@ -747,7 +733,9 @@ void links_close(struct links *links)
         if (links->items[i].conn) {
             conn_close(links->items[i].conn, true);
         }
+        link_spare_drop(&links->items[i]);
         uv_close((uv_handle_t *)&links->items[i].timer, NULL);
+        uv_close((uv_handle_t *)&links->items[i].watch, NULL);
     }
 }
 

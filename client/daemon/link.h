@@ -1,6 +1,7 @@
 /* link.h: one connection to each configured edge: dialled again with growing, jittered pauses, the
  * contract checked at each hello, round trip and bandwidth measured as it runs. Loop thread.
- * Requests are named by ids of the caller; a lost connection ends all of them. */
+ * Requests are named by ids of the caller; a lost connection ends all of them. One that is silent
+ * for too long is tried anew beside it, and whichever speaks first is used (spare.h). */
 #ifndef TANDEM_CLIENT_LINK_H
 #define TANDEM_CLIENT_LINK_H
 
@@ -17,7 +18,9 @@ struct link_callbacks {
                       void *user);
     void (*on_error)(size_t edge, uint64_t id, const struct edge_error *error, void *user);
     void (*on_acked)(size_t edge, uint64_t id, int64_t elapsed_ns, void *user);
-    void (*on_gone)(size_t edge, void *user); /* every request on it is lost */
+    /* Every request on it is lost. The edge may be up again already (a new connection took over
+     * from one that was silent): then they can be sent again. */
+    void (*on_gone)(size_t edge, void *user);
     /* This number names another edge now: what was known of the old one holds no more. */
     void (*on_fresh)(size_t edge, void *user);
 };

@@ -280,6 +280,21 @@ static void on_edge_acked(size_t edge, uint64_t id, int64_t elapsed_ns, void *us
     }
 }
 
+/* The connection is a new one already: what waits on the old one is asked once more, unless the
+ * caller has seen a part of its answer. True: that was begun. */
+static bool edge_ask_again(struct request *request)
+{
+    struct link_view view;
+
+    links_view(request->all->links, (size_t)request->choice.edge, &view);
+    if (!view.up || request->resent || request->said[JOB_SIDE_EDGE].bytes > 0) {
+        return false;
+    }
+    request->resent = true;
+    request_edge_start(request);
+    return true;
+}
+
 static void on_edge_gone(size_t edge, void *user)
 {
     struct requests *all = user;
@@ -287,7 +302,8 @@ static void on_edge_gone(size_t edge, void *user)
 
     for (struct request *at = all->list; at; at = next) {
         next = at->next;
-        if (at->choice.edge == (int)edge && at->job.side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING) {
+        if (at->choice.edge == (int)edge && at->job.side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING &&
+            !edge_ask_again(at)) {
             edge_gone_say(at);
             request_event(at, &(struct job_event_data){.kind = JOB_EDGE_GONE});
         }

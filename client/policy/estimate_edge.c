@@ -56,6 +56,12 @@ bool estimate_link_rtt(struct estimate_link *link, double rtt_ms, int64_t now_ns
     return false;
 }
 
+void estimate_link_back(struct estimate_link *link, int64_t now_ns)
+{
+    link->outlier = false;
+    link->recovered_ns = now_ns;
+}
+
 static double up_ms_of(double up_bytes, double bytes_per_ms)
 {
     return bytes_per_ms > 0 ? up_bytes / bytes_per_ms : 0; /* NAN: not measured yet */

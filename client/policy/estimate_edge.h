@@ -40,6 +40,8 @@ void estimate_link_init(struct estimate_link *link);
  * measure of the link, unless the next one, sent after it, takes as long. True: ask for that one.
  */
 bool estimate_link_rtt(struct estimate_link *link, double rtt_ms, int64_t now_ns);
+/* The link speaks again, over a new connection: what was waited for before it did is explained. */
+void estimate_link_back(struct estimate_link *link, int64_t now_ns);
 /* `bytes` more were acknowledged, `elapsed_ms` after the request they belong to began to leave. The
  * round trip is taken off, or what the link did for others meanwhile. Small pieces say nothing
  * about bandwidth and are ignored. */

@@ -123,6 +123,8 @@ scenario_outages() {
         sleep 8
     done
     finish
+    # What TCP repeats after ever longer pauses is not waited for.
+    check "a new connection takes over from one that is silent" grep -q 'a new connection takes over' "$work/client.log"
     for k in 1 2 3 5 8; do
         echo "outage of $k s: first answer of the edge in time after $(value back$k first_edge_ms) ms, goal 2000 ms"
         check "cut$k: every answer is local" [ "$(value cut$k local)" -eq "$(value cut$k requests)" ]

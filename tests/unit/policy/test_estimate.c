@@ -201,6 +201,25 @@ static void test_silence_and_recovery(void **state)
     assert_true(latency_at(now_ns).mean_ms < 30);
 }
 
+/* The same where nothing answers any more on the old connection, but a new one is made. */
+static void test_recovery_by_a_new_connection(void **state)
+{
+    int64_t now_ns = START_NS + NS_PER_S;
+
+    (void)state;
+    fresh();
+    answers(20, 15, now_ns);
+    estimate_edge_overdue(&edge, &link_1ms, 200, now_ns);
+    now_ns += 4 * NS_PER_S;
+    assert_true(latency_at(now_ns).mean_ms > 30);
+    estimate_link_back(&link_1ms, now_ns);
+    assert_true(latency_at(now_ns).mean_ms < 30);
+    estimate_edge_overdue(&edge, &link_1ms, 4200, now_ns + 10); /* sent into the silence */
+    assert_true(latency_at(now_ns).mean_ms < 30);
+    estimate_edge_overdue(&edge, &link_1ms, 200, now_ns + NS_PER_S); /* sent after it */
+    assert_true(latency_at(now_ns + NS_PER_S).mean_ms > 100);
+}
+
 /* A link that has really become slow is believed at the second round trip. */
 static void test_slow_link_is_learned(void **state)
 {
@@ -244,6 +263,7 @@ int main(void)
                                        cmocka_unit_test(test_overdue_answers),
                                        cmocka_unit_test(test_stuck_edge_is_asked_seldom),
                                        cmocka_unit_test(test_silence_and_recovery),
+                                       cmocka_unit_test(test_recovery_by_a_new_connection),
                                        cmocka_unit_test(test_slow_link_is_learned),
                                        cmocka_unit_test(test_upload_is_counted_once)};
 
