@@ -148,5 +148,6 @@
 /* tandemctl */
 #define LIMIT_CTL_LINE_BYTES (4u << 20) /* of a status answer */
 #define LIMIT_CTL_ANSWER_MS  5000       /* for the daemon to begin an answer */
+#define LIMIT_REPLAY_REQUESTS (1u << 20) /* of one replay: 16 MiB of latencies */
 
 #endif

@@ -1,0 +1,315 @@
+#include "client/policy/replay.h"
+
+#include "client/policy/candidates.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *const replay_policy_names[] = {"tandem",       "local",   "edge", "threshold",
+                                           "availability", "latency", NULL};
+
+void replay_options_init(struct replay_options *options)
+{
+    *options =
+        (struct replay_options){.prefer = -1, .weights = {NAN, NAN, NAN, NAN}, .threshold = NAN};
+}
+
+static double given(double wanted, double otherwise)
+{
+    return isnan(wanted) ? otherwise : wanted;
+}
+
+struct decide_weights replay_weights(const struct replay_record *record,
+                                     const struct replay_options *options)
+{
+    const struct decide_weights defaults = {PREFER_MISS_MS, PREFER_MEGABYTE_MS, PREFER_ERROR_MS,
+                                            PREFER_JOULE_MS};
+    const struct decide_weights *asked = &options->weights;
+    struct decide_weights weights = record->has_weights ? record->weights : defaults;
+
+    if (options->prefer >= 0) {
+        weights = prefer_apply(defaults, (enum prefer)options->prefer);
+    }
+    weights.one_miss_ms = given(asked->one_miss_ms, weights.one_miss_ms);
+    weights.one_megabyte_ms = given(asked->one_megabyte_ms, weights.one_megabyte_ms);
+    weights.one_error_ms = given(asked->one_error_ms, weights.one_error_ms);
+    weights.one_joule_ms = given(asked->one_joule_ms, weights.one_joule_ms);
+    return weights;
+}
+
+/* ---- what the record has ---- */
+
+static bool is_edge(const char *route)
+{
+    return strncmp(route, "edge:", 5) == 0;
+}
+
+static const struct candidate *candidate_find(const struct replay_record *record, const char *route)
+{
+    for (size_t i = 0; i < record->candidate_count; i++) {
+        if (strcmp(record->candidates[i].route, route) == 0) {
+            return &record->candidates[i];
+        }
+    }
+    return NULL;
+}
+
+/* The cheapest edge's, which a cascade would ask; NULL: there is none. */
+static const struct candidate *edge_find(const struct replay_record *record,
+                                         const struct decide_weights *weights)
+{
+    const struct candidate *best = NULL;
+
+    for (size_t i = 0; i < record->candidate_count; i++) {
+        const struct candidate *edge = &record->candidates[i];
+        const double cost = candidate_cost(weights, edge);
+
+        if (is_edge(edge->route) &&
+            (!best || (!isnan(cost) && !(candidate_cost(weights, best) <= cost)))) {
+            best = edge;
+        }
+    }
+    return best;
+}
+
+static const struct replay_side *side_find(const struct replay_record *record, const char *route)
+{
+    for (size_t i = 0; i < record->side_count; i++) {
+        if (strcmp(record->sides[i].route, route) == 0) {
+            return &record->sides[i];
+        }
+    }
+    return NULL;
+}
+
+/* Whether the local answer was the edge's: 1, 0, or -1 where not both answered. */
+static int agreement(const struct replay_record *record)
+{
+    for (size_t i = 0; i < record->side_count; i++) {
+        if (record->sides[i].agreed >= 0 && strcmp(record->sides[i].route, record->by) != 0) {
+            return record->sides[i].agreed;
+        }
+    }
+    return -1;
+}
+
+static double confidence_of(const struct replay_record *record)
+{
+    const struct replay_side *local = side_find(record, "local");
+
+    return isnan(record->confidence) && local ? local->confidence : record->confidence;
+}
+
+/* The route that was really taken. */
+static const char *place_of(const struct replay_record *record)
+{
+    return record->observed ? record->by : record->route;
+}
+
+/* ---- one way ---- */
+
+static void latency_set(struct replay_way *way, const struct replay_record *record,
+                        double latency_ms)
+{
+    way->latency_ms = latency_ms;
+    way->miss = record->deadline_ms > 0 && latency_ms > record->deadline_ms ? 1 : 0;
+}
+
+/* What this side alone would have taken. */
+static void side_latency(const struct replay_record *record, const struct candidate *candidate,
+                         struct replay_way *way)
+{
+    const struct replay_side *side = side_find(record, candidate->route);
+    const bool taken = strcmp(record->by, candidate->route) == 0 &&
+                       strcmp(place_of(record), candidate->route) == 0;
+    const bool ran_here = strcmp(candidate->route, "local") == 0 &&
+                          strcmp(record->route, "cascade") == 0 && !record->observed &&
+                          !isnan(record->local_run_ms);
+
+    way->latency_measured = true;
+    if (side) {
+        latency_set(way, record, side->latency_ms);
+        way->miss = side->error_code != 0 ? 1 : way->miss;
+    } else if (taken) {
+        latency_set(way, record, record->latency_ms);
+    } else if (ran_here) {
+        latency_set(way, record, given(record->local_wait_ms, 0) + record->local_run_ms);
+    } else {
+        way->latency_measured = false;
+        way->latency_ms = candidate->latency_known ? candidate->latency.mean_ms : NAN;
+        way->miss = given(candidate->miss_probability, 0);
+    }
+}
+
+/* How wrong the answer of way->by is. */
+static void error_set(const struct replay_record *record, const struct decide_weights *weights,
+                      const struct candidate *candidate, struct replay_way *way)
+{
+    const struct candidate *edge = edge_find(record, weights);
+    const double sure = confidence_of(record);
+    const int agreed = agreement(record);
+
+    way->error = candidate ? candidate->error_probability : 1;
+    way->agreed = -1;
+    way->error_measured = false;
+    if (strcmp(way->by, "local") == 0 && agreed >= 0) {
+        way->agreed = agreed;
+        way->error = agreed ? (edge ? edge->error_probability : 0) : 1;
+        way->error_measured = true;
+    } else if (strcmp(way->by, "local") == 0 && !isnan(sure)) {
+        way->error = 1 - sure; /* it is a calibrated probability */
+    } else if (is_edge(way->by)) {
+        way->agreed = 1;
+    }
+}
+
+/* J of decide.h, from what is measured or predicted. */
+static void cost_set(const struct decide_weights *weights, struct replay_way *way)
+{
+    const struct candidate as_candidate = {.latency_known = !isnan(way->latency_ms),
+                                           .latency = {.mean_ms = way->latency_ms},
+                                           .miss_probability = way->miss,
+                                           .error_probability = way->error,
+                                           .bytes = way->bytes,
+                                           .energy_j = way->energy_j};
+
+    way->cost = candidate_cost(weights, &as_candidate);
+}
+
+static void route_name(char name[ROUTE_BYTES], const char *route)
+{
+    snprintf(name, ROUTE_BYTES, "%s", route);
+}
+
+/* A way that is one candidate and nothing else. */
+static void simple_way(const struct replay_record *record, const struct decide_weights *weights,
+                       const struct candidate *candidate, struct replay_way *way)
+{
+    const struct replay_side *side = side_find(record, candidate->route);
+    const bool failed = side && side->error_code != 0;
+
+    *way = (struct replay_way){.bytes = candidate->bytes, .energy_j = candidate->energy_j};
+    route_name(way->route, candidate->route);
+    side_latency(record, candidate, way);
+    if (!failed && strcmp(candidate->route, "cascade") != 0) {
+        route_name(way->by, candidate->route);
+    }
+    error_set(record, weights, candidate, way);
+    if (failed) {
+        way->error = 1;
+        way->error_measured = true;
+    }
+    cost_set(weights, way);
+}
+
+/* Local, which was not sure enough, and then the edge; a late edge costs its answer, not the
+ * deadline. */
+static void asked_way(const struct replay_record *record, const struct decide_weights *weights,
+                      const struct candidate *edge, struct replay_way *way)
+{
+    const struct replay_way local = *way;
+    struct replay_way asked;
+
+    simple_way(record, weights, edge, &asked);
+    way->bytes = asked.bytes;
+    way->energy_j =
+        isnan(local.energy_j) ? asked.energy_j : local.energy_j + given(asked.energy_j, 0);
+    way->latency_measured = local.latency_measured && asked.latency_measured;
+    way->latency_ms = local.latency_ms + asked.latency_ms;
+    if (!asked.by[0]) {
+        return; /* it failed: the local answer stays */
+    }
+    if (record->deadline_ms > 0 && way->latency_ms > record->deadline_ms) {
+        way->latency_ms = fmax(record->deadline_ms, local.latency_ms);
+        return;
+    }
+    route_name(way->by, asked.by);
+    way->miss = 0;
+    way->error = asked.error;
+    way->error_measured = asked.error_measured;
+    way->agreed = asked.agreed;
+}
+
+static bool cascade_way(const struct replay_record *record, double threshold,
+                        const struct decide_weights *weights, struct replay_way *way)
+{
+    const struct candidate *local = candidate_find(record, "local");
+    const struct candidate *edge = edge_find(record, weights);
+    const struct candidate *cascade = candidate_find(record, "cascade");
+    const double sure = confidence_of(record);
+
+    threshold = given(threshold, record->threshold);
+    if (!local || !edge || ((isnan(threshold) || isnan(sure)) && !cascade)) {
+        return false;
+    }
+    if (isnan(threshold) || isnan(sure)) {
+        simple_way(record, weights, cascade, way); /* as it was expected, before it was known */
+        return true;
+    }
+    simple_way(record, weights, local, way);
+    route_name(way->route, "cascade");
+    if (sure < threshold) {
+        asked_way(record, weights, edge, way);
+    }
+    cost_set(weights, way);
+    return true;
+}
+
+void replay_recorded(const struct replay_record *record, const struct decide_weights *weights,
+                     struct replay_way *ret_way)
+{
+    const bool cascade = strcmp(place_of(record), "cascade") == 0;
+    const struct candidate *taken = candidate_find(record, place_of(record));
+    const struct candidate *local = candidate_find(record, "local");
+    const struct candidate *by = candidate_find(record, record->by);
+    struct replay_way way = {.latency_measured = true, .bytes_measured = !isnan(record->bytes_up)};
+
+    route_name(way.route, place_of(record)[0] ? place_of(record) : "none");
+    route_name(way.by, record->by);
+    way.latency_ms = record->latency_ms;
+    way.miss = record->met_deadline && record->error_code == 0 ? 0 : 1;
+    way.bytes = way.bytes_measured ? record->bytes_up : taken ? taken->bytes : 0;
+    way.energy_j = taken ? taken->energy_j : NAN;
+    if (cascade && local && way.bytes_measured && record->bytes_up == 0) {
+        way.energy_j = local->energy_j; /* it stayed */
+    }
+    error_set(record, weights, by ? by : taken, &way);
+    if (record->error_code != 0) {
+        way.error = 1;
+        way.error_measured = true;
+        way.agreed = -1;
+    }
+    cost_set(weights, &way);
+    *ret_way = way;
+}
+
+/* Whether this cascade does what the recorded one did. */
+static bool as_recorded(const struct replay_record *record, double threshold)
+{
+    const double sure = confidence_of(record);
+    const bool stayed = strcmp(record->by, "local") == 0 && record->bytes_up == 0;
+
+    return isnan(threshold) || threshold == record->threshold ||
+           (!isnan(sure) && (sure >= threshold) == stayed);
+}
+
+bool replay_route(const struct replay_record *record, const char *route, double threshold,
+                  const struct decide_weights *weights, struct replay_way *ret_way)
+{
+    const struct candidate *candidate = candidate_find(record, route);
+    const bool cascade = strcmp(route, "cascade") == 0;
+
+    if (strcmp(route, place_of(record)) == 0 && (!cascade || as_recorded(record, threshold))) {
+        replay_recorded(record, weights, ret_way);
+        return true;
+    }
+    if (cascade) {
+        return cascade_way(record, threshold, weights, ret_way);
+    }
+    if (!candidate) {
+        return false;
+    }
+    simple_way(record, weights, candidate, ret_way);
+    return true;
+}
