@@ -32,6 +32,7 @@ enum {
     TAKES_PAST = 32,
     TAKES_FILE = 64,
     TAKES_EXPLAIN = 128,
+    TAKES_REPLAY = 256,
 };
 
 struct ctl_option {
@@ -69,6 +70,17 @@ static const struct ctl_option options_table[] = {
     {"--task", "TASK", OPTION_TEXT, AT(task), TAKES_PAST, "only those of this task"},
     {"--file", "FILE", OPTION_TEXT, AT(file), TAKES_FILE,
      "a decisions.jsonl instead of a daemon; - is standard input"},
+    {"--policy", "POLICY", OPTION_TEXT, AT(policy), TAKES_REPLAY,
+     "tandem, local, edge, threshold, availability or latency (tandem)"},
+    {"--prefer", "P", OPTION_TEXT, AT(prefer), TAKES_REPLAY,
+     "balanced, accuracy, bandwidth or battery, as in [policy]"},
+    {"--one-miss-ms", "X", OPTION_TEXT, AT(one_miss_ms), TAKES_REPLAY,
+     "and the next three: other weights than the recorded ones"},
+    {"--one-megabyte-ms", "X", OPTION_TEXT, AT(one_megabyte_ms), TAKES_REPLAY, ""},
+    {"--one-error-ms", "X", OPTION_TEXT, AT(one_error_ms), TAKES_REPLAY, ""},
+    {"--one-joule-ms", "X", OPTION_TEXT, AT(one_joule_ms), TAKES_REPLAY, ""},
+    {"--threshold", "T", OPTION_TEXT, AT(threshold), TAKES_REPLAY,
+     "how sure a local answer of a cascade has to be, 0 to 1"},
     {"--full", NULL, OPTION_FLAG, AT(full), TAKES_EXPLAIN, "every number, as tables"},
 };
 #define OPTION_COUNT (sizeof(options_table) / sizeof(options_table[0]))
@@ -88,6 +100,8 @@ static const struct ctl_command commands[] = {
      "the last decisions, newest last; with --since, --until, --slow or --missed from disk"},
     {"explain", "ID", 1, TAKES_FILE | TAKES_EXPLAIN, command_explain,
      "one decision: what was possible, why this one, what came of it, what others would have cost"},
+    {"replay", "FILE", 1, TAKES_REPLAY, command_replay,
+     "recorded decisions (JSON lines; -: standard input) through another policy or other weights"},
     {"top", "", 0, TAKES_SERVER | TAKES_COUNT, command_top,
      "rates, latencies, edges and the last decisions, again every second; q quits"},
     {"cache", "", 0, TAKES_SERVER, command_cache, "what is kept of work already done"},

@@ -25,6 +25,8 @@ struct ctl_options {
     bool slow, missed;
     uint32_t slow_count; /* 0: not given */
     bool full;
+    const char *policy, *prefer, *one_miss_ms, *one_megabyte_ms, *one_error_ms, *one_joule_ms;
+    const char *threshold;
     const char *arguments[CTL_ARGUMENTS_MAX];
     int argument_count;
 };
@@ -36,6 +38,7 @@ int ctl_main(int argc, char **argv);
 int command_status(const struct ctl_options *options);
 int command_decisions(const struct ctl_options *options);
 int command_explain(const struct ctl_options *options);
+int command_replay(const struct ctl_options *options);
 int command_top(const struct ctl_options *options);
 int command_cache(const struct ctl_options *options);
 int command_edges(const struct ctl_options *options);

@@ -1,0 +1,15 @@
+/* decision_read.h: a decision's JSON as client/policy/replay.h has it. Pure. */
+#ifndef TANDEM_CTL_DECISION_READ_H
+#define TANDEM_CTL_DECISION_READ_H
+
+#include "client/policy/replay.h"
+
+#include <cjson/cJSON.h>
+
+/* Members that are missing, null or of another kind count as not recorded, what is too long is cut,
+ * and of candidates and sides the first LIMIT_CANDIDATES count. 0; TANDEM_EUNSUPPORTED: it is no
+ * decision (but speaks of one); TANDEM_ENOTFOUND: its request had not ended, or was cancelled or
+ * superseded. */
+int decision_read(const cJSON *object, struct replay_record *ret_record);
+
+#endif

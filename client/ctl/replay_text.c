@@ -1,0 +1,169 @@
+/* replay_text.c: a replay for people: what it comes to, who went where, and the largest
+ * differences. */
+#include "client/ctl/replay_report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FIGURE_BYTES 48
+
+/* "m" all measured, "p" all predicted, "61 % m": so many of them measured. */
+static void mark_text(size_t measured, size_t count, char text[FIGURE_BYTES])
+{
+    const double percent = count > 0 ? 100 * (double)measured / (double)count : 0;
+
+    if (count == 0) {
+        snprintf(text, FIGURE_BYTES, "-");
+    } else if (measured == count) {
+        snprintf(text, FIGURE_BYTES, "measured");
+    } else if (measured == 0) {
+        snprintf(text, FIGURE_BYTES, "predicted");
+    } else {
+        snprintf(text, FIGURE_BYTES, "%.0f %% measured", fmin(fmax(percent, 1), 99));
+    }
+}
+
+/* One row: a figure before, after, the difference, and how much of `after` is measured. */
+static void figure_row(struct table *table, const char *title, int decimals, double before,
+                       double after, const char *mark)
+{
+    table_cell(table, "%s", title);
+    if (isnan(before)) {
+        table_cell(table, "-");
+    } else {
+        table_cell(table, "%.*f", decimals, before);
+    }
+    if (isnan(after)) {
+        table_cell(table, "-");
+    } else {
+        table_cell(table, "%.*f", decimals, after);
+    }
+    if (isnan(before) || isnan(after)) {
+        table_cell(table, "-");
+    } else {
+        table_cell(table, "%+.*f", decimals, after - before);
+    }
+    table_cell(table, "%s", mark);
+}
+
+static double mean(double sum, size_t count)
+{
+    return count > 0 ? sum / (double)count : NAN;
+}
+
+static double percent_agreed(const struct replay_totals *totals)
+{
+    return 100 * mean((double)totals->agreed, totals->compared);
+}
+
+static int totals_print(struct replay_report *report, const struct table_style *style,
+                        struct buf *out)
+{
+    static const struct table_column columns[] = {{.title = "ALL REQUESTS"},
+                                                  {.title = "RECORDED", .right = true},
+                                                  {.title = "REPLAYED", .right = true},
+                                                  {.title = "CHANGE", .right = true},
+                                                  {.title = "REPLAYED FIGURE IS"}};
+    struct replay_totals *b = &report->before, *a = &report->after;
+    char latency[FIGURE_BYTES], bytes[FIGURE_BYTES], errors[FIGURE_BYTES];
+    struct table table;
+    int result;
+
+    mark_text(a->latency_measured, a->count, latency);
+    mark_text(a->bytes_measured, a->count, bytes);
+    mark_text(a->error_measured, a->count, errors);
+    table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
+    figure_row(&table, "mean cost, ms", 2, mean(b->cost, b->count), mean(a->cost, a->count),
+               "of the figures below");
+    figure_row(&table, "mean latency, ms", 2, mean(b->latency_ms, b->count),
+               mean(a->latency_ms, a->count), latency);
+    figure_row(&table, "p95 latency, ms", 2, replay_totals_quantile(b, 0.95),
+               replay_totals_quantile(a, 0.95), latency);
+    figure_row(&table, "misses", 1, b->misses, a->misses, latency);
+    figure_row(&table, "joule", 2, b->energy_known ? b->energy_j : NAN,
+               a->energy_known ? a->energy_j : NAN, a->energy_known ? "predicted" : "-");
+    figure_row(&table, "megabytes", 3, b->megabytes, a->megabytes, bytes);
+    figure_row(&table, "expected errors", 1, b->errors, a->errors, errors);
+    figure_row(&table, "agreement, %", 1, percent_agreed(b), percent_agreed(a), "measured");
+    result = table_print(&table, style, out);
+    table_fini(&table);
+    return result;
+}
+
+static int moves_print(const struct replay_report *report, const struct table_style *style,
+                       struct buf *out)
+{
+    static const struct table_column columns[] = {{.title = "FROM"},
+                                                  {.title = "TO"},
+                                                  {.title = "REQUESTS", .right = true},
+                                                  {.title = "SHARE", .right = true}};
+    struct table table;
+    int result;
+
+    table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
+    for (size_t i = 0; i < report->moves.count; i++) {
+        const struct replay_move *move = &report->moves.items[i];
+
+        table_cell(&table, "%s", move->from);
+        table_cell(&table, "%s", strcmp(move->from, move->to) == 0 ? "(the same)" : move->to);
+        table_cell(&table, "%zu", move->count);
+        table_cell(&table, "%.1f %%", 100 * mean((double)move->count, report->requests));
+    }
+    result = table_print(&table, style, out);
+    table_fini(&table);
+    return result;
+}
+
+static int largest_print(const struct replay_report *report, const struct table_style *style,
+                         struct buf *out)
+{
+    static const struct table_column columns[] = {
+        {.title = "LARGEST CHANGES"},        {.title = "TASK"},
+        {.title = "COST MS", .right = true}, {.title = "MS", .right = true},
+        {.title = "THEN MS", .right = true}, {.title = "FROM > TO"}};
+    struct table table;
+    int result;
+
+    table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
+    table.wrap = true;
+    for (size_t i = 0; i < report->largest_count; i++) {
+        const struct replay_difference *at = &report->largest[i];
+        char from[REPLAY_PLACE_BYTES], to[REPLAY_PLACE_BYTES];
+
+        replay_place(&at->before, from);
+        replay_place(&at->after, to);
+        table_cell(&table, "%" PRIu64, at->id);
+        table_cell(&table, "%s", at->task);
+        table_cell(&table, "%+.1f", at->after.cost - at->before.cost);
+        table_cell(&table, "%.1f", at->before.latency_ms);
+        table_cell(&table, "%.1f%s", at->after.latency_ms, at->after.latency_measured ? "m" : "p");
+        table_cell(&table, "%s > %s", from, to);
+    }
+    result = buf_append_u8(out, '\n');
+    result = result == 0 ? table_print(&table, style, out) : result;
+    table_fini(&table);
+    return result;
+}
+
+int replay_report_text(struct replay_report *report, const struct table_style *style,
+                       struct buf *out)
+{
+    const double percent = 100 * mean((double)report->changed, report->requests);
+    int result = buf_printf(
+        out, "%" PRIu64 " requests, policy %s: %" PRIu64 " (%.1f %%) would have gone elsewhere\n",
+        report->requests, replay_policy_names[report->options.policy], report->changed, percent);
+
+    if (result == 0 && report->forced + report->impossible + report->unpriced > 0) {
+        result = buf_printf(out,
+                            "forced by the caller %" PRIu64 ", not possible otherwise %" PRIu64
+                            " (both as recorded); left out, latency unknown %" PRIu64 "\n",
+                            report->forced, report->impossible, report->unpriced);
+    }
+    result = result == 0 ? buf_append_u8(out, '\n') : result;
+    result = result == 0 ? totals_print(report, style, out) : result;
+    result = result == 0 ? buf_append_u8(out, '\n') : result;
+    result = result == 0 ? moves_print(report, style, out) : result;
+    return result == 0 && report->largest_count > 0 ? largest_print(report, style, out) : result;
+}
