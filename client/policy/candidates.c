@@ -121,18 +121,34 @@ static size_t forms_each(const struct decide_input *input)
     return each < LIMIT_UPLOAD_FORMS ? each : LIMIT_UPLOAD_FORMS;
 }
 
+struct edge_belief candidate_edge_belief(const struct decide_input *input, size_t edge)
+{
+    return edge_truth_belief(&input->edges[edge].truth, input->edge_error);
+}
+
+static double edge_error_of(const struct decide_input *input, size_t index)
+{
+    const struct edge_belief belief = candidate_edge_belief(input, index);
+    double local_error, edge_error;
+
+    cascade_errors(input->confidence, &belief, &local_error, &edge_error);
+    return edge_error;
+}
+
 /* The cheapest form of the cheapest usable edge is what a cascade would ask. */
-static int edges_add(const struct decide_input *input, struct choice *choice, double error)
+static int edges_add(const struct decide_input *input, struct choice *choice)
 {
     const size_t each = forms_each(input), first = choice->count;
     int best = -1;
 
     for (size_t i = 0; i < input->edge_count && i < LIMIT_EDGES; i++) {
         const struct decide_edge *edge = &input->edges[i];
+        double error;
 
         if (!edge_is_allowed(input, i)) {
             continue;
         }
+        error = edge_error_of(input, i);
         for (size_t form = 0; form < edge->form_count && form < each; form++) {
             edge_add(input, choice, i, &edge->forms[form], error);
         }
@@ -194,7 +210,7 @@ static void cascade_add(const struct decide_input *input, struct choice *choice,
     const struct cascade_terms terms = {
         .confidence = input->confidence,
         .one_error_ms = input->weights.one_error_ms,
-        .edge_error = input->edge_error,
+        .edge = candidate_edge_belief(input, (size_t)edge.edge),
         .local_ms = input->local_known ? input->local.mean_ms : 0,
         .edge_ms = edge.latency_known ? edge.latency.mean_ms : 0,
         .edge_p95_ms = edge.latency_known ? edge.latency.p95_ms : 0,
@@ -258,19 +274,20 @@ size_t candidates_cheapest(const struct choice *choice, enum decide_forced force
 void candidates_fill(const struct decide_input *input, struct choice *choice,
                      struct cascade *cascade)
 {
+    const struct edge_belief edges = {.error = input->edge_error, .mended_min = EDGE_MENDED_MIN};
     double local_error, edge_error;
     int edge_at;
 
     choice->count = 0;
     *cascade = (struct cascade){.threshold = input->threshold};
-    cascade_errors(input->confidence, input->edge_error, &local_error, &edge_error);
+    cascade_errors(input->confidence, &edges, &local_error, &edge_error);
     if (input->cached && input->cached->by_local) {
         local_error = input->cached->error_probability;
     }
     if (input->has_local) {
         local_add(input, choice, local_error);
     }
-    edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, choice, edge_error);
+    edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, choice);
     if (input->has_local && edge_at >= 0) {
         cascade_add(input, choice, (size_t)edge_at, cascade);
     }

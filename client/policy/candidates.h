@@ -12,9 +12,11 @@ void candidates_fill(const struct decide_input *input, struct choice *choice,
                      struct cascade *ret_cascade);
 /* The index of the cheapest candidate of the kinds that `forced` wants; choice->count: none. */
 size_t candidates_cheapest(const struct choice *choice, enum decide_forced forced);
-/* J of decide.h from what is expected; NAN while the latency is not known. What is NAN (no deadline,
- * no model of the energy) costs nothing. */
+/* J of decide.h from what is expected; NAN while the latency is not known. What is NAN (no
+ * deadline, no model of the energy) costs nothing. */
 double candidate_cost(const struct decide_weights *weights, const struct candidate *candidate);
+/* What is believed of the answers of an edge, by its number. */
+struct edge_belief candidate_edge_belief(const struct decide_input *input, size_t edge);
 bool candidate_is_wanted(enum decide_forced forced, enum job_route kind);
 
 #endif

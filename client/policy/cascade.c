@@ -13,19 +13,19 @@ static double error_mean(const struct confidence_bin bins[CONFIDENCE_BINS])
 }
 
 /* The part of local errors that the edge mends. */
-static double mended(double local_error, double edge_error)
+static double mended(double local_error, const struct edge_belief *edge)
 {
-    return fmax(local_error > 0 ? 1 - edge_error / local_error : 0, CASCADE_MENDED_MIN);
+    return fmax(local_error > 0 ? 1 - edge->error / local_error : 0, edge->mended_min);
 }
 
-void cascade_errors(const struct confidence *confidence, double edge_error, double *ret_local,
-                    double *ret_edge)
+void cascade_errors(const struct confidence *confidence, const struct edge_belief *edge,
+                    double *ret_local, double *ret_edge)
 {
     struct confidence_bin bins[CONFIDENCE_BINS];
 
     confidence_bins(confidence, bins);
     *ret_local = error_mean(bins);
-    *ret_edge = *ret_local * (1 - mended(*ret_local, edge_error));
+    *ret_edge = *ret_local * (1 - mended(*ret_local, edge));
 }
 
 /* How long an edge's answer is waited for, on average. */
@@ -81,12 +81,11 @@ void cascade_plan(const struct cascade_terms *terms, struct cascade *ret_cascade
     double part;
 
     confidence_bins(terms->confidence, bins);
-    part = mended(error_mean(bins), terms->edge_error) * (1 - terms->failure);
+    part = mended(error_mean(bins), &terms->edge) * (1 - terms->failure);
     for (int at_once = 0; at_once <= (terms->in_turn ? 0 : 1); at_once++) {
-        const double price_ms =
-            terms->one_error_ms * terms->upload_error +
-            (at_once ? fmax(waited_ms(terms) - terms->local_ms, 0)
-                     : waited_ms(terms) + terms->send_ms);
+        const double price_ms = terms->one_error_ms * terms->upload_error +
+                                (at_once ? fmax(waited_ms(terms) - terms->local_ms, 0)
+                                         : waited_ms(terms) + terms->send_ms);
         struct cascade tried = {.at_once = at_once != 0,
                                 .threshold = isnan(terms->threshold)
                                                  ? threshold_best(terms, bins, part, price_ms)

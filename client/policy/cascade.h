@@ -9,7 +9,8 @@
  * where the price is the time, the bytes and the joule that asking costs this request, and the
  * errors that come from sending a smaller picture than there is. k follows
  * from how wrong edges are believed to be: over all bins their error is edge_error, and in each in
- * proportion to d, so k = 1 - edge_error / mean d, at least CASCADE_MENDED_MIN.
+ * proportion to d, so k = 1 - edge_error / mean d, at least EDGE_MENDED_MIN while nothing was told
+ * of this edge's errors (edge_truth.h).
  *
  * The edge is asked one after the other (it costs local time and the edge's, but only where it is
  * needed), or at once (the longer of both, but the bytes always): whichever is cheaper. */
@@ -17,14 +18,14 @@
 #define TANDEM_POLICY_CASCADE_H
 
 #include "client/policy/confidence.h"
+#include "client/policy/edge_truth.h"
 
 #include <stdbool.h>
 
-#define CASCADE_MENDED_MIN 0.3
-
 struct cascade_terms {
     const struct confidence *confidence;
-    double one_error_ms, edge_error;
+    double one_error_ms;
+    struct edge_belief edge;
     double local_ms;     /* with its queue */
     double edge_ms;      /* with its queue and the link */
     double edge_p95_ms;  /* after that it is given up, which happens */
@@ -42,8 +43,8 @@ struct cascade {
     double gain_ms; /* what an edge's answer is worth where it is asked, on average */
 };
 /* Expected error of a local answer and of an edge's, before either is known. */
-void cascade_errors(const struct confidence *confidence, double edge_error, double *ret_local,
-                    double *ret_edge);
+void cascade_errors(const struct confidence *confidence, const struct edge_belief *edge,
+                    double *ret_local, double *ret_edge);
 void cascade_plan(const struct cascade_terms *terms, struct cascade *ret_cascade);
 
 #endif

@@ -1,5 +1,7 @@
 #include "client/policy/confidence.h"
 
+#include "common/base/limits.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -25,6 +27,26 @@ static double pool_error(const struct pool *pool)
     return pool->wrong / pool->weight;
 }
 
+/* How often a bin is wrong, and how much that weighs: agreement with its prior, which is at most a
+ * few samples against the truth. */
+static struct pool pool_of(const struct confidence *confidence, size_t bin)
+{
+    const double prior = 1.0 - ((double)bin + 0.5) / CONFIDENCE_BINS;
+    const double told = (double)confidence->told[bin];
+    struct pool pool = {.wrong = PRIOR_WEIGHT * prior +
+                                 (double)(confidence->both[bin] - confidence->agreed[bin]),
+                        .weight = PRIOR_WEIGHT + (double)confidence->both[bin],
+                        .bins = 1};
+
+    if (told > 0) {
+        const double agreement = fmin(pool.weight, CONFIDENCE_AGREEMENT_WEIGHT);
+
+        pool.wrong = pool_error(&pool) * agreement + told - (double)confidence->right[bin];
+        pool.weight = agreement + told;
+    }
+    return pool;
+}
+
 /* The errors that are nearest to what was seen among those that fall as the confidence rises: bins
  * that rise are one (pool adjacent violators). Bin by bin, with the weight of its pool. */
 static void errors_fit(const struct confidence *confidence, double ret_errors[CONFIDENCE_BINS],
@@ -34,13 +56,7 @@ static void errors_fit(const struct confidence *confidence, double ret_errors[CO
     size_t count = 0, at = 0;
 
     for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
-        const double prior = 1.0 - ((double)bin + 0.5) / CONFIDENCE_BINS;
-
-        pools[count++] =
-            (struct pool){.wrong = PRIOR_WEIGHT * prior +
-                                   (double)(confidence->both[bin] - confidence->agreed[bin]),
-                          .weight = PRIOR_WEIGHT + (double)confidence->both[bin],
-                          .bins = 1};
+        pools[count++] = pool_of(confidence, bin);
         while (count > 1 && pool_error(&pools[count - 2]) < pool_error(&pools[count - 1])) {
             pools[count - 2].wrong += pools[count - 1].wrong;
             pools[count - 2].weight += pools[count - 1].weight;
@@ -69,15 +85,69 @@ void confidence_init(struct confidence *confidence)
 
 void confidence_see(struct confidence *confidence, double local_confidence)
 {
-    confidence->seen[bin_of(local_confidence)]++;
+    const size_t seen = bin_of(local_confidence);
+
+    if (confidence->seen[seen] >= LIMIT_LEARNED_COUNT) { /* the shares stay */
+        for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
+            confidence->seen[bin] /= 2;
+        }
+    }
+    confidence->seen[seen]++;
 }
 
 void confidence_compare(struct confidence *confidence, double local_confidence, bool agreed)
 {
-    const size_t bin = bin_of(local_confidence);
+    struct confidence_pair nobody = {{0}, {0}, {0}};
 
+    confidence_pair_compare(confidence, &nobody, local_confidence, agreed);
+}
+
+/* After so many, one more says nothing more. */
+void confidence_pair_compare(struct confidence *confidence, struct confidence_pair *pair,
+                             double local_confidence, bool agreed)
+{
+    const size_t bin = bin_of(local_confidence);
+    const double claimed = local_confidence > 0 ? fmin(local_confidence, 1) : 0; /* NAN: 0 */
+
+    if (confidence->both[bin] >= LIMIT_LEARNED_COUNT) {
+        return;
+    }
     confidence->both[bin]++;
     confidence->agreed[bin] += agreed;
+    confidence->claimed[bin] += claimed;
+    pair->both[bin]++;
+    pair->agreed[bin] += agreed;
+    pair->claimed[bin] += claimed;
+}
+
+void confidence_pair_forget(struct confidence *confidence, struct confidence_pair *pair)
+{
+    for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
+        confidence->both[bin] -= pair->both[bin];
+        confidence->agreed[bin] -= pair->agreed[bin];
+        confidence->claimed[bin] = fmax(confidence->claimed[bin] - pair->claimed[bin], 0);
+    }
+    memset(pair, 0, sizeof(*pair));
+}
+
+void confidence_tell(struct confidence *confidence, double local_confidence, bool right)
+{
+    const size_t bin = bin_of(local_confidence);
+
+    if (confidence->told[bin] < LIMIT_LEARNED_COUNT) {
+        confidence->told[bin]++;
+        confidence->right[bin] += right;
+    }
+}
+
+void confidence_untell(struct confidence *confidence, double local_confidence, bool right)
+{
+    const size_t bin = bin_of(local_confidence);
+
+    confidence->told[bin] -= confidence->told[bin] > 0;
+    confidence->right[bin] -= right && confidence->right[bin] > 0;
+    confidence->right[bin] = confidence->right[bin] < confidence->told[bin] ? confidence->right[bin]
+                                                                            : confidence->told[bin];
 }
 
 double confidence_error(const struct confidence *confidence, double local_confidence)
@@ -120,7 +190,7 @@ void confidence_bins(const struct confidence *confidence,
     errors_fit(confidence, errors, weights);
     for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
         all += bin_weight(confidence, bin);
-        both += (double)confidence->both[bin];
+        both += (double)confidence->both[bin] + (double)confidence->told[bin];
     }
     for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
         const double error = errors[bin];

@@ -1,8 +1,10 @@
-/* confidence.h: how often the local answer is wrong, learned per bin of its own confidence from
- * requests that both sides answered (the edge's answer stands for the truth). Simple counts with a
- * prior. A surer answer is never believed to be worse: bins whose errors rise with the confidence
- * share one (pool adjacent violators), so that a few bad answers of a rare bin are weighed with its
- * neighbours. Pure state, loop thread, no memory. */
+/* confidence.h: how often the local answer is wrong, learned per bin of its own confidence. Two
+ * things teach it: requests that both sides answered, where the edge's answer stands for the truth
+ * (*agreement*), and what the application says of an answer (*accuracy*, the truth itself, which
+ * outweighs agreement in its bin as soon as there is some). Simple counts with a prior. A surer
+ * answer is never believed to be worse: bins whose errors rise with the confidence share one (pool
+ * adjacent violators), so that a few bad answers of a rare bin are weighed with its neighbours. Pure
+ * state, loop thread, no memory. */
 #ifndef TANDEM_POLICY_CONFIDENCE_H
 #define TANDEM_POLICY_CONFIDENCE_H
 
@@ -15,12 +17,29 @@ struct confidence {
     uint32_t both[CONFIDENCE_BINS];   /* requests answered by both sides */
     uint32_t agreed[CONFIDENCE_BINS]; /* of these, with the same answer */
     uint32_t seen[CONFIDENCE_BINS];   /* every local answer: how confidences fall */
+    double claimed[CONFIDENCE_BINS];  /* of `both`: the sum of their confidences */
+    uint32_t told[CONFIDENCE_BINS];   /* local answers whose truth was told */
+    uint32_t right[CONFIDENCE_BINS];  /* of these */
+};
+/* The part of the agreement that is owed to one edge: it goes when that edge's model does. */
+struct confidence_pair {
+    uint32_t both[CONFIDENCE_BINS], agreed[CONFIDENCE_BINS];
+    double claimed[CONFIDENCE_BINS];
 };
 void confidence_init(struct confidence *confidence);
 void confidence_see(struct confidence *confidence, double local_confidence);
 void confidence_compare(struct confidence *confidence, double local_confidence, bool agreed);
+/* The same, kept in `pair` too; and what `pair` holds is taken back, which leaves it empty. */
+void confidence_pair_compare(struct confidence *confidence, struct confidence_pair *pair,
+                             double local_confidence, bool agreed);
+void confidence_pair_forget(struct confidence *confidence, struct confidence_pair *pair);
+/* A local answer this sure was right, or wrong: the application knows. And the same taken back. */
+void confidence_tell(struct confidence *confidence, double local_confidence, bool right);
+void confidence_untell(struct confidence *confidence, double local_confidence, bool right);
 /* Expected error of a local answer this sure. The prior is calibration (1 - confidence) with the
- * weight of a few samples. */
+ * weight of a few samples. What agreement says weighs as much as it has samples, and as at most
+ * CONFIDENCE_AGREEMENT_WEIGHT of them against the truth. */
+#define CONFIDENCE_AGREEMENT_WEIGHT 10.0
 double confidence_error(const struct confidence *confidence, double local_confidence);
 /* Over the confidences seen so far: the expected error of a local answer before it is known, the
  * share that is less sure than `threshold`, and the expected error of those that are not. Before

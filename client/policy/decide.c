@@ -23,12 +23,14 @@ static int64_t patience_ns(const struct latency *edge, double gain_ms)
 static int64_t hedge_at_ns(const struct decide_input *input, const struct choice *choice)
 {
     const struct candidate *chosen = &choice->candidates[choice->chosen];
+    struct edge_belief belief;
     double local, edge;
 
     if (!chosen->latency_known) {
         return 0;
     }
-    cascade_errors(input->confidence, input->edge_error, &local, &edge);
+    belief = candidate_edge_belief(input, (size_t)chosen->edge);
+    cascade_errors(input->confidence, &belief, &local, &edge);
     return input->now_ns +
            patience_ns(&chosen->latency, input->weights.one_error_ms * fmax(local - edge, 0));
 }

@@ -14,6 +14,7 @@
 #define TANDEM_POLICY_DECIDE_H
 
 #include "client/policy/confidence.h"
+#include "client/policy/edge_truth.h"
 #include "client/policy/estimate_edge.h"
 #include "client/policy/job.h"
 #include "client/policy/prefer.h"
@@ -51,6 +52,7 @@ struct decide_edge {
     bool retry_due;      /* may be asked although its latency speaks against it, to learn it anew */
     double best_ms;      /* the latency that may be hoped for; NAN */
     double failure;      /* the chance that it is given up, 0..1 */
+    struct edge_truth truth; /* what was told of its answers; weighed against edge_error */
     uint64_t held_bytes; /* of up_bytes: it has them already, they are not sent to it */
     bool latency_known;
     struct latency latency; /* of what came */
@@ -111,7 +113,7 @@ struct decide_input {
     uint64_t up_bytes;
     double threshold; /* of a forced cascade */
     const struct confidence *confidence;
-    double edge_error;           /* expected error of an edge's answer */
+    double edge_error;           /* expected error of an edge's answer, before it is told */
     int64_t now_ns, deadline_ns; /* absolute; 0: none */
     bool deliver_late;
     const struct decide_cached *cached;   /* NULL: none */

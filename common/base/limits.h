@@ -111,6 +111,7 @@
     (4u << 20) /* decisions that wait for the next write of a second */
 #define LIMIT_DECISION_ID_BLOCK 4096 /* ids that one write of the mark in decision-ids allows */
 #define LIMIT_STATE_FILE_BYTES  (4u << 20) /* of a file under state_dir that is read back */
+#define LIMIT_LEARNED_COUNT     (1u << 30) /* of one kind of event that is learned from */
 #define LIMIT_EDGES             16
 #define LIMIT_UPLOAD_FORMS      4  /* in which one picture may go to one edge, as it came among them */
 #define LIMIT_CANDIDATES        (LIMIT_EDGES + 3) /* local, cascade, cache, edges */
