@@ -1,6 +1,7 @@
 #include "client/daemon/daemon.h"
 
 #include "client/daemon/decision_file.h"
+#include "client/daemon/learned_file.h"
 #include "client/daemon/requests.h"
 #include "client/daemon/status.h"
 #include "common/base/clock.h"
@@ -34,6 +35,7 @@ struct daemon {
     struct requests requests;
     struct runner *runner;
     struct links *links;
+    struct learned_file *learned;
     struct app *app;
     struct status_listener *status;
     struct request_lines *lines;
@@ -416,6 +418,10 @@ static int daemon_start(struct daemon *daemon)
         daemon->requests.links = daemon->links;
     }
     if (result == 0) {
+        daemon->learned = learned_file_open(&daemon->requests, daemon->config.state_dir);
+        result = daemon->learned ? 0 : TANDEM_ENOMEM;
+    }
+    if (result == 0) {
         result = app_new(&daemon->loop, daemon->config.app_socket, daemon->tasks->names,
                          daemon->tasks->kinds, daemon->tasks->count, &requests_app_callbacks,
                          &daemon->requests, &daemon->app, error);
@@ -443,6 +449,7 @@ static void daemon_close(struct daemon *daemon)
     while (daemon->requests.live > 0) {
         (void)uv_run(&daemon->loop, UV_RUN_ONCE); /* aborted local runs come back */
     }
+    learned_file_close(daemon->learned);
     runner_free(daemon->runner);
     request_lines_free(daemon->lines);
     for (int i = 0; i < SIGNAL_COUNT; i++) {
@@ -456,6 +463,7 @@ static void daemon_close(struct daemon *daemon)
     if (uv_loop_close(&daemon->loop) != 0) {
         log_error("a handle of the loop was left open");
     }
+    learned_file_free(daemon->learned);
     links_free(daemon->links);
     requests_fini(&daemon->requests);
     decision_file_close(&daemon->decisions);

@@ -128,6 +128,10 @@ static void contract_check(struct link *link)
 
         memcpy(before, link->unusable[i], sizeof(before));
         link->trouble[i] = contract_compare(ours, theirs, link->unusable[i]);
+        if (theirs && theirs->model_digest[0]) {
+            link->links->callbacks.on_model(link->index, i, theirs->model_digest,
+                                            link->links->user);
+        }
         if (link->trouble[i] != EDGE_FINE && !(was_off && strcmp(before, link->unusable[i]) == 0)) {
             log_warning("edge %s: task %s: %s", link->name, ours->name, link->unusable[i]);
         }
@@ -653,6 +657,11 @@ void links_probe(struct links *links, size_t edge)
         estimate_link_probe_due(&link->estimate, now_ns)) {
         conn_probe(link->conn, links->probe_bytes);
     }
+}
+
+void links_estimate_give(struct links *links, size_t edge, const struct estimate_link *estimate)
+{
+    links->items[edge].estimate = *estimate;
 }
 
 void links_waited(struct links *links, size_t edge, double wait_ms)

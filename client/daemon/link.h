@@ -23,6 +23,8 @@ struct link_callbacks {
     void (*on_gone)(size_t edge, void *user);
     /* This number names another edge now: what was known of the old one holds no more. */
     void (*on_fresh)(size_t edge, void *user);
+    /* The edge says which model (its digest) it has for our task of this number. */
+    void (*on_model)(size_t edge, size_t task, const char *digest, void *user);
 };
 struct link_view {
     const char *name, *url, *state,
@@ -53,6 +55,8 @@ size_t links_count(const struct links *links);
 void links_view(const struct links *links, size_t edge, struct link_view *ret_view);
 /* Measures the rate of a link that nothing was sent on of late, within `[policy] probe_bytes`. */
 void links_probe(struct links *links, size_t edge);
+/* What was measured of this link before a restart; before it is connected. */
+void links_estimate_give(struct links *links, size_t edge, const struct estimate_link *estimate);
 /* What a request has waited in this edge's queue. */
 void links_waited(struct links *links, size_t edge, double wait_ms);
 /* NULL when task `task` can go to this edge now, else the reason, good until the loop turns. */

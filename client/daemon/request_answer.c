@@ -1,3 +1,4 @@
+#include "client/daemon/learn.h"
 #include "client/daemon/request.h"
 
 #include "common/base/clock.h"
@@ -81,8 +82,7 @@ void request_compare(struct request *request)
                         *edge = &request->answers[JOB_SIDE_EDGE];
 
     if (request->has_answer[JOB_SIDE_LOCAL] && request->has_answer[JOB_SIDE_EDGE]) {
-        confidence_compare(&request->task->confidence, local->confidence,
-                           answers_agree(local, edge));
+        learn_agreement(request, local->confidence, answers_agree(local, edge));
     }
 }
 

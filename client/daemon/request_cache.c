@@ -1,5 +1,6 @@
 /* request_cache.c: requests and the answers that were given before. Sessions are left out, their
  * answers depend on what was said; so is what came as a deadline's partial text. */
+#include "client/daemon/learn.h"
 #include "client/daemon/request.h"
 
 #include "common/base/error.h"
@@ -136,12 +137,15 @@ void request_cache_keep(struct request *request, enum job_side side)
     struct result_origin origin = {.kept_ns = request->start_ns};
 
     if (!request->cacheable || side == JOB_SIDE_CACHE || answer->finish == WIRE_FINISH_DEADLINE ||
-        request->tasks != request->all->tasks) { /* what another configuration made */
+        request->tasks != request->all->tasks || /* what another configuration made */
+        (side == JOB_SIDE_EDGE && !learn_edge_model_is(request))) {
         return;
     }
     origin.error_probability =
-        side == JOB_SIDE_EDGE ? request->all->config->edge_error
+        side == JOB_SIDE_EDGE ? edge_truth_error(&request->task->known[request->choice.edge].truth,
+                                                 request->all->config->edge_error)
                               : confidence_error(&request->task->confidence, answer->confidence);
+    strcpy(origin.task, request->submit.task);
     snprintf(origin.route, sizeof(origin.route), "%s", outcome->route);
     snprintf(origin.model_digest, sizeof(origin.model_digest), "%s", outcome->model_digest);
     /* Without memory it is not kept, which costs time only. */

@@ -107,7 +107,7 @@ static void edges_fill(struct requests *all, const struct client_task *task,
         struct latency here;
         double hint_ms;
 
-        edges[i] = (struct decide_edge){.held_bytes = held};
+        edges[i] = (struct decide_edge){.held_bytes = held, .truth = task->known[i].truth};
         rest.prompt_bytes -= (double)held; /* computed already, too */
         links_view(all->links, i, &view);
         edges[i].name = view.name;

@@ -1,3 +1,4 @@
+#include "client/daemon/learn.h"
 #include "client/daemon/request.h"
 
 #include <string.h>
@@ -28,12 +29,11 @@ void request_on_doubt(struct runner_job *job, uint32_t tokens, double confidence
 void request_doubt_learn(struct request *request)
 {
     const struct answer *local = &request->local.answer, *edge = &request->answers[JOB_SIDE_EDGE];
-    struct confidence *confidence = &request->task->confidence;
 
-    confidence_see(confidence, local->confidence);
+    confidence_see(&request->task->confidence, local->confidence);
     if (request->has_answer[JOB_SIDE_EDGE] && edge->finish != WIRE_FINISH_DEADLINE && edge->text) {
-        confidence_compare(confidence, local->confidence,
-                           local->text_bytes <= edge->text_bytes &&
-                               memcmp(local->text, edge->text, local->text_bytes) == 0);
+        learn_agreement(request, local->confidence,
+                        local->text_bytes <= edge->text_bytes &&
+                            memcmp(local->text, edge->text, local->text_bytes) == 0);
     }
 }

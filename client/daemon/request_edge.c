@@ -1,3 +1,4 @@
+#include "client/daemon/learn.h"
 #include "client/daemon/request.h"
 
 #include "common/base/clock.h"
@@ -236,6 +237,7 @@ static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result,
         outcome->up_ms = fmin(outcome->up_ms, fmax(total_ms - wait_ms - run_ms, 0));
     }
     memcpy(outcome->model_digest, result->model_digest, sizeof(outcome->model_digest));
+    memcpy(request->edge_digest, result->model_digest, sizeof(request->edge_digest));
     edge_learn(request, edge, total_ms, wait_ms);
     if (result->answer.kind == WIRE_GENERATE) { /* as long as ours would be, more or less */
         estimate_text_answer_add(&request->task->text, result->answer.tokens,
@@ -314,14 +316,17 @@ static void on_edge_fresh(size_t edge, void *user)
 {
     struct requests *all = user;
 
-    for (size_t i = 0; i < all->tasks->count; i++) {
-        estimate_edge_init(&all->tasks->items[i].edges[edge]);
-    }
+    learn_edge_fresh(all, edge);
     for (struct session *at = all->sessions; at; at = at->next) {
         at->edge_bytes[edge] = 0;
     }
 }
 
+static void on_edge_model(size_t edge, size_t task, const char *digest, void *user)
+{
+    learn_edge_model(user, edge, task, digest);
+}
+
 const struct link_callbacks requests_link_callbacks = {
     on_edge_accepted, on_edge_tokens, on_edge_result, on_edge_error,
-    on_edge_acked,    on_edge_gone,   on_edge_fresh};
+    on_edge_acked,    on_edge_gone,   on_edge_fresh,  on_edge_model};

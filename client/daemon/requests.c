@@ -85,6 +85,7 @@ static void request_end(struct request *request, const struct job_action *action
                 action->kind == JOB_DELIVER && action->side == JOB_SIDE_EDGE ? request->choice.edge
                                                                              : -1);
     request_count(request, action);
+    request->all->learned++;
     request_decision_keep(request);
     uv_close((uv_handle_t *)&request->timer, on_timer_closed);
 }

@@ -102,6 +102,18 @@ void result_cache_clear(struct result_cache *cache)
     }
 }
 
+void result_cache_forget(struct result_cache *cache, const char *task, const char *route)
+{
+    struct entry *newer;
+
+    for (struct entry *at = cache->oldest; at; at = newer) {
+        newer = at->newer;
+        if (strcmp(at->origin.task, task) == 0 && (!route || strcmp(at->origin.route, route) == 0)) {
+            entry_drop(cache, at);
+        }
+    }
+}
+
 void result_cache_free(struct result_cache *cache)
 {
     if (cache) {

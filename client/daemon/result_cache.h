@@ -22,6 +22,7 @@ struct result_origin {
     char model_digest[33];            /* of the model that computed it; "" when it is not known */
     double error_probability;         /* believed when it was kept */
     int64_t kept_ns;
+    char task[LIMIT_NAME_BYTES + 1];
 };
 /* What was found: valid until the cache is changed. */
 struct result_hit {
@@ -56,6 +57,8 @@ bool result_cache_find(struct result_cache *cache, struct result_key key, struct
 int result_cache_put(struct result_cache *cache, struct result_key key, struct result_key scope,
                      const struct frame_print *print, const struct answer *answer,
                      const struct result_origin *origin);
+/* Forgets the answers of a task, that `route` gave (NULL: all of them). */
+void result_cache_forget(struct result_cache *cache, const char *task, const char *route);
 /* Forgets all. */
 void result_cache_clear(struct result_cache *cache);
 void result_cache_counts(const struct result_cache *cache, struct result_counts *ret_counts);

@@ -3,6 +3,7 @@
 #include "client/daemon/warm_up.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,6 +145,8 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
         if (result != 0) {
             return task_wrong(config, file, "[local] model does not answer", result, why, error);
         }
+        task->first_estimate = task->estimate;
+        task->first_text = task->text;
     }
     return result;
 }
@@ -192,6 +195,13 @@ int tasks_load(const struct client_config *config, struct tasks *old, struct tas
     return 0;
 }
 
+static void agreement_forget(struct client_task *task)
+{
+    for (size_t i = 0; i < LIMIT_EDGES; i++) {
+        memset(&task->known[i].agreement, 0, sizeof(task->known[i].agreement));
+    }
+}
+
 void tasks_inherit(struct tasks *tasks, const struct tasks *old)
 {
     for (size_t i = 0; i < tasks->count; i++) {
@@ -202,17 +212,27 @@ void tasks_inherit(struct tasks *tasks, const struct tasks *old)
         if (task->shares >= 0) {
             task->estimate = old->items[task->shares].estimate;
             task->text = old->items[task->shares].text;
+            task->first_estimate = old->items[task->shares].first_estimate;
+            task->first_text = old->items[task->shares].first_text;
         }
         if (!was || was->config->kind != task->config->kind) {
             continue;
         }
         memcpy(task->edges, was->edges, sizeof(task->edges));
         task->upload = was->upload;
+        memcpy(task->known, was->known, sizeof(task->known));
+        if (!task->has_local && !was->has_local) {
+            continue;
+        }
         if (task->has_local && was->has_local &&
             strcmp(tasks->contracts[i].model_digest, old->contracts[at].model_digest) == 0) {
             task->estimate = was->estimate;
             task->text = was->text;
             task->confidence = was->confidence;
+        } else {
+            agreement_forget(task);
+            log_info("task %s: another local model, what was learned of the one before is forgotten",
+                     task->config->name);
         }
     }
 }

@@ -8,12 +8,18 @@
 #include "client/daemon/daemon_config.h"
 #include "client/daemon/runner.h"
 #include "client/policy/confidence.h"
+#include "client/policy/edge_truth.h"
 #include "client/policy/estimate_edge.h"
 #include "client/policy/estimate_text.h"
 #include "client/policy/upload.h"
 #include "common/base/task_config.h"
 #include "common/wire/edge_msg.h"
 
+struct task_edge { /* what is known of one edge's model for a task, besides its speed */
+    char digest[33]; /* "": not told yet */
+    struct confidence_pair agreement;
+    struct edge_truth truth;
+};
 struct client_task {
     const struct task_config *config;
     bool has_local;
@@ -24,6 +30,9 @@ struct client_task {
     struct estimate_edge edges[LIMIT_EDGES];
     struct confidence confidence;
     struct upload_state upload;
+    struct task_edge known[LIMIT_EDGES];
+    struct estimate_local first_estimate; /* as the first runs left them */
+    struct estimate_text first_text;
 };
 struct tasks {
     unsigned references;

@@ -120,6 +120,15 @@ void confidence_pair_compare(struct confidence *confidence, struct confidence_pa
     pair->claimed[bin] += claimed;
 }
 
+void confidence_pair_add(struct confidence *confidence, const struct confidence_pair *pair)
+{
+    for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
+        confidence->both[bin] += pair->both[bin];
+        confidence->agreed[bin] += pair->agreed[bin];
+        confidence->claimed[bin] += pair->claimed[bin];
+    }
+}
+
 void confidence_pair_forget(struct confidence *confidence, struct confidence_pair *pair)
 {
     for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {

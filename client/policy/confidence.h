@@ -29,9 +29,11 @@ struct confidence_pair {
 void confidence_init(struct confidence *confidence);
 void confidence_see(struct confidence *confidence, double local_confidence);
 void confidence_compare(struct confidence *confidence, double local_confidence, bool agreed);
-/* The same, kept in `pair` too; and what `pair` holds is taken back, which leaves it empty. */
+/* The same, kept in `pair` too; what a pair of before holds is added; and what `pair` holds is
+ * taken back, which leaves it empty. */
 void confidence_pair_compare(struct confidence *confidence, struct confidence_pair *pair,
                              double local_confidence, bool agreed);
+void confidence_pair_add(struct confidence *confidence, const struct confidence_pair *pair);
 void confidence_pair_forget(struct confidence *confidence, struct confidence_pair *pair);
 /* A local answer this sure was right, or wrong: the application knows. And the same taken back. */
 void confidence_tell(struct confidence *confidence, double local_confidence, bool right);

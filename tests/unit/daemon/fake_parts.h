@@ -62,6 +62,13 @@ void links_picture(const struct links *links, size_t edge, size_t task, uint32_t
     *ret_width = *ret_height = 32;
 }
 
+void links_estimate_give(struct links *links, size_t edge, const struct estimate_link *estimate)
+{
+    (void)links;
+    (void)edge;
+    (void)estimate;
+}
+
 void links_waited(struct links *links, size_t edge, double wait_ms)
 {
     (void)links;

@@ -1,0 +1,269 @@
+#include "client/daemon/learn.h"
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+static void pair_forget(struct client_task *task, size_t edge)
+{
+    confidence_pair_forget(&task->confidence, &task->known[edge].agreement);
+    memset(&task->known[edge], 0, sizeof(task->known[edge]));
+    estimate_edge_init(&task->edges[edge]);
+}
+
+void learn_edge_fresh(struct requests *all, size_t edge)
+{
+    for (size_t i = 0; i < all->tasks->count; i++) {
+        pair_forget(&all->tasks->items[i], edge);
+    }
+}
+
+void learn_edge_model(struct requests *all, size_t edge, size_t index, const char *digest)
+{
+    struct client_task *task = &all->tasks->items[index];
+    struct task_edge *known = &task->known[edge];
+    char route[ROUTE_BYTES];
+    struct link_view view;
+
+    if (strcmp(known->digest, digest) == 0) {
+        return;
+    }
+    if (known->digest[0]) {
+        links_view(all->links, edge, &view);
+        log_info("edge %s: task %s: another model, what was learned of the one before is forgotten",
+                 view.name, task->config->name);
+        snprintf(route, sizeof(route), "edge:%.63s", view.name);
+        pair_forget(task, edge);
+        if (all->results) {
+            result_cache_forget(all->results, task->config->name, route);
+        }
+        all->learned++;
+    }
+    snprintf(known->digest, sizeof(known->digest), "%s", digest);
+}
+
+bool learn_edge_model_is(const struct request *request)
+{
+    const char *digest = request->task->known[request->choice.edge].digest;
+
+    return !digest[0] || !request->edge_digest[0] || strcmp(digest, request->edge_digest) == 0;
+}
+
+void learn_agreement(struct request *request, double confidence, bool agreed)
+{
+    struct task_edge *known = &request->task->known[request->choice.edge];
+
+    if (learn_edge_model_is(request)) {
+        confidence_pair_compare(&request->task->confidence, &known->agreement, confidence, agreed);
+    }
+}
+
+/* ---- kept over a restart ---- */
+
+static void link_digest(const char *url, char ret_digest[LEARNED_DIGEST_BYTES])
+{
+    snprintf(ret_digest, LEARNED_DIGEST_BYTES, "%016llx",
+             (unsigned long long)XXH3_64bits(url, strlen(url)));
+}
+
+static const char *local_digest(const struct requests *all, const struct client_task *task)
+{
+    return all->tasks->contracts[task - all->tasks->items].model_digest;
+}
+
+static void task_take(const struct requests *all, const struct client_task *task,
+                      struct learned_task *kept)
+{
+    snprintf(kept->name, sizeof(kept->name), "%s", task->config->name);
+    kept->kind = (int)task->config->kind;
+    if (task->has_local) {
+        snprintf(kept->digest, sizeof(kept->digest), "%s", local_digest(all, task));
+    }
+    kept->run = task->estimate;
+    kept->text = task->text;
+    kept->confidence = task->confidence;
+    for (size_t i = 0; all->links && i < links_count(all->links); i++) {
+        struct learned_pair *pair = &kept->pairs[kept->pair_count];
+        struct link_view view;
+
+        links_view(all->links, i, &view);
+        if (!view.name[0]) {
+            continue;
+        }
+        snprintf(pair->edge, sizeof(pair->edge), "%s", view.name);
+        memcpy(pair->digest, task->known[i].digest, sizeof(pair->digest));
+        pair->estimate = task->edges[i];
+        pair->agreement = task->known[i].agreement;
+        pair->truth = task->known[i].truth;
+        kept->pair_count++;
+    }
+}
+
+int learn_take(const struct requests *all, struct learned *ret_learned)
+{
+    struct learned *learned = ret_learned;
+
+    memset(learned, 0, sizeof(*learned));
+    learned->tasks = calloc(all->tasks->count, sizeof(*learned->tasks));
+    if (!learned->tasks) {
+        return TANDEM_ENOMEM;
+    }
+    for (size_t i = 0; all->links && i < links_count(all->links); i++) {
+        struct learned_link *link = &learned->links[learned->link_count];
+        struct link_view view;
+
+        links_view(all->links, i, &view);
+        if (view.name[0]) {
+            snprintf(link->name, sizeof(link->name), "%s", view.name);
+            link_digest(view.url, link->digest);
+            link->link = *view.estimate;
+            learned->link_count++;
+        }
+    }
+    for (size_t i = 0; i < all->tasks->count; i++) {
+        task_take(all, &all->tasks->items[i], &learned->tasks[i]);
+    }
+    learned->task_count = all->tasks->count;
+    return 0;
+}
+
+/* The number of the edge of this name, -1: there is none. */
+static int edge_find(const struct requests *all, const char *name, struct link_view *ret_view)
+{
+    for (size_t i = 0; i < links_count(all->links); i++) {
+        links_view(all->links, i, ret_view);
+        if (strcmp(ret_view->name, name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+/* Whether the edge of this name is still where it was. */
+static bool link_is_same(const struct learned *learned, const struct link_view *view)
+{
+    char digest[LEARNED_DIGEST_BYTES];
+
+    link_digest(view->url, digest);
+    for (size_t i = 0; i < learned->link_count; i++) {
+        if (strcmp(learned->links[i].name, view->name) == 0) {
+            return strcmp(learned->links[i].digest, digest) == 0;
+        }
+    }
+    return false;
+}
+
+/* The samples of the first runs of this start, on top of what was kept. */
+static void rate_join(struct ewma *mean, struct quantile_window *window,
+                      const struct ewma *kept_mean, const struct quantile_window *kept)
+{
+    const struct quantile_window first = *window;
+
+    if (kept_mean->count == 0) {
+        return;
+    }
+    *mean = *kept_mean;
+    *window = *kept;
+    for (size_t i = 0; i < first.count; i++) {
+        ewma_add(mean, first.samples[i]);
+        quantile_window_add(window, first.samples[i]);
+    }
+}
+
+static void text_join(struct estimate_text *text, const struct estimate_text *kept)
+{
+    rate_join(&text->density.mean, &text->density.window, &kept->density.mean,
+              &kept->density.window);
+    rate_join(&text->prefill.mean, &text->prefill.window, &kept->prefill.mean,
+              &kept->prefill.window);
+    rate_join(&text->decode.mean, &text->decode.window, &kept->decode.mean, &kept->decode.window);
+    rate_join(&text->answer.mean, &text->answer.window, &kept->answer.mean, &kept->answer.window);
+}
+
+static void task_give(struct requests *all, const struct learned *learned,
+                      const struct learned_task *kept, struct client_task *task)
+{
+    const bool same = strcmp(kept->digest, task->has_local ? local_digest(all, task) : "") == 0;
+
+    if (kept->kind != (int)task->config->kind) {
+        return;
+    }
+    if (!same) {
+        log_info("task %s: another local model, what was learned of the one before is forgotten",
+                 task->config->name);
+    } else {
+        rate_join(&task->estimate.run, &task->estimate.window, &kept->run.run, &kept->run.window);
+        text_join(&task->text, &kept->text);
+        memcpy(task->confidence.seen, kept->confidence.seen, sizeof(task->confidence.seen));
+        memcpy(task->confidence.told, kept->confidence.told, sizeof(task->confidence.told));
+        memcpy(task->confidence.right, kept->confidence.right, sizeof(task->confidence.right));
+    }
+    for (size_t i = 0; i < kept->pair_count; i++) {
+        const struct learned_pair *pair = &kept->pairs[i];
+        struct link_view view;
+        const int edge = edge_find(all, pair->edge, &view);
+
+        if (edge < 0 || !link_is_same(learned, &view)) {
+            continue;
+        }
+        memcpy(task->known[edge].digest, pair->digest, sizeof(pair->digest));
+        task->edges[edge] = pair->estimate;
+        task->known[edge].truth = pair->truth;
+        if (same) {
+            task->known[edge].agreement = pair->agreement;
+            confidence_pair_add(&task->confidence, &pair->agreement);
+        }
+    }
+}
+
+void learn_give(struct requests *all, const struct learned *learned)
+{
+    for (size_t i = 0; i < learned->link_count; i++) {
+        struct link_view view;
+        const int edge = edge_find(all, learned->links[i].name, &view);
+
+        if (edge >= 0 && link_is_same(learned, &view)) {
+            links_estimate_give(all->links, (size_t)edge, &learned->links[i].link);
+        }
+    }
+    for (size_t i = 0; i < learned->task_count; i++) {
+        const int index = tasks_find(all->tasks, learned->tasks[i].name);
+
+        if (index >= 0) {
+            task_give(all, learned, &learned->tasks[i], &all->tasks->items[index]);
+        }
+    }
+}
+
+/* ---- forgotten ---- */
+
+int learn_forget(struct requests *all, const char *name)
+{
+    const int index = tasks_find(all->tasks, name);
+    struct client_task *task;
+
+    if (index < 0) {
+        return TANDEM_ENOTASK;
+    }
+    task = &all->tasks->items[index];
+    for (size_t i = 0; i < LIMIT_EDGES; i++) {
+        char digest[LEARNED_DIGEST_BYTES];
+
+        memcpy(digest, task->known[i].digest, sizeof(digest));
+        pair_forget(task, i);
+        memcpy(task->known[i].digest, digest, sizeof(digest)); /* that is known, not learned */
+    }
+    confidence_init(&task->confidence);
+    task->estimate = task->first_estimate;
+    task->text = task->first_text;
+    if (all->results) {
+        result_cache_forget(all->results, name, NULL);
+    }
+    all->learned++;
+    log_info("task %s: what was learned is forgotten", name);
+    return 0;
+}
