@@ -168,7 +168,8 @@ static const struct config_key keys[] = {
      .default_text = "0.1",
      .min = 0,
      .max = 1,
-     .help = "How often the edge's answers are believed to be wrong."},
+     .help = "How often an edge's answers are believed to be wrong, where the task does not say it "
+             "(expected_error)."},
     {.section = "policy",
      .key = "probe_bytes",
      .type = CONFIG_BYTES,

@@ -142,9 +142,10 @@ void request_cache_keep(struct request *request, enum job_side side)
         return;
     }
     origin.error_probability =
-        side == JOB_SIDE_EDGE ? edge_truth_error(&request->task->known[request->choice.edge].truth,
-                                                 request->all->config->edge_error)
-                              : confidence_error(&request->task->confidence, answer->confidence);
+        side == JOB_SIDE_EDGE
+            ? edge_truth_error(&request->task->known[request->choice.edge].truth,
+                               requests_edge_error(request->all, request->task->config))
+            : confidence_error(&request->task->confidence, answer->confidence);
     strcpy(origin.task, request->submit.task);
     snprintf(origin.route, sizeof(origin.route), "%s", outcome->route);
     snprintf(origin.model_digest, sizeof(origin.model_digest), "%s", outcome->model_digest);

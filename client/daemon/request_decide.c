@@ -134,6 +134,11 @@ static void edges_fill(struct requests *all, const struct client_task *task,
     *ret_count = count;
 }
 
+double requests_edge_error(const struct requests *all, const struct task_config *task)
+{
+    return task->edge_expected_error > 0 ? task->edge_expected_error : all->config->edge_error;
+}
+
 static void forced_fill(const struct local_submit *submit, struct decide_input *input)
 {
     input->forced = strcmp(submit->route, "local") == 0      ? FORCED_LOCAL
@@ -159,7 +164,7 @@ int requests_decide(struct requests *all, const struct client_task *task,
                                  .has_local = task->has_local,
                                  .threshold = task->config->confidence_threshold,
                                  .confidence = &task->confidence,
-                                 .edge_error = all->config->edge_error,
+                                 .edge_error = requests_edge_error(all, task->config),
                                  .up_bytes = input_bytes,
                                  .cached = cached,
                                  .now_ns = now_ns,

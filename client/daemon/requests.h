@@ -66,6 +66,8 @@ extern const struct app_callbacks requests_app_callbacks;
 extern const struct runner_callbacks requests_runner_callbacks;
 /* Ends every request with `error` (draining is over). */
 void requests_end_all(struct requests *requests);
+/* How often answers of edges to this task are believed to be wrong before anybody said so. */
+double requests_edge_error(const struct requests *requests, const struct task_config *task);
 /* What decide() says of a request of this task now, whose input has so many bytes: in a session the
  * whole conversation, of which each edge is believed to hold `held_bytes` (NULL: nothing).
  * `source`: the picture, its sides 0 for what goes as it came. `cached` NULL: the same was not

@@ -12,10 +12,26 @@ static double error_mean(const struct confidence_bin bins[CONFIDENCE_BINS])
     return sum;
 }
 
-/* The part of local errors that the edge mends. */
-static double mended(double local_error, const struct edge_belief *edge)
+static double claimed_mean(const struct confidence_bin bins[CONFIDENCE_BINS])
 {
-    return fmax(local_error > 0 ? 1 - edge->error / local_error : 0, edge->mended_min);
+    double sum = 0;
+
+    for (size_t i = 0; i < CONFIDENCE_BINS; i++) {
+        sum += bins[i].share * bins[i].claimed_error;
+    }
+    return sum;
+}
+
+/* The part of what is learned as local errors that the edge mends. They are learned as answers that
+ * differ, and where they differ the edge may be the one that is wrong: over all, it mends what
+ * local answers are wrong more often than its own. */
+static double mended(const struct confidence_bin bins[CONFIDENCE_BINS],
+                     const struct edge_belief *edge)
+{
+    const double differ = error_mean(bins);
+    const double part = differ > 0 ? (claimed_mean(bins) - edge->error) / differ : 0;
+
+    return fmin(fmax(part, edge->mended_min), 1);
 }
 
 void cascade_errors(const struct confidence *confidence, const struct edge_belief *edge,
@@ -25,7 +41,7 @@ void cascade_errors(const struct confidence *confidence, const struct edge_belie
 
     confidence_bins(confidence, bins);
     *ret_local = error_mean(bins);
-    *ret_edge = *ret_local * (1 - mended(*ret_local, edge));
+    *ret_edge = *ret_local * (1 - mended(bins, edge));
 }
 
 /* How long an edge's answer is waited for, on average. */
@@ -81,7 +97,7 @@ void cascade_plan(const struct cascade_terms *terms, struct cascade *ret_cascade
     double part;
 
     confidence_bins(terms->confidence, bins);
-    part = mended(error_mean(bins), &terms->edge) * (1 - terms->failure);
+    part = mended(bins, &terms->edge) * (1 - terms->failure);
     for (int at_once = 0; at_once <= (terms->in_turn ? 0 : 1); at_once++) {
         const double price_ms = terms->one_error_ms * terms->upload_error +
                                 (at_once ? fmax(waited_ms(terms) - terms->local_ms, 0)

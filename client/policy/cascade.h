@@ -7,10 +7,11 @@
  *   one_error_ms * k * d(c) > price of asking the edge now
  *
  * where the price is the time, the bytes and the joule that asking costs this request, and the
- * errors that come from sending a smaller picture than there is. k follows
- * from how wrong edges are believed to be: over all bins their error is edge_error, and in each in
- * proportion to d, so k = 1 - edge_error / mean d, at least EDGE_MENDED_MIN while nothing was told
- * of this edge's errors (edge_truth.h).
+ * errors that come from sending a smaller picture than there is. k follows from how wrong edges are
+ * believed to be: where both differ, either may be wrong. With l the error that local answers claim
+ * of themselves (they are calibrated) and e the edge's, asking mends l - e over all, and in each
+ * bin in proportion to d, so k = (mean l - e) / mean d, at most 1, and at least EDGE_MENDED_MIN
+ * while nothing was told of this edge's errors (edge_truth.h).
  *
  * The edge is asked one after the other (it costs local time and the edge's, but only where it is
  * needed), or at once (the longer of both, but the bytes always): whichever is cheaper. */

@@ -7,6 +7,7 @@
 
 #define PRIOR_WEIGHT 5.0
 #define BOUND_ALPHA  0.02
+#define TOP_CLAIM    0.98 /* what the answers of the surest bin say of themselves: most are near 1 */
 #define SEEN_PRIOR                                                                                 \
     1.0 /* each bin is believed to have been seen this often before the first request */
 
@@ -15,6 +16,11 @@ static size_t bin_of(double value)
     const double at = value * CONFIDENCE_BINS;
 
     return !(at > 0) ? 0 : at >= CONFIDENCE_BINS ? CONFIDENCE_BINS - 1 : (size_t)at;
+}
+
+static double bin_middle(size_t bin)
+{
+    return ((double)bin + 0.5) / CONFIDENCE_BINS;
 }
 
 struct pool {
@@ -27,11 +33,19 @@ static double pool_error(const struct pool *pool)
     return pool->wrong / pool->weight;
 }
 
+/* What answers of this bin say of themselves: those that were compared, and one before them. */
+static double claimed_error(const struct confidence *confidence, size_t bin)
+{
+    const double first = bin + 1 == CONFIDENCE_BINS ? TOP_CLAIM : bin_middle(bin);
+
+    return 1.0 - (first + confidence->claimed[bin]) / (1.0 + (double)confidence->both[bin]);
+}
+
 /* How often a bin is wrong, and how much that weighs: agreement with its prior, which is at most a
  * few samples against the truth. */
 static struct pool pool_of(const struct confidence *confidence, size_t bin)
 {
-    const double prior = 1.0 - ((double)bin + 0.5) / CONFIDENCE_BINS;
+    const double prior = claimed_error(confidence, bin);
     const double told = (double)confidence->told[bin];
     struct pool pool = {.wrong = PRIOR_WEIGHT * prior +
                                  (double)(confidence->both[bin] - confidence->agreed[bin]),
@@ -75,7 +89,7 @@ static void errors_fit(const struct confidence *confidence, double ret_errors[CO
 /* Small models are sure more often than not: the prior leans to the upper bins. */
 static double bin_weight(const struct confidence *confidence, size_t bin)
 {
-    return SEEN_PRIOR * ((double)bin + 0.5) / CONFIDENCE_BINS + (double)confidence->seen[bin];
+    return SEEN_PRIOR * bin_middle(bin) + (double)confidence->seen[bin];
 }
 
 void confidence_init(struct confidence *confidence)
@@ -179,7 +193,7 @@ void confidence_expect(const struct confidence *confidence, double threshold, do
 
         all += weight;
         error += weight * errors[bin];
-        if (((double)bin + 0.5) / CONFIDENCE_BINS < threshold) {
+        if (bin_middle(bin) < threshold) {
             below += weight;
         } else {
             error_above += weight * errors[bin];
@@ -206,8 +220,9 @@ void confidence_bins(const struct confidence *confidence,
         const double bonus = sqrt(BOUND_ALPHA * error * (1 - error) * log(both) / weights[bin]);
 
         bound = fmin(bound, error + bonus); /* what holds for the less sure holds here */
-        ret_bins[bin] = (struct confidence_bin){.middle = ((double)bin + 0.5) / CONFIDENCE_BINS,
+        ret_bins[bin] = (struct confidence_bin){.middle = bin_middle(bin),
                                                 .share = bin_weight(confidence, bin) / all,
+                                                .claimed_error = claimed_error(confidence, bin),
                                                 .error = error,
                                                 .error_bound = bound};
     }

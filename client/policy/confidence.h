@@ -3,8 +3,8 @@
  * (*agreement*), and what the application says of an answer (*accuracy*, the truth itself, which
  * outweighs agreement in its bin as soon as there is some). Simple counts with a prior. A surer
  * answer is never believed to be worse: bins whose errors rise with the confidence share one (pool
- * adjacent violators), so that a few bad answers of a rare bin are weighed with its neighbours. Pure
- * state, loop thread, no memory. */
+ * adjacent violators), so that a few bad answers of a rare bin are weighed with its neighbours.
+ * Pure state, loop thread, no memory. */
 #ifndef TANDEM_POLICY_CONFIDENCE_H
 #define TANDEM_POLICY_CONFIDENCE_H
 
@@ -38,9 +38,9 @@ void confidence_pair_forget(struct confidence *confidence, struct confidence_pai
 /* A local answer this sure was right, or wrong: the application knows. And the same taken back. */
 void confidence_tell(struct confidence *confidence, double local_confidence, bool right);
 void confidence_untell(struct confidence *confidence, double local_confidence, bool right);
-/* Expected error of a local answer this sure. The prior is calibration (1 - confidence) with the
- * weight of a few samples. What agreement says weighs as much as it has samples, and as at most
- * CONFIDENCE_AGREEMENT_WEIGHT of them against the truth. */
+/* Expected error of a local answer this sure. The prior is calibration (one minus the mean
+ * confidence of the bin) with the weight of a few samples. What agreement says weighs as much as it
+ * has samples, and as at most CONFIDENCE_AGREEMENT_WEIGHT of them against the truth. */
 #define CONFIDENCE_AGREEMENT_WEIGHT 10.0
 double confidence_error(const struct confidence *confidence, double local_confidence);
 /* Over the confidences seen so far: the expected error of a local answer before it is known, the
@@ -57,6 +57,7 @@ void confidence_expect(const struct confidence *confidence, double threshold, do
  * is compared. */
 struct confidence_bin {
     double middle, share, error, error_bound;
+    double claimed_error; /* one minus what its answers say of themselves: calibration */
 };
 /* All bins, the least sure first. */
 void confidence_bins(const struct confidence *confidence,

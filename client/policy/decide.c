@@ -12,11 +12,11 @@
 #define HOPE_SHARE    0.7 /* of what is believed: less is worth a try */
 #define PATIENCE_GAIN 0.5 /* an edge that is late for a while may be dead */
 
-/* How long an edge is waited for: what it takes nineteen times of twenty, and then for as long as
- * its answer is worth. */
+/* How long an edge is waited for: what it takes on average, and then as long as half of what its
+ * answer is worth. Who waited longer than the answer is worth has lost, whatever comes. */
 static int64_t patience_ns(const struct latency *edge, double gain_ms)
 {
-    return (int64_t)((edge->p95_ms + PATIENCE_GAIN * gain_ms) * (double)NS_PER_MS);
+    return (int64_t)((edge->mean_ms + PATIENCE_GAIN * gain_ms) * (double)NS_PER_MS);
 }
 
 /* An edge alone: local joins when the edge has had its time. */

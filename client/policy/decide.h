@@ -48,12 +48,12 @@ struct decide_edge {
     const char *name;     /* borrowed */
     const char *unusable; /* NULL: may be used; else the reason (borrowed), "no edge connected" */
     enum edge_trouble trouble; /* how far from usable; of several edges the nearest is named */
-    bool silent;         /* owes us a reply for too long: only who has no other way goes there */
-    bool retry_due;      /* may be asked although its latency speaks against it, to learn it anew */
-    double best_ms;      /* the latency that may be hoped for; NAN */
-    double failure;      /* the chance that it is given up, 0..1 */
+    bool silent;    /* owes us a reply for too long: only who has no other way goes there */
+    bool retry_due; /* may be asked although its latency speaks against it, to learn it anew */
+    double best_ms; /* the latency that may be hoped for; NAN */
+    double failure; /* the chance that it is given up, 0..1 */
     struct edge_truth truth; /* what was told of its answers; weighed against edge_error */
-    uint64_t held_bytes; /* of up_bytes: it has them already, they are not sent to it */
+    uint64_t held_bytes;     /* of up_bytes: it has them already, they are not sent to it */
     bool latency_known;
     struct latency latency; /* of what came */
     /* The forms it may be sent in, what came among them if it may go, the likeliest first: of many

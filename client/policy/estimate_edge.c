@@ -19,11 +19,13 @@
 #define OVERDUE_HALF_LIFE_NS (5 * NS_PER_S)
 #define OVERDUE_FACTOR       2  /* what was waited for in vain is believed to take twice as long */
 #define OVERDUE_MAX          30 /* more say nothing more */
-#define BEST_AGE_NS          (60 * NS_PER_S)
-#define BEST_SAMPLES         8 /* fewer answers do not refute what the edge says of itself */
-#define PROBE_AGE_NS         (400 * NS_PER_MS)
-#define RETRY_FIRST_NS       (500 * NS_PER_MS)
-#define RETRY_DOUBLINGS      3 /* at most every 4 s */
+#define FAILED_HALF_LIFE_NS  (2 * NS_PER_S) /* a link that was gone comes back as soon as it likes \
+                                             */
+#define BEST_AGE_NS     (60 * NS_PER_S)
+#define BEST_SAMPLES    8 /* fewer answers do not refute what the edge says of itself */
+#define PROBE_AGE_NS    (400 * NS_PER_MS)
+#define RETRY_FIRST_NS  (500 * NS_PER_MS)
+#define RETRY_DOUBLINGS 3 /* at most every 4 s */
 
 void estimate_link_init(struct estimate_link *link)
 {
@@ -237,7 +239,10 @@ void estimate_edge_failed(struct estimate_edge *edge, int64_t now_ns)
 
 double estimate_edge_failure(const struct estimate_edge *edge, int64_t now_ns)
 {
-    return estimate_samples_mean(&edge->failed, 0, now_ns);
+    const double age_ns = (double)(now_ns - estimate_samples_newest_ns(&edge->failed));
+
+    return estimate_samples_mean(&edge->failed, 0, now_ns) *
+           exp2(-age_ns / (double)FAILED_HALF_LIFE_NS);
 }
 
 void estimate_edge_check(struct estimate_edge *edge, const struct latency *predicted,

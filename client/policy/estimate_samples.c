@@ -6,6 +6,7 @@
 
 #define DECAY        0.8 /* with each newer sample: about the last five count */
 #define RATE_DECAY   0.6
+#define TAIL_DECAY   0.7 /* what a link did before it changed says little about how it varies now */
 #define HALF_LIFE_NS (30 * NS_PER_S)
 #define PRIOR_WEIGHT                                                                               \
     0.2 /* against one fresh sample; under 5 % of many, so that it leaves p95 alone */
@@ -79,7 +80,7 @@ double estimate_samples_quantile(const struct estimate_samples *samples, double 
         return NAN;
     }
     for (size_t i = 0; i < count; i++) {
-        weights[i] = weight_of(samples, i, DECAY, now_ns);
+        weights[i] = weight_of(samples, i, TAIL_DECAY, now_ns);
         all += weights[i];
         best = fmax(best, samples->values[i]);
     }
@@ -96,6 +97,11 @@ double estimate_samples_quantile(const struct estimate_samples *samples, double 
         }
     }
     return best;
+}
+
+int64_t estimate_samples_newest_ns(const struct estimate_samples *samples)
+{
+    return samples->at_ns[(samples->next + ESTIMATE_SAMPLES - 1) % ESTIMATE_SAMPLES];
 }
 
 double estimate_samples_least(const struct estimate_samples *samples, int64_t since_ns,

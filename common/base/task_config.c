@@ -150,6 +150,17 @@ static const struct config_key keys[] = {
      .default_text = "",
      .help = "The larger model, run by tandem-server. Empty: never on an edge."},
     {.section = "edge",
+     .key = "expected_error",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(edge_expected_error),
+     .default_text = "0",
+     .min = 0,
+     .max = 1,
+     .unit = "probability",
+     .help = "How often the larger model is wrong on inputs that it was not made with, as its card "
+             "says; 0 takes edge_error of [policy]. What applications say by tandem_feedback "
+             "corrects it."},
+    {.section = "edge",
      .key = "backend",
      .type = CONFIG_TEXT,
      .offset = AT(edge.backend),

@@ -19,9 +19,27 @@ static void test_prior_is_calibration(void **state)
     confidence_init(&confidence);
     for (int bin = 0; bin < CONFIDENCE_BINS; bin++) {
         const double middle = (bin + 0.5) / CONFIDENCE_BINS;
+        const double claim = bin == CONFIDENCE_BINS - 1 ? 0.98 : middle; /* most are near 1 */
 
-        assert_float_equal(confidence_error(&confidence, middle), (float)(1 - middle), 1e-6);
+        assert_float_equal(confidence_error(&confidence, middle), (float)(1 - claim), 1e-6);
     }
+}
+
+/* What answers say of themselves, not where their bin lies: three at 0.99 after the first 0.98
+ * claim an error of 1 - (0.98 + 2.97) / 4 = 0.0125; all agreed: 5 * 0.0125 / 8. */
+static void test_prior_is_what_was_claimed(void **state)
+{
+    struct confidence confidence;
+    struct confidence_bin bins[CONFIDENCE_BINS];
+
+    (void)state;
+    confidence_init(&confidence);
+    for (int i = 0; i < 3; i++) {
+        confidence_compare(&confidence, 0.99, true);
+    }
+    confidence_bins(&confidence, bins);
+    assert_float_equal(bins[9].claimed_error, 0.0125f, 1e-6);
+    assert_float_equal(bins[9].error, (float)(5 * 0.0125 / 8), 1e-6);
 }
 
 static void test_odd_values_have_a_bin(void **state)
@@ -64,7 +82,8 @@ static void test_bins_learn(void **state)
     assert_float_equal(confidence_error(&confidence, 0.75), 0.25, 1e-9); /* heard nothing */
 }
 
-/* Worked out by hand: the prior of bin b is 1 - (b + 0.5) / 10 with the weight of five. */
+/* Worked out by hand: the prior of bin b is 1 - (b + 0.5) / 10 (of the last 0.02) with the weight
+ * of five; answers in the middle of their bin leave it. */
 static void test_bins_that_rise_are_one(void **state)
 {
     struct confidence confidence;
@@ -77,13 +96,13 @@ static void test_bins_that_rise_are_one(void **state)
         confidence_compare(&confidence, 0.85, i >= 10);
     }
     /* 7 and 8: (1.25 + 10.75) / 25 = 0.48 > 0.35 of 6; with it: (1.75 + 12) / 30 = 0.4583 > 0.45 of
-     * 5; with it: (2.25 + 13.75) / 35 = 0.4571, less than 0.55 of 4. Bin 9 stays at 0.05. */
+     * 5; with it: (2.25 + 13.75) / 35 = 0.4571, less than 0.55 of 4. Bin 9 stays at 0.02. */
     confidence_bins(&confidence, bins);
     assert_float_equal(bins[4].error, 0.55, 1e-9);
     for (int bin = 5; bin <= 8; bin++) {
         assert_float_equal(bins[bin].error, (float)16 / 35, 1e-6);
     }
-    assert_float_equal(bins[9].error, 0.05, 1e-9);
+    assert_float_equal(bins[9].error, (float)0.02, 1e-6);
     assert_float_equal(confidence_error(&confidence, 0.65), (float)16 / 35, 1e-6);
     log_n = log(16);
     assert_float_equal(bins[4].error_bound, (float)(0.55 + sqrt(0.02 * 0.55 * 0.45 * log_n / 5)),
@@ -156,6 +175,7 @@ static void test_thresholds_at_the_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_prior_is_calibration),
+                                       cmocka_unit_test(test_prior_is_what_was_claimed),
                                        cmocka_unit_test(test_odd_values_have_a_bin),
                                        cmocka_unit_test(test_bins_learn),
                                        cmocka_unit_test(test_bins_that_rise_are_one),

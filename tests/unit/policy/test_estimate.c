@@ -255,6 +255,21 @@ static void test_upload_is_counted_once(void **state)
     assert_true(fabs(estimate_link_ms(&link_1ms, 100000, START_NS) - 100) < 0.01);
 }
 
+/* A failure is forgotten in seconds, whether the edge is asked again or not. */
+static void test_failure_is_forgotten(void **state)
+{
+    double at_once;
+
+    (void)state;
+    fresh();
+    assert_true(estimate_edge_failure(&edge, START_NS) == 0);
+    estimate_edge_failed(&edge, START_NS);
+    at_once = estimate_edge_failure(&edge, START_NS);
+    assert_float_equal(at_once, (float)(1 / 1.2), 1e-6); /* against the prior's weight of 0.2 */
+    assert_true(estimate_edge_failure(&edge, START_NS + 2 * NS_PER_S) < 0.51 * at_once);
+    assert_true(estimate_edge_failure(&edge, START_NS + 20 * NS_PER_S) < 0.01);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_prior_and_age),
@@ -265,7 +280,8 @@ int main(void)
                                        cmocka_unit_test(test_silence_and_recovery),
                                        cmocka_unit_test(test_recovery_by_a_new_connection),
                                        cmocka_unit_test(test_slow_link_is_learned),
-                                       cmocka_unit_test(test_upload_is_counted_once)};
+                                       cmocka_unit_test(test_upload_is_counted_once),
+                                       cmocka_unit_test(test_failure_is_forgotten)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

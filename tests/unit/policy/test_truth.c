@@ -109,6 +109,25 @@ static void test_edge_truth(void **state)
     assert_int_equal(truth.told + truth.wrong, 0);
 }
 
+/* Local claims an error of 0.5 and is asked about there alone; both differ in 0.4 of 10000; the
+ * edge errs in 0.3: of what differs it mends (0.5 - 0.3) / 0.4 = 0.5. */
+static void test_edge_mends_what_it_is_better_by(void **state)
+{
+    struct confidence confidence;
+    const struct edge_belief belief = {.error = 0.3, .mended_min = 0};
+    double local, edge;
+
+    (void)state;
+    confidence_init(&confidence);
+    for (int i = 0; i < 10000; i++) {
+        confidence_see(&confidence, 0.5);
+        confidence_compare(&confidence, 0.5, i % 10 >= 4);
+    }
+    cascade_errors(&confidence, &belief, &local, &edge);
+    assert_float_equal(local, 0.4f, 2e-3);
+    assert_float_equal(edge / local, 0.5f, 5e-3);
+}
+
 /* An edge that is known to be no better than the local model is not worth asking. */
 static void test_a_bad_edge_mends_nothing(void **state)
 {
@@ -143,10 +162,12 @@ static void test_a_bad_edge_mends_nothing(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_truth_outweighs_agreement),
-        cmocka_unit_test(test_a_pair_is_forgotten), cmocka_unit_test(test_counts_are_bounded),
-        cmocka_unit_test(test_edge_truth), cmocka_unit_test(test_a_bad_edge_mends_nothing)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_truth_outweighs_agreement),
+                                       cmocka_unit_test(test_a_pair_is_forgotten),
+                                       cmocka_unit_test(test_counts_are_bounded),
+                                       cmocka_unit_test(test_edge_truth),
+                                       cmocka_unit_test(test_edge_mends_what_it_is_better_by),
+                                       cmocka_unit_test(test_a_bad_edge_mends_nothing)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
