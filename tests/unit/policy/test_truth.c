@@ -125,7 +125,7 @@ static void test_edge_mends_what_it_is_better_by(void **state)
     }
     cascade_errors(&confidence, &belief, &local, &edge);
     assert_float_equal(local, 0.4f, 2e-3);
-    assert_float_equal(edge / local, 0.5f, 5e-3);
+    assert_float_equal((float)(edge / local), 0.5f, 5e-3);
 }
 
 /* An edge that is known to be no better than the local model is not worth asking. */
