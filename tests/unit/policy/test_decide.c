@@ -200,7 +200,6 @@ static void test_insurance_plan(void **state)
     assert_int_equal(decide(&input, &choice), 0);
     assert_int_equal(choice.plan.insure_at_ns,
                      2 * NS_PER_S - 10 * NS_PER_MS); /* the last moment at the latest */
-    input.weights.one_error_ms /= 100;
     input.insured = &other;
     input.insured_count = 1;
     assert_string_equal(reason_of(&input, 0, &choice), "edge is accurate and in time");
