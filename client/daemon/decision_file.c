@@ -16,7 +16,7 @@
 #define NAME        "decisions.jsonl"
 #define SAY_NS      (60 * NS_PER_S)
 #define REOPEN_NS   NS_PER_S
-#define WRITE_NS    NS_PER_S /* between two writes */
+#define WRITE_NS    NS_PER_S   /* between two writes */
 #define TAIL_BYTES  (64 << 10) /* where the last ids are looked for */
 #define PIECE_BYTES 4096
 

@@ -23,10 +23,10 @@ struct decision_file {
     uint64_t lost;
     struct buf pending; /* whole lines that wait for the next write */
     int64_t written_ns; /* when something was written, or tried to be, last; 0: never */
-    bool said;       /* what hinders now */
-    int64_t said_ns; /* when something was said last; 0: never */
-    int64_t open_ns; /* when it was tried to be opened, */
-    int open_error;  /* and how that ended */
+    bool said;          /* what hinders now */
+    int64_t said_ns;    /* when something was said last; 0: never */
+    int64_t open_ns;    /* when it was tried to be opened, */
+    int open_error;     /* and how that ended */
 };
 
 /* `state_dir` is copied; empty: no file. What fails now is said, and tried again later. `file` is

@@ -49,7 +49,7 @@ struct request {
     bool local_out, ended, timer_closed, resent;
     struct answer answers[JOB_SIDES];
     bool has_answer[JOB_SIDES];
-    char edge_digest[33]; /* of the model that gave the edge's answer; "" when not known */
+    char edge_digest[33];       /* of the model that gave the edge's answer; "" when not known */
     struct buf said[JOB_SIDES]; /* streamed requests: each side's text as it came */
     enum job_side shown_side;   /* whose text the caller has seen, */
     size_t shown_bytes;         /* and how much of it */

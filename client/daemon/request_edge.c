@@ -293,7 +293,9 @@ static bool edge_ask_again(struct request *request)
         return false;
     }
     request->resent = true;
-    request_edge_start(request);
+    if (!request->upload.out) { /* else it is sent when it is made */
+        request_edge_start(request);
+    }
     return true;
 }
 

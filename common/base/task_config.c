@@ -126,7 +126,7 @@ static const struct config_key keys[] = {
      .key = "upload",
      .type = CONFIG_CHOICE,
      .offset = AT(upload),
-     .default_text = "auto",
+     .default_text = "original",
      .choices = uploads,
      .help = "What of a picture goes to an edge: original, as it came; auto, a smaller or more "
              "compressed JPEG of it where the time and bytes it saves are worth more than the "

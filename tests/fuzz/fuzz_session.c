@@ -43,9 +43,10 @@ static bool may_happen(const struct session *session, enum session_event event, 
     case SESSION_FINISHED:
         return computing;
     case SESSION_STEP:
-        return session->state == SESSION_QUEUED;
+        return session->state == SESSION_WAITING || session->state == SESSION_QUEUED;
     case SESSION_FAILED:
-        return computing || session->state == SESSION_RECEIVING || session->state == SESSION_QUEUED;
+        return computing || session->state == SESSION_RECEIVING ||
+               session->state == SESSION_WAITING || session->state == SESSION_QUEUED;
     default:
         return true;
     }
@@ -79,7 +80,8 @@ static void request_run(struct input *input)
         check(words <= 1 && !(words && quiet));
         check(!(actions.mask & SESSION_SEND_ERROR) || actions.error < 0);
         check(!actions.partial || session.tokens > 0);
-        computing |= (actions.mask & SESSION_PREPARE) || session.state == SESSION_RUNNING;
+        computing |= event == SESSION_STEP &&
+                     (session.state == SESSION_PREPARING || session.state == SESSION_RUNNING);
         released |= (actions.mask & SESSION_RELEASE) != 0;
         check(!released || (!computing && session.state == SESSION_ENDED && (words == 1 || quiet)));
         check(session_state_text(session.state) != NULL);

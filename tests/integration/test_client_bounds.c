@@ -88,7 +88,6 @@ static void test_decision_ring(void **state)
     }
     assert_true(is_explained(&site, oldest)); /* the last that still has a place */
     refused_request(tandem);
-    assert_false(is_explained(&site, oldest));
     assert_true(is_explained(&site, kept));
     lines = site_ask(site.status_socket, "decisions 5000\n");
     assert_non_null(lines);

@@ -34,7 +34,7 @@ static int setup(void **state)
     (void)state;
     /* Errors are so dear that the edge is chosen wherever it may be. */
     site_init(&site, &(struct site_config){
-                         .client = "[policy]\none_error_ms = 1000000\nedge_error = 0.01\n"});
+                         .client = "[policy]\none_error_ms = 1000000\n"});
     site_client_start(&site);
     return tandem_open(site.app_socket, &tandem);
 }
