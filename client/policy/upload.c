@@ -9,7 +9,7 @@
 #define BITS      8.0
 
 /* ns a pixel, on one core of a desktop processor: to read one of the source and mix it into a
- * smaller one, and to write one (deploy/models/upload_effect.py measures them). */
+ * smaller one, and to write one. Estimates that the first pictures correct. */
 static const double read_ns[UPLOAD_SOURCE_KINDS] = {
     [UPLOAD_RAW] = 4, [UPLOAD_JPEG] = 8, [UPLOAD_PNG] = 15};
 #define WRITE_NS 15.0

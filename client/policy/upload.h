@@ -11,9 +11,9 @@
  *   bytes   = UPLOAD_HEADER_BYTES + width * height * bits per pixel / 8   * what was learned
  *   prepare = source pixels * time to read one + pixels * time to write one   * what was learned
  *
- * Bits per pixel, times and errors of the table were measured (deploy/models/upload_effect.py says
- * how). Bytes and time are corrected by every picture that was really made. The error is not: what
- * would tell it, the answers of the same model to both forms, would cost both uploads. */
+ * Bits per pixel, times and errors of the table are estimates. Bytes and time are corrected by
+ * every picture that was really made. The error is not: what would tell it, the answers of the same
+ * model to both forms, would cost both uploads. */
 #ifndef TANDEM_POLICY_UPLOAD_H
 #define TANDEM_POLICY_UPLOAD_H
 
