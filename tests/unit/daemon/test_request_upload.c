@@ -232,18 +232,18 @@ static void test_a_cascade_makes_it_when_it_asks(void **state)
 static void test_boxes_are_of_the_picture_that_came(void **state)
 {
     struct request request = {.upload = {.source = {.width = 640, .height = 480},
-                                         .form = {.width = 64, .height = 48},
+                                         .form = {.width = 64, .height = 24},
                                          .data = rgb}};
     struct answer_box box = {NULL, 1, 1, 2, 3, 4};
     struct answer answer = {.boxes = &box, .box_count = 1};
 
     (void)state;
     request_upload_boxes(&request, &answer);
-    assert_true(fabsf(box.x - 10) < 1e-4f && fabsf(box.y - 20) < 1e-4f);
-    assert_true(fabsf(box.w - 30) < 1e-4f && fabsf(box.h - 40) < 1e-4f);
+    assert_true(fabsf(box.x - 10) < 1e-4f && fabsf(box.y - 40) < 1e-4f);
+    assert_true(fabsf(box.w - 30) < 1e-4f && fabsf(box.h - 80) < 1e-4f);
     request.upload.data = NULL; /* it was sent as it came */
     request_upload_boxes(&request, &answer);
-    assert_true(fabsf(box.x - 10) < 1e-4f && fabsf(box.h - 40) < 1e-4f);
+    assert_true(fabsf(box.x - 10) < 1e-4f && fabsf(box.h - 80) < 1e-4f);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
