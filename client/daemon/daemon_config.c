@@ -10,6 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+static const char *const modes[] = {"decide", "observe", NULL};
+static const char *const observe_routes[] = {"local", "edge", "cascade", NULL};
+
 #define AT(member) offsetof(struct client_config, member)
 static const struct config_key keys[] = {
     {.section = "client",
@@ -117,6 +120,23 @@ static const struct config_key keys[] = {
      .offset = AT(tls_ca),
      .default_text = "",
      .help = "The authority that an edge's certificate must come from (PEM)."},
+    {.section = "policy",
+     .key = "mode",
+     .type = CONFIG_CHOICE,
+     .offset = AT(mode),
+     .default_text = "decide",
+     .choices = modes,
+     .help = "observe: every request goes by observe_route, unless its caller says where, and its "
+             "decision only records what would have been done."},
+    {.section = "policy",
+     .key = "observe_route",
+     .type = CONFIG_CHOICE,
+     .offset = AT(observe_route),
+     .default_text = "local",
+     .choices = observe_routes,
+     .help = "With mode = observe: where requests go. edge: local joins only when the edge fails "
+             "or would miss the deadline. cascade: at the task's confidence_threshold. Where the "
+             "route is not to be had, a request takes the other side, and its reason says so."},
     {.section = "policy",
      .key = "prefer",
      .type = CONFIG_CHOICE,

@@ -5,6 +5,8 @@
 #include "client/policy/decide.h"
 #include "common/base/config.h"
 
+enum policy_mode { MODE_DECIDE, MODE_OBSERVE };
+enum observe_route { OBSERVE_LOCAL, OBSERVE_EDGE, OBSERVE_CASCADE };
 struct edge_config {
     char *name, *url, *token_file;
 };
@@ -13,7 +15,7 @@ struct client_config {
     int64_t threads, kv_bytes, result_cache_bytes, drain_timeout_ms;
     bool allow_plaintext;
     char *tls_cert, *tls_key, *tls_ca;
-    int prefer;
+    int prefer, mode, observe_route;
     double one_miss_ms, one_megabyte_ms, one_error_ms, one_joule_ms, edge_error;
     int64_t probe_bytes;
     double compute_watt, send_joule_per_megabyte; /* 0: not known */

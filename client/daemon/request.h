@@ -92,6 +92,11 @@ void requests_pull_in(struct requests *all);
 /* request_decide.c: the decision's record, from the choice. */
 void request_decision_fill(struct request *request);
 
+/* request_observe.c: with `mode = observe`, after request_decision_fill: what was decided stays on
+ * record, and the prescribed route is what the request follows. `result` is what came of deciding;
+ * returns what comes of it now. */
+int request_observe(struct request *request, int result);
+
 /* request_local.c, request_edge.c: start the one side or the other. */
 void request_local_start(struct request *request);
 void request_edge_start(struct request *request);

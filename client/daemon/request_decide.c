@@ -148,10 +148,11 @@ static void forced_fill(const struct local_submit *submit, struct decide_input *
     input->forced_edge = strncmp(submit->route, "edge:", 5) == 0 ? submit->route + 5 : NULL;
 }
 
-int requests_decide(struct requests *all, const struct client_task *task,
-                    const struct local_submit *submit, const struct upload_source *source,
-                    uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
-                    const struct decide_cached *cached, int64_t now_ns, struct choice *ret_choice)
+static int decide_as(struct requests *all, const struct client_task *task,
+                     const struct local_submit *submit, bool fixed,
+                     const struct upload_source *source, uint64_t input_bytes,
+                     const size_t held_bytes[LIMIT_EDGES], const struct decide_cached *cached,
+                     int64_t now_ns, struct choice *ret_choice)
 {
     const struct estimate_text_work work = text_work(task, submit, input_bytes);
     struct decide_edge edges[LIMIT_EDGES];
@@ -174,6 +175,7 @@ int requests_decide(struct requests *all, const struct client_task *task,
                                                 : task->config->default_deadline_ms * NS_PER_MS;
 
     forced_fill(submit, &input);
+    input.fixed = fixed;
     input.never_leaves =
         submit->leaves_device == 1 || strcmp(task->config->leaves_device, "never") == 0;
     input.too_big = input_bytes > LIMIT_PAYLOAD_BYTES;
@@ -195,6 +197,29 @@ int requests_decide(struct requests *all, const struct client_task *task,
     result = decide(&input, ret_choice);
     ret_choice->plan.handover_ns += (int64_t)(late_ms * (double)NS_PER_MS);
     return result;
+}
+
+int requests_decide(struct requests *all, const struct client_task *task,
+                    const struct local_submit *submit, const struct upload_source *source,
+                    uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
+                    const struct decide_cached *cached, int64_t now_ns, struct choice *ret_choice)
+{
+    return decide_as(all, task, submit, false, source, input_bytes, held_bytes, cached, now_ns,
+                     ret_choice);
+}
+
+int requests_decide_fixed(struct requests *all, const struct client_task *task,
+                          const struct local_submit *submit, const struct upload_source *source,
+                          uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
+                          int64_t now_ns, struct choice *ret_choice)
+{
+    static const char *const routes[] = {
+        [OBSERVE_LOCAL] = "local", [OBSERVE_EDGE] = "edge", [OBSERVE_CASCADE] = "cascade"};
+    struct local_submit fixed = *submit;
+
+    strcpy(fixed.route, routes[all->config->observe_route]);
+    return decide_as(all, task, &fixed, true, source, input_bytes, held_bytes, NULL, now_ns,
+                     ret_choice);
 }
 
 void request_decision_fill(struct request *request)

@@ -286,10 +286,11 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
     if (result == TANDEM_ENOTASK) {
         snprintf(request->why, sizeof(request->why), "there is no task '%s'", submit->task);
     }
+    request_decision_fill(request);
+    result = request_observe(request, result);
     if (result == 0) {
         links_look(request);
     }
-    request_decision_fill(request);
     if (result == 0 && request->choice.plan.route == JOB_CACHE) {
         result = request_cache_take(request, &hit);
     }

@@ -76,5 +76,10 @@ int requests_decide(struct requests *requests, const struct client_task *task,
                     const struct local_submit *submit, const struct upload_source *source,
                     uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
                     const struct decide_cached *cached, int64_t now_ns, struct choice *ret_choice);
+/* The same for `[policy] observe_route`, whatever the submit says. */
+int requests_decide_fixed(struct requests *requests, const struct client_task *task,
+                          const struct local_submit *submit, const struct upload_source *source,
+                          uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
+                          int64_t now_ns, struct choice *ret_choice);
 
 #endif

@@ -79,7 +79,8 @@ static bool edge_is_allowed(const struct decide_input *input, size_t index)
     const struct decide_edge *edge = &input->edges[index];
 
     return !input->never_leaves && (!input->too_big || edge->form_count > 0) && !edge->unusable &&
-           (!edge->silent || !input->has_local || input->forced != FORCED_AUTO) &&
+           (!edge->silent || !input->has_local ||
+            (input->forced != FORCED_AUTO && !input->fixed)) &&
            (!input->only_edge || strcmp(input->only_edge, edge->name) == 0) &&
            (!input->forced_edge || strcmp(input->forced_edge, edge->name) == 0);
 }

@@ -57,7 +57,7 @@ static int plan_make(const struct decide_input *input, struct choice *choice,
     struct job_plan *plan = &choice->plan;
 
     plan->route = chosen->kind;
-    plan->local_allowed = input->has_local && input->forced != FORCED_EDGE;
+    plan->local_allowed = input->has_local && (input->forced != FORCED_EDGE || input->fixed);
     plan->deadline_ns = input->deadline_ns;
     plan->handover_ns = LIMIT_HANDOVER_US * NS_PER_US;
     plan->deliver_late = input->deliver_late;
@@ -71,7 +71,7 @@ static int plan_make(const struct decide_input *input, struct choice *choice,
 
         plan->edge_needs_ns = (int64_t)((hopes ? best_ms : edge->mean_ms) * (double)NS_PER_MS);
         plan->race = cascade->at_once;
-        if (input->forced == FORCED_AUTO) {
+        if (input->forced == FORCED_AUTO || input->fixed) {
             plan->patience_ns =
                 choice->hoped_ms > 0
                     ? (int64_t)(DECIDE_HOPE_FACTOR * choice->hoped_ms * (double)NS_PER_MS)
@@ -160,9 +160,9 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
     ret_choice->weights = input->weights;
     ret_choice->plan.deadline_ns = input->deadline_ns; /* also of a request that has no route */
     candidates_fill(input, ret_choice, &cascade);
-    if (ret_choice->chosen == ret_choice->count && input->forced == FORCED_CASCADE &&
-        input->has_local) {
-        /* its first half is there; the reason says why not the other */
+    if (ret_choice->chosen == ret_choice->count && input->has_local &&
+        (input->forced == FORCED_CASCADE || input->fixed)) {
+        /* of a cascade the first half is there; the reason says why not the other */
         ret_choice->chosen = candidates_cheapest(ret_choice, FORCED_LOCAL);
     }
     if (ret_choice->chosen == ret_choice->count) {

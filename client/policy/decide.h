@@ -7,9 +7,11 @@
  * Hard limits come first: what the task or the caller forbids, what is down, what has no model is
  * no candidate. A forced route is such a limit: "edge" never runs here, neither at once nor when
  * the edge dies under way, and "local" never leaves. A forced cascade whose edge half is missing
- * stays with its local half. A cascade's threshold is the one that is best for this request
- * (cascade.h); a forced one takes the task's. Energy is what the device's model says, absent
- * without one. Reasons are short and stable. */
+ * stays with its local half. A fixed route is the operator's: it is kept as a freely chosen one is,
+ * with local as its insurance, and gives way to local where it is not to be had. A cascade's
+ * threshold is the one that is best for this request (cascade.h); a forced or fixed one takes the
+ * task's. Energy is what the device's model says, absent without one. Reasons are short and stable.
+ */
 #ifndef TANDEM_POLICY_DECIDE_H
 #define TANDEM_POLICY_DECIDE_H
 
@@ -97,6 +99,7 @@ struct decide_input {
     struct decide_weights weights;
     struct decide_energy energy;
     enum decide_forced forced;
+    bool fixed;              /* `forced` is the operator's, not the caller's */
     const char *forced_edge; /* FORCED_EDGE: the name, or NULL for any */
     const char *only_edge;   /* privacy: the one edge that may see it; NULL: any */
     bool never_leaves;       /* privacy */

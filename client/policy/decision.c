@@ -282,6 +282,7 @@ void decision_json(const struct decision *decision, struct json_writer *json)
     json_double(json, "threshold", decision->threshold);
     json_text(json, "reserve", reserve_text(decision->reserve));
     json_bool(json, "hedged", decision->hedged);
+    json_bool(json, "observed", decision->observed);
     if (decision->has_outcome) {
         outcome_json(&decision->outcome, json);
     } else {

@@ -35,6 +35,7 @@ struct decision {
     const char *upload_reason; /* static; why the edge was sent what it was; NULL: what came */
     enum decide_reserve reserve;
     bool hedged, has_outcome;
+    bool observed; /* `route` is what would have been done; another one was prescribed */
     struct decision_outcome outcome;
 };
 void decision_outcome_init(struct decision_outcome *outcome);

@@ -83,6 +83,7 @@ static struct decision full_decision(void)
                                 .confidence = 0.25,
                                 .reserve = RESERVE_RACED,
                                 .hedged = true,
+                                .observed = true,
                                 .has_outcome = true};
 
     decision.candidates[0] = (struct candidate){.route = "local",
@@ -120,10 +121,10 @@ static struct decision full_decision(void)
 
 static void test_all_names_and_values(void **state)
 {
-    static const char *const top[] = {
-        "schema",     "id",          "time_unix_ns", "task",    "session",
-        "tenant",     "deadline_ms", "candidates",   "route",   "reason",
-        "confidence", "reserve",     "hedged",       "outcome", NULL};
+    static const char *const top[] = {"schema",  "id",       "time_unix_ns", "task",
+                                      "session", "tenant",   "deadline_ms",  "candidates",
+                                      "route",   "reason",   "confidence",   "reserve",
+                                      "hedged",  "observed", "outcome",      NULL};
     static const char *const of_candidate[] = {
         "route",    "latency_ms", "latency_p95_ms",    "miss_probability",
         "energy_j", "bytes",      "error_probability", "cost",
@@ -149,6 +150,7 @@ static void test_all_names_and_values(void **state)
     number_check(json, "confidence", 0.25);
     text_check(json, "reserve", "raced");
     assert_true(cJSON_IsTrue(member(json, "hedged")));
+    assert_true(cJSON_IsTrue(member(json, "observed")));
     number_check(member(json, "weights"), "one_miss_ms", 1000);
     number_check(member(json, "weights"), "one_megabyte_ms", 20);
     number_check(member(json, "weights"), "one_error_ms", 200);
