@@ -33,6 +33,7 @@ enum {
     TAKES_FILE = 64,
     TAKES_EXPLAIN = 128,
     TAKES_REPLAY = 256,
+    TAKES_TASK = 512,
 };
 
 struct ctl_option {
@@ -67,7 +68,8 @@ static const struct ctl_option options_table[] = {
     {"--slow", "[N]", OPTION_MAYBE_NUMBER, AT(slow), TAKES_PAST,
      "the N slowest (20), the slowest first"},
     {"--missed", NULL, OPTION_FLAG, AT(missed), TAKES_PAST, "only those that came late or failed"},
-    {"--task", "TASK", OPTION_TEXT, AT(task), TAKES_PAST, "only those of this task"},
+    {"--task", "TASK", OPTION_TEXT, AT(task), TAKES_PAST | TAKES_TASK,
+     "only those of this task; of forget: the task"},
     {"--file", "FILE", OPTION_TEXT, AT(file), TAKES_FILE,
      "a decisions.jsonl instead of a daemon; - is standard input"},
     {"--policy", "POLICY", OPTION_TEXT, AT(policy), TAKES_REPLAY,
@@ -106,6 +108,8 @@ static const struct ctl_command commands[] = {
      "rates, latencies, edges and the last decisions, again every second; q quits"},
     {"cache", "", 0, TAKES_SERVER, command_cache, "what is kept of work already done"},
     {"edges", "", 0, 0, command_edges, "the edge nodes this device knows"},
+    {"forget", "", 0, TAKES_TASK, command_forget,
+     "what was learned of the task --task, and its cached answers"},
     {"run", "TASK INPUT", 2, TAKES_RUN, command_run,
      "one request by hand; INPUT: a file for pictures, text for text tasks, @FILE, - for standard "
      "input"},

@@ -1,6 +1,7 @@
 #include "client/daemon/daemon.h"
 
 #include "client/daemon/decision_file.h"
+#include "client/daemon/learn.h"
 #include "client/daemon/learned_file.h"
 #include "client/daemon/requests.h"
 #include "client/daemon/status.h"
@@ -118,8 +119,25 @@ static struct status_view status_view_of(const struct daemon *daemon)
                                 .reload_failures = daemon->reload_failures};
 }
 
+/* The only line that changes something. It waits for the disk, so that what was forgotten stays so. */
+static void forget_answer(struct daemon *daemon, const char *task, struct buf *out)
+{
+    if (learn_forget(&daemon->requests, task) != 0) {
+        (void)status_error_json("tandem-client", "there is no task of this name", out);
+        return;
+    }
+    learned_file_save(daemon->learned);
+    (void)status_forgotten(task, out);
+}
+
 static bool on_status_line(const char *line, struct buf *out, void *user)
 {
+    static const char forget[] = "forget ";
+
+    if (strncmp(line, forget, sizeof(forget) - 1) == 0) {
+        forget_answer(user, line + sizeof(forget) - 1, out);
+        return false;
+    }
     const struct status_view view = status_view_of(user);
 
     return status_answer(&view, line, out);

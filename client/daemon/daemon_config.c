@@ -45,8 +45,8 @@ static const struct config_key keys[] = {
      .type = CONFIG_TEXT,
      .offset = AT(state_dir),
      .default_text = "/var/lib/tandem-client",
-     .help = "Where decisions.jsonl and decision-ids are written. Empty: nowhere, and ids come "
-             "from the clock."},
+     .help = "Where decisions.jsonl, decision-ids and learned are written. Empty: nowhere, and ids "
+             "come from the clock."},
     {.section = "client",
      .key = "threads",
      .type = CONFIG_INT,

@@ -233,6 +233,21 @@ static void object_answer(const struct status_view *view,
 
 /* ---- decisions ---- */
 
+int status_forgotten(const char *task, struct buf *out)
+{
+    struct json_writer json;
+    int result;
+
+    json_begin(&json, out);
+    json_object_open(&json, NULL);
+    json_int(&json, "schema", 1);
+    json_text(&json, "daemon", DAEMON);
+    json_text(&json, "forgotten", task);
+    json_object_close(&json);
+    result = json_end(&json);
+    return result == 0 ? buf_append_u8(out, '\n') : result;
+}
+
 int status_decision(const struct decision *decision, struct buf *out)
 {
     struct json_writer json;
@@ -331,7 +346,7 @@ bool status_answer(const struct status_view *view, const char *line, struct buf 
         (void)status_error_json(
             DAEMON,
             "unknown request: status, metrics, decisions N [since=MS] [until=MS], explain ID, "
-            "follow",
+            "follow, forget TASK",
             out);
     }
     return false;

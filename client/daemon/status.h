@@ -20,6 +20,8 @@ struct status_view { /* borrowed, for one call */
     uint64_t reloads, reload_failures;
 };
 /* One decision as one line with its newline. 0 or TANDEM_E*. */
+/* The answer to `forget TASK`: one object. 0 or an error of the buffer. */
+int status_forgotten(const char *task, struct buf *out);
 int status_decision(const struct decision *decision, struct buf *out);
 /* Appends the answer to one request line: whole lines only. True: the asker follows. */
 bool status_answer(const struct status_view *view, const char *line, struct buf *out);
