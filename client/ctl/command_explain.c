@@ -89,8 +89,9 @@ int command_explain(const struct ctl_options *options)
         return result == TANDEM_EGONE ? CTL_NOT_RUNNING : CTL_FAILED;
     }
     buf_init(&text, 0);
-    result =
-        options->json ? buf_printf(&text, "%s\n", line) : print_decision(object, &style, &text);
+    result = options->json   ? buf_printf(&text, "%s\n", line)
+             : options->full ? print_decision(object, &style, &text)
+                             : print_story(object, &style, &text);
     result = screen_put(result, &text);
     buf_fini(&text);
     free(line);

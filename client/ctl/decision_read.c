@@ -123,10 +123,6 @@ int decision_read(const cJSON *object, struct replay_record *ret_record)
         return TANDEM_EUNSUPPORTED;
     }
     outcome_read(get(object, "outcome"), &record);
-    if (!cJSON_IsObject(get(object, "outcome")) || record.error_code == TANDEM_ECANCELED ||
-        record.error_code == TANDEM_ESUPERSEDED) {
-        return TANDEM_ENOTFOUND;
-    }
     record.id = strtoull(id, NULL, 10);
     record.forced = reason && strncmp(reason, forced, sizeof(forced) - 1) == 0;
     text_copy(object, "task", record.task, sizeof(record.task));
@@ -135,5 +131,8 @@ int decision_read(const cJSON *object, struct replay_record *ret_record)
     sides_read(object, &record);
     weights_read(get(object, "weights"), &record);
     *ret_record = record;
-    return 0;
+    return !cJSON_IsObject(get(object, "outcome")) || record.error_code == TANDEM_ECANCELED ||
+                   record.error_code == TANDEM_ESUPERSEDED
+               ? TANDEM_ENOTFOUND
+               : 0;
 }

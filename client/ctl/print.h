@@ -30,8 +30,15 @@ void print_decisions_add(struct print_decisions *decisions, const cJSON *decisio
 /* The edges of a client's status: how each link is, and why it is not used. The URL only for a
  * wide reader. */
 int print_edges(const cJSON *status, const struct table_style *style, struct buf *out);
+/* The story of one decision in at most ten lines of at most 80 characters: what was possible, why
+ * this one, what came of it, and what the others would have cost. */
+#define PRINT_STORY_LINES 10
+int print_story(const cJSON *decision, const struct table_style *style, struct buf *out);
 /* Everything about one decision. */
 int print_decision(const cJSON *decision, const struct table_style *style, struct buf *out);
+
+/* When the request came, in local time with milliseconds; "-". `ret_text` is returned. */
+const char *print_time(const cJSON *decision, char ret_text[64]);
 
 /* "12.3", "-" when `value` is not a number. `ret_text` is returned. */
 #define PRINT_NUMBER_BYTES 64

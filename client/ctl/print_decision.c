@@ -56,6 +56,11 @@ static const char *time_of(const cJSON *decision, const char *format, bool with_
     return ret_text;
 }
 
+const char *print_time(const cJSON *decision, char ret_text[64])
+{
+    return time_of(decision, "%Y-%m-%d %H:%M:%S", true, ret_text);
+}
+
 /* "", or the name of the error the request ended in. */
 static const char *error_of(const cJSON *outcome)
 {

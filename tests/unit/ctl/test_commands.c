@@ -82,6 +82,8 @@ static void test_decisions(void **state)
     assert_int_equal(ctl(&stage, "explain", "1", "--json", NULL), CTL_DONE);
     assert_string_equal(stage.out, FIRST);
     assert_int_equal(ctl(&stage, "explain", "1", NULL), CTL_DONE);
+    assert_non_null(strstr(stage.out, "chosen: local"));
+    assert_int_equal(ctl(&stage, "explain", "1", "--full", NULL), CTL_DONE);
     assert_non_null(strstr(stage.out, "possible routes"));
     assert_int_equal(ctl(&stage, "explain", "3", NULL), CTL_FAILED);
     assert_string_equal(

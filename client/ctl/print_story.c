@@ -1,0 +1,323 @@
+/* print_story.c: one decision as a person would tell it. */
+#include "client/ctl/decision_read.h"
+#include "client/ctl/print.h"
+#include "common/base/error.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WIDTH    80
+#define INDENT   2
+#define ROUTES   3 /* possible ones that are told, the cheapest first */
+#define OTHERS   3
+#define TEXT_MAX 2048
+
+/* One paragraph under way; what does not fit is left out, and a cut says so. */
+struct story {
+    char text[TEXT_MAX];
+    size_t used;
+};
+
+static void say(struct story *story, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct story *story, const char *format, ...)
+{
+    va_list arguments;
+    int bytes;
+
+    va_start(arguments, format);
+    bytes =
+        vsnprintf(story->text + story->used, sizeof(story->text) - story->used, format, arguments);
+    va_end(arguments);
+    story->used += bytes > 0 ? (size_t)bytes : 0;
+    story->used = story->used < sizeof(story->text) ? story->used : sizeof(story->text) - 1;
+}
+
+/* ---- lines ---- */
+
+/* Bytes of the words of `text` that go into `width` characters, at least one word or a part of it.
+ */
+static size_t line_bytes(const char *text, size_t width)
+{
+    size_t at = 0, count = 0, end = 0;
+
+    for (; text[at] != '\0'; at++) {
+        const bool begins = ((unsigned char)text[at] & 0xc0) != 0x80;
+
+        if (begins && count++ == width) {
+            return end > 0 ? end : at;
+        }
+        end = text[at] == ' ' ? at : end;
+    }
+    return at;
+}
+
+/* Appends the paragraph as at most `lines` lines and forgets it. */
+static int story_put(struct story *story, size_t width, size_t lines, struct buf *out)
+{
+    const char *text = story->text;
+    struct buf clean;
+    int result;
+
+    buf_init(&clean, 0);
+    result = text_clean_append(&clean, story->text, false);
+    result = result == 0 ? buf_append_u8(&clean, 0) : result;
+    text = result == 0 ? (const char *)clean.data : "";
+    for (size_t line = 0; result == 0 && line < lines && *text; line++) {
+        const size_t indent = line > 0 ? INDENT : 0;
+        size_t bytes = line_bytes(text, width - indent);
+        const bool cut = line + 1 == lines && text[bytes] != '\0';
+
+        if (cut) {
+            bytes = line_bytes(text, width - indent - 4); /* " ..." */
+        }
+        result =
+            buf_printf(out, "%*s%.*s%s\n", (int)indent, "", (int)bytes, text, cut ? " ..." : "");
+        text += bytes;
+        text += *text == ' ';
+    }
+    buf_fini(&clean);
+    story->used = 0;
+    story->text[0] = '\0';
+    return result;
+}
+
+/* ---- what is said ---- */
+
+static const cJSON *get(const cJSON *object, const char *key)
+{
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static const char *text_of(const cJSON *object, const char *key)
+{
+    const char *text = cJSON_GetStringValue(get(object, key));
+
+    return text ? text : "";
+}
+
+static int digits_of(double number)
+{
+    return fabs(number) >= 1000 ? 0 : fabs(number) < 10 ? 2 : 1;
+}
+
+/* " cost 12.3 ms", or nothing. */
+static void cost_say(struct story *story, double cost)
+{
+    if (!isnan(cost)) {
+        say(story, ", cost %.*f", digits_of(cost), cost);
+    }
+}
+
+static void head_say(struct story *story, const cJSON *decision)
+{
+    char time_text[64];
+
+    say(story, "decision %s: %s, %s", text_of(decision, "id"), text_of(decision, "task"),
+        print_time(decision, time_text));
+    if (cJSON_IsNumber(get(decision, "deadline_ms"))) {
+        say(story, ", deadline %.0f ms", get(decision, "deadline_ms")->valuedouble);
+    }
+    if (text_of(decision, "session")[0]) {
+        say(story, ", session %s", text_of(decision, "session"));
+    }
+}
+
+static int cheaper_first(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+
+    if (isnan(x->cost) || isnan(y->cost)) {
+        return isnan(x->cost) - isnan(y->cost);
+    }
+    return (x->cost > y->cost) - (x->cost < y->cost);
+}
+
+/* The candidates are sorted here. */
+static void routes_say(struct story *story, struct replay_record *record)
+{
+    qsort(record->candidates, record->candidate_count, sizeof(record->candidates[0]),
+          cheaper_first);
+    say(story, "possible:");
+    for (size_t i = 0; i < record->candidate_count && i < ROUTES; i++) {
+        const struct candidate *at = &record->candidates[i];
+
+        say(story, "%s %s", i > 0 ? ";" : "", at->route);
+        if (!at->latency_known) {
+            say(story, " in unknown time");
+            continue;
+        }
+        say(story, " in %.*f ms (p95 %.*f)", digits_of(at->latency.mean_ms), at->latency.mean_ms,
+            digits_of(at->latency.p95_ms), at->latency.p95_ms);
+        cost_say(story, at->cost);
+    }
+    if (record->candidate_count > ROUTES) {
+        say(story, "; and %zu more", record->candidate_count - ROUTES);
+    }
+    say(story, "%s", record->candidate_count == 0 ? " nothing" : "");
+}
+
+static void choice_say(struct story *story, const cJSON *decision,
+                       const struct replay_record *record)
+{
+    const cJSON *threshold = get(decision, "threshold"), *sure = get(decision, "confidence");
+
+    say(story, "%s %s: %s", record->observed ? "only observed; would have chosen" : "chosen:",
+        record->route[0] ? record->route : "no route", text_of(decision, "reason"));
+    if (cJSON_IsNumber(sure)) {
+        say(story, "; local was %.2f sure", sure->valuedouble);
+    }
+    if (cJSON_IsNumber(threshold)) {
+        say(story, ", %.2f is enough", threshold->valuedouble);
+    }
+}
+
+/* One part of the time, rounded as it is shown, so that what is shown adds up. */
+static void part_say(struct story *story, const cJSON *outcome, const char *key, const char *what,
+                     int digits, double *left_ms)
+{
+    const cJSON *value = get(outcome, key);
+    const double scale = pow(10, digits);
+    const double shown = cJSON_IsNumber(value) ? round(value->valuedouble * scale) / scale : 0;
+
+    if (shown > 0) {
+        say(story, "%.*f %s + ", digits, shown, what);
+        *left_ms -= shown;
+    }
+}
+
+static double number_or_0(const cJSON *object, const char *key)
+{
+    const cJSON *value = get(object, key);
+
+    return cJSON_IsNumber(value) ? value->valuedouble : 0;
+}
+
+/* "12.0 ms = 2.0 waited here + 9.0 run here + 1.0 the rest" */
+static void times_say(struct story *story, const cJSON *outcome)
+{
+    static const struct {
+        const char *key, *what;
+        bool here;
+    } parts[] = {{"local_wait_ms", "waited here", true},  {"local_run_ms", "run here", true},
+                 {"prepare_ms", "prepared", false},       {"up_ms", "sent", false},
+                 {"edge_wait_ms", "waited there", false}, {"edge_run_ms", "run there", false}};
+    const double latency = number_or_0(outcome, "latency_ms");
+    const int digits = digits_of(latency);
+    const double scale = pow(10, digits);
+    const bool by_edge = strncmp(text_of(outcome, "route"), "edge:", 5) == 0;
+    double sum = 0, left_ms = round(latency * scale) / scale;
+    bool both;
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        sum += number_or_0(outcome, parts[i].key);
+    }
+    both = sum <= latency; /* else they ran at the same time: the ones of who answered */
+    say(story, "%.*f ms = ", digits, latency);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (parts[i].here != by_edge || (both && by_edge)) {
+            part_say(story, outcome, parts[i].key, parts[i].what, digits, &left_ms);
+        }
+    }
+    say(story, "%.*f %s", digits, fabs(left_ms) < 0.5 / scale ? 0 : left_ms,
+        by_edge ? "back and the rest" : "the rest");
+}
+
+static void outcome_say(struct story *story, const cJSON *decision,
+                        const struct replay_record *record)
+{
+    const cJSON *outcome = get(decision, "outcome");
+    const struct decide_weights *weights = &record->weights;
+    struct replay_way way;
+
+    if (!cJSON_IsObject(outcome)) {
+        say(story, "still running");
+        return;
+    }
+    if (record->error_code != 0 && record->error_code != TANDEM_ELATE) {
+        say(story, "failed: %s", tandem_error_text(record->error_code));
+        if (!isnan(record->latency_ms)) {
+            say(story, ", after %.*f ms", digits_of(record->latency_ms), record->latency_ms);
+        }
+    } else {
+        say(story, "answered by %s, %s, ", record->by[0] ? record->by : "nobody",
+            record->deadline_ms <= 0 ? "no deadline"
+            : record->met_deadline   ? "in time"
+                                     : "late");
+        times_say(story, outcome);
+    }
+    if (record->has_weights && !isnan(record->latency_ms)) {
+        replay_recorded(record, weights, &way);
+        cost_say(story, way.cost);
+    }
+    if (cJSON_IsTrue(get(decision, "hedged"))) {
+        say(story, "; both sides were started");
+    }
+    if (record->bytes_up > 0) {
+        say(story, "; %.0f bytes sent", record->bytes_up);
+    }
+}
+
+/* The others, as they came out beside it or were predicted. */
+static void others_say(struct story *story, const struct replay_record *record)
+{
+    const char *taken = record->observed ? record->by : record->route;
+    size_t told = 0, more = 0;
+
+    for (size_t i = 0; i < record->candidate_count; i++) {
+        const struct candidate *at = &record->candidates[i];
+        struct replay_way way;
+
+        if (strcmp(at->route, taken) == 0 ||
+            !replay_route(record, at->route, NAN, &record->weights, &way) ||
+            isnan(way.latency_ms)) {
+            continue;
+        }
+        if (told == OTHERS) {
+            more++;
+            continue;
+        }
+        say(story, "%s %s %.*f ms %s", told++ > 0 ? ";" : "otherwise:", at->route,
+            digits_of(way.latency_ms), way.latency_ms,
+            way.latency_measured ? "measured" : "predicted");
+        if (record->has_weights || !way.latency_measured) {
+            cost_say(story, record->has_weights ? way.cost : at->cost);
+        }
+        if (way.error_measured) {
+            say(story, way.agreed > 0 ? ", the same answer" : ", another answer");
+        }
+    }
+    if (more > 0) {
+        say(story, "; and %zu more", more);
+    }
+}
+
+int print_story(const cJSON *decision, const struct table_style *style, struct buf *out)
+{
+    const size_t width = style->width > 20 && style->width < WIDTH ? style->width : WIDTH;
+    struct replay_record record;
+    struct story *story = calloc(1, sizeof(*story));
+    int result = decision_read(decision, &record);
+    const bool ended = result == 0;
+
+    if (!story || result == TANDEM_EUNSUPPORTED) {
+        free(story);
+        return !story ? TANDEM_ENOMEM : print_decision(decision, style, out);
+    }
+    head_say(story, decision);
+    result = story_put(story, width, 2, out);
+    routes_say(story, &record);
+    result = result == 0 ? story_put(story, width, 2, out) : result;
+    choice_say(story, decision, &record);
+    result = result == 0 ? story_put(story, width, 2, out) : result;
+    outcome_say(story, decision, &record);
+    result = result == 0 ? story_put(story, width, 2, out) : result;
+    if (ended) {
+        others_say(story, &record);
+        result = result == 0 ? story_put(story, width, 2, out) : result;
+    }
+    free(story);
+    return result;
+}

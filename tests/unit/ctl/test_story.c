@@ -1,0 +1,183 @@
+/* explain's story: ten lines of eighty characters whatever the decision is, times that add up, and
+ * what the others would have cost, measured or predicted. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client/ctl/print.h"
+#include "common/base/limits.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEAD                                                                                       \
+    "{\"schema\":1,\"id\":\"18446744073709551615\",\"time_unix_ns\":1764000000123456789,"          \
+    "\"task\":\"objects\",\"session\":\"talk\",\"deadline_ms\":100,"
+#define CANDIDATES                                                                                 \
+    "\"candidates\":[{\"route\":\"local\",\"latency_ms\":20,\"latency_p95_ms\":25,"                \
+    "\"miss_probability\":0.01,\"error_probability\":0.3,\"bytes\":0,\"cost\":90},{\"route\":"     \
+    "\"edge:den\",\"latency_ms\":40,\"latency_p95_ms\":60,\"miss_probability\":0.02,"              \
+    "\"error_probability\":0.05,\"bytes\":500000,\"cost\":80},{\"route\":\"cascade\","             \
+    "\"latency_ms\":30,\"latency_p95_ms\":85,\"miss_probability\":0.01,\"error_probability\":0.1," \
+    "\"bytes\":250000,\"cost\":65}],"
+#define WEIGHTS                                                                                    \
+    "\"weights\":{\"one_miss_ms\":1000,\"one_megabyte_ms\":20,\"one_error_ms\":200,"               \
+    "\"one_joule_ms\":20},"
+#define CASCADE                                                                                    \
+    "\"route\":\"cascade\",\"reason\":\"local first, edge if not sure: not sure, 0.60 < 0.70, "    \
+    "the "                                                                                         \
+    "edge was asked\",\"confidence\":0.6,\"threshold\":0.7,\"hedged\":false,\"outcome\":{"         \
+    "\"route\":\"edge:den\",\"latency_ms\":61.26,\"met_deadline\":true,\"bytes_up\":500000,"       \
+    "\"error_code\":0,\"local_wait_ms\":2.04,\"local_run_ms\":18.26,\"up_ms\":14.98,"              \
+    "\"edge_wait_ms\":0,\"edge_run_ms\":20.5}"
+#define MEASURED                                                                                   \
+    ",\"shadow\":false,\"measured\":[{\"route\":\"local\",\"latency_ms\":20.3,\"error_code\":0,"   \
+    "\"agreed\":false,\"confidence\":0.6},{\"route\":\"edge:den\",\"latency_ms\":41,"              \
+    "\"error_code\":0,\"agreed\":true,\"confidence\":null}]"
+
+/* The story of `line`; it fits, also on a narrow screen as wide as that. */
+static const char *story(const char *line, size_t width, size_t lines_max)
+{
+    static char text[16384];
+    const struct table_style style = {.width = width};
+    cJSON *decision = cJSON_Parse(line);
+    struct buf out;
+    size_t lines = 0;
+
+    assert_non_null(decision);
+    buf_init(&out, 0);
+    assert_int_equal(print_story(decision, &style, &out), 0);
+    assert_int_equal(buf_append_u8(&out, 0), 0);
+    assert_true(out.bytes < sizeof(text));
+    memcpy(text, out.data, out.bytes);
+    for (char *at = text, *end; *at; at = end + 1, lines++) {
+        end = strchr(at, '\n');
+        assert_non_null(end);
+        *end = '\0';
+        if (text_width(at) > (width ? width : 80)) {
+            fail_msg("too wide: %s", at);
+        }
+        *end = '\n';
+    }
+    if (lines > lines_max) {
+        fail_msg("%zu lines: %s", lines, text);
+    }
+    buf_fini(&out);
+    cJSON_Delete(decision);
+    return text;
+}
+
+static void has(const char *text, const char *part)
+{
+    if (!strstr(text, part)) {
+        fail_msg("no \"%s\" in:\n%s", part, text);
+    }
+}
+
+static void test_old_record(void **state)
+{
+    const char *text = story(HEAD CANDIDATES CASCADE "}", 0, PRINT_STORY_LINES);
+
+    (void)state;
+    has(text, "decision 18446744073709551615: objects, 2025-11-24 16:00:00.123, deadline 100\n"
+              "  ms, session talk\npossible: ");
+    has(text, "possible: cascade in 30.0 ms (p95 85.0), cost 65.0; edge:den in 40.0 ms (p95\n");
+    has(text, "chosen: cascade: local first, edge if not sure: not sure, 0.60 < 0.70,");
+    /* 2.0 + 18.3 + 15.0 + 20.5 + 5.5 = 61.3: as shown, they add up */
+    has(text, "answered by edge:den, in time, 61.3 ms = 2.0 waited here + 18.3 run here + 15.0\n"
+              "  sent + 20.5 run there + 5.5 back and the rest; 500000 bytes sent\n");
+    has(text, "otherwise: edge:den 40.0 ms predicted, cost 80.0; local 20.3 ms measured\n");
+}
+
+/* 41 + 200 * 0.05 + 20 * 0.5 = 61; local 20.3 and wrong: 220.3; as it went 61.26 + 20 = 81.26 */
+static void test_measured(void **state)
+{
+    const char *text = story(HEAD WEIGHTS CANDIDATES CASCADE MEASURED "}", 0, PRINT_STORY_LINES);
+
+    (void)state;
+    has(text, "back and the rest, cost 81.3;");
+    has(text, "otherwise: edge:den 41.0 ms measured, cost 61.0; local 20.3 ms measured, cost\n"
+              "  220.3, another answer\n");
+}
+
+/* Both at once: the times of who answered, which fit into the latency. */
+static void test_at_the_same_time(void **state)
+{
+    const char *text = story(HEAD CANDIDATES
+                             "\"route\":\"edge:den\",\"reason\":\"x\",\"hedged\":true,\"outcome\":{"
+                             "\"route\":\"local\",\"latency_ms\":31,\"met_deadline\":false,"
+                             "\"bytes_up\":0,\"error_code\":0,\"local_wait_ms\":10,"
+                             "\"local_run_ms\":20,\"up_ms\":15,\"edge_run_ms\":9}}",
+                             0, PRINT_STORY_LINES);
+
+    (void)state;
+    has(text, "answered by local, late, 31.0 ms = 10.0 waited here + 20.0 run here + 1.0 the\n"
+              "  rest; both sides were started\n");
+}
+
+static void test_without_an_answer(void **state)
+{
+    (void)state;
+    has(story(HEAD CANDIDATES "\"route\":\"local\",\"reason\":\"x\",\"outcome\":null}", 0, 10),
+        "\nstill running\n");
+    has(story(HEAD "\"candidates\":[],\"route\":\"\",\"reason\":\"no edge connected\",\"outcome\":{"
+                   "\"route\":null,\"latency_ms\":0.5,\"error_code\":-12}}",
+              0, 10),
+        "possible: nothing\nchosen: no route: no edge connected\nfailed: ");
+    has(story(HEAD CANDIDATES "\"observed\":true,\"route\":\"local\",\"reason\":\"x\",\"outcome\":{"
+                              "\"route\":\"edge:den\",\"latency_ms\":44,\"met_deadline\":true}}",
+              0, 10),
+        "only observed; would have chosen local: x\nanswered by edge:den,");
+}
+
+/* The longest there can be: every candidate, names and reasons as long as they may be. */
+static void test_the_longest(void **state)
+{
+    static char line[65536];
+    char name[LIMIT_NAME_BYTES + 1], reason[LIMIT_LINE_BYTES + 1];
+    size_t used;
+
+    (void)state;
+    memset(name, 'e', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    memset(reason, 'r', sizeof(reason) - 1);
+    reason[sizeof(reason) - 1] = '\0';
+    used =
+        (size_t)snprintf(line, sizeof(line),
+                         "{\"id\":\"18446744073709551615\",\"time_unix_ns\":1764000000123456789,"
+                         "\"task\":\"%s\",\"session\":\"%s\",\"deadline_ms\":3600000,"
+                         "\"reason\":\"%s\",\"route\":\"edge:00%.60s\"," WEIGHTS "\"candidates\":[",
+                         name, name, reason, name);
+    for (unsigned i = 0; i < LIMIT_CANDIDATES; i++) {
+        used += (size_t)snprintf(line + used, sizeof(line) - used,
+                                 "%s{\"route\":\"edge:%02u%.60s\",\"latency_ms\":123456.5,"
+                                 "\"latency_p95_ms\":123456.5,\"cost\":123456.5,\"bytes\":1}",
+                                 i > 0 ? "," : "", i, name);
+    }
+    snprintf(line + used, sizeof(line) - used,
+             "],\"confidence\":0.5,\"threshold\":0.5,\"hedged\":true,\"outcome\":{\"route\":"
+             "\"edge:00%.60s\",\"latency_ms\":999999,\"met_deadline\":false,\"bytes_up\":99999999,"
+             "\"local_wait_ms\":11111,\"local_run_ms\":11111,\"prepare_ms\":11111,\"up_ms\":11111,"
+             "\"edge_wait_ms\":11111,\"edge_run_ms\":11111}}",
+             name);
+    has(story(line, 0, PRINT_STORY_LINES), " ...\n");
+    (void)story(line, 40, PRINT_STORY_LINES);
+    (void)story("{\"id\":\"x\\u001b[2J\",\"task\":\"t\",\"route\":\"r\"}", 0, 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_old_record),       cmocka_unit_test(test_measured),
+        cmocka_unit_test(test_at_the_same_time), cmocka_unit_test(test_without_an_answer),
+        cmocka_unit_test(test_the_longest),
+    };
+
+    (void)setenv("TZ", "UTC", 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
