@@ -101,7 +101,7 @@ static void test_two_tasks_in_order(void **state)
     assert_string_equal(tasks[1].labels[1], "dog");
     assert_string_equal(tasks[1].labels[2], "red car");
     assert_int_equal(tasks[1].late, TASK_LATE_DELIVER);
-    assert_int_equal(tasks[0].upload, TASK_UPLOAD_AUTO);
+    assert_int_equal(tasks[0].upload, TASK_UPLOAD_ORIGINAL);
     assert_int_equal(tasks[1].upload, TASK_UPLOAD_ORIGINAL);
     snprintf(path, sizeof(path), "%s/small.gguf", dir);
     assert_string_equal(tasks[1].local.model, path);
