@@ -27,14 +27,22 @@ rig_check() {
 }
 
 # $work, $BUILD and $top are set. A link is known by its number.
+# Debian's default, cubic, where this kernel lets a namespace have it, else reno. CONGESTION=bbr for another.
+tcp_set() { # tcp_set NAMESPACE
+    for name in ${CONGESTION:-cubic reno}; do
+        ip netns exec "$1" sh -c "echo $name >/proc/sys/net/ipv4/tcp_congestion_control" 2>/dev/null && return
+    done
+    echo "rig: no TCP congestion control of ${CONGESTION:-cubic reno}"
+    return 1
+}
+
 rig_link() { # rig_link NUMBER
     n=$1
-    ip netns add air$n && ip netns add edge$n || return 1
+    ip netns add air$n && ip netns add edge$n && tcp_set edge$n || return 1
     ip -n robot link add name r$n type veth peer name m$n netns air$n || return 1
     ip -n robot addr add 10.77.$n.2/24 dev r$n && ip -n robot link set r$n up || return 1
     ip -n air$n addr add 10.77.$n.1/24 dev m$n && ip -n air$n link set m$n up && ip -n air$n link set lo up || return 1
     ip netns exec air$n sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward' || return 1
-    # Segments as the radio would see them: one by one, not in the bundles of a local device.
     mkfifo "$work/relay$n"
     "$BUILD/tests/net/relay" air$n:t$n edge$n:t$n <"$work/relay$n" >"$work/relay$n.log" 2>&1 &
     eval "exec $((2 + n))>\"\$work/relay$n\"" # open as long as this shell lives
@@ -50,7 +58,7 @@ NFT
 }
 
 rig_make() { # rig_make LINKS
-    mount -t tmpfs tmpfs /run && mkdir /run/netns "$work" && ip netns add robot && ip -n robot link set lo up || return 1
+    mount -t tmpfs tmpfs /run && mkdir /run/netns "$work" && ip netns add robot && ip -n robot link set lo up && tcp_set robot || return 1
     for k in $(seq "$1"); do
         rig_link "$k" || return 1
     done
@@ -65,13 +73,16 @@ rig_wait() { # rig_wait COMMAND [SECONDS]: until it succeeds
     done
 }
 
-# A queue of 100 ms or 16 KiB, whichever is more; bursts of ten packets.
+# Bursts of two packets, or of a millisecond: a bucket that holds more would let a probe through as if there were no rate. A queue
+# of 100 ms or 16 KiB, whichever is more.
 rig_rate() { # rig_rate NUMBER KBIT: both ways
-    queue=$(($2 * 100 / 8))
+    eval "rate$1=$2"
+    burst=$(($2 / 8)) queue=$(($2 * 100 / 8))
+    [ $burst -ge 3200 ] || burst=3200
     [ $queue -ge 16384 ] || queue=16384
     for end in "robot r$1" "air$1 m$1"; do
         set -- "$1" "$2" $end
-        tc -n "$3" qdisc replace dev "$4" root tbf rate "$2kbit" burst 15140 limit $((queue + 15140)) || return 1
+        tc -n "$3" qdisc replace dev "$4" root tbf rate "$2kbit" burst $burst limit $((queue + burst)) || return 1
     done
 }
 

@@ -1,7 +1,8 @@
 # lib_site.sh: both daemons on the rig, the request stream, and what is checked of them. Sourced by net.sh after lib_rig.sh.
 # $work is a folder in the private /run: sockets, configurations and logs vanish with the namespaces.
-# Reads: TLS (1: TLS 1.3 on both sides, else a token), APPS, PICTURES, COMMANDS (a second and application), SIDE (of a picture).
-: "${TLS:=0}" "${APPS:=1}" "${PICTURES:=10}" "${COMMANDS:=3}" "${SIDE:=100}"
+# Reads: TLS (1: TLS 1.3 on both sides, else a token), APPS, PICTURES, COMMANDS (a second and application), SIDE (of a picture),
+# UPLOAD (the task's key: pictures as they come, 30 KB, or as the client sees fit).
+: "${TLS:=0}" "${UPLOAD:=original}" "${APPS:=1}" "${PICTURES:=10}" "${COMMANDS:=3}" "${SIDE:=100}"
 bad=0
 checks=0
 
@@ -34,6 +35,7 @@ site_configure() { # site_configure LINKS
     mkdir "$work/tasks" "$work/state"
     for task in "$top"/deploy/config/tasks.d/*.conf; do
         sed "s|/usr/share/tandem/models|$top/deploy/models|" "$task" >"$work/tasks/${task##*/}"
+        grep -q '^kind = generate' "$task" || sed -i "s/^\[task\]/&\nupload = $UPLOAD/" "$work/tasks/${task##*/}"
     done
     cat >"$work/client.conf" <<CONF
 [client]
@@ -141,18 +143,28 @@ stream_start() {
     rig_wait 'grep -q "start begins" "$work/stream.out"' || give_up "the stream does not start"
 }
 
+phase_ends() { # keeps the rate of the first link, to be set beside what the client believes of it
+    echo "${phase:-start} $rate1" >>"$work/rates"
+}
+
 phase() { # phase NAME: begins; the change of the link that it is named for comes right after
+    phase_ends
+    phase=$1
     echo "phase $1" >&9
     rig_wait "grep -q '^$1 begins' '$work/stream.out'" || give_up "the stream does not answer"
 }
 
 stream_stop() {
+    phase_ends
     echo end >&9
     exec 9>&-
     wait "$stream"
     status=$?
     check "every accepted request ended exactly once" [ $status -eq 0 ]
     grep '=' "$work/stream.out"
+    while read -r name kbit; do
+        echo "$name: edge1 has $((kbit / 1000)).$((kbit % 1000 / 100)) Mbit/s, believed at its end: $(value "$name" estimate1_mbit | sed 's/^$/?/')"
+    done <"$work/rates"
 }
 
 # value PHASE KEY: of the stream's summary, as a whole number; "" when there is none.

@@ -163,18 +163,18 @@ scenario_roaming() {
     begin 2
     for k in 12 21; do
         old=${k%?} new=${k#?}
+        phase "near$old"
         rig_cut "$new"
         rig_rate "$old" 20000
-        phase "near$old"
         sleep 8
+        phase "between$k"
         rig_restore "$new"
         rig_rate "$new" 2500
         rig_rate "$old" 2500
-        phase "between$k"
         sleep 6
+        phase "near$new-after"
         rig_cut "$old"
         rig_rate "$new" 20000
-        phase "near$new-after"
         sleep 8
         rig_restore "$old"
     done
