@@ -12,11 +12,12 @@
 #define HOPE_SHARE    0.7 /* of what is believed: less is worth a try */
 #define PATIENCE_GAIN 0.5 /* an edge that is late for a while may be dead */
 
-/* How long an edge is waited for: what it takes on average, and then as long as half of what its
- * answer is worth. Who waited longer than the answer is worth has lost, whatever comes. */
-static int64_t patience_ns(const struct latency *edge, double gain_ms)
+/* How long an edge is waited for: what it takes, and then as long as half of what its answer is
+ * worth. Who has a local answer already takes the mean: to wait longer than the edge's answer is
+ * worth has lost, whatever comes. Who has none takes what is enough nineteen times of twenty. */
+static int64_t patience_ns(double takes_ms, double gain_ms)
 {
-    return (int64_t)((edge->mean_ms + PATIENCE_GAIN * gain_ms) * (double)NS_PER_MS);
+    return (int64_t)((takes_ms + PATIENCE_GAIN * gain_ms) * (double)NS_PER_MS);
 }
 
 /* An edge alone: local joins when the edge has had its time. */
@@ -32,7 +33,7 @@ static int64_t hedge_at_ns(const struct decide_input *input, const struct choice
     belief = candidate_edge_belief(input, (size_t)chosen->edge);
     cascade_errors(input->confidence, &belief, &local, &edge);
     return input->now_ns +
-           patience_ns(&chosen->latency, input->weights.one_error_ms * fmax(local - edge, 0));
+           patience_ns(chosen->latency.p95_ms, input->weights.one_error_ms * fmax(local - edge, 0));
 }
 
 /* The latency that may be hoped for where the edge is sent this candidate's form. */
@@ -75,7 +76,7 @@ static int plan_make(const struct decide_input *input, struct choice *choice,
             plan->patience_ns =
                 choice->hoped_ms > 0
                     ? (int64_t)(DECIDE_HOPE_FACTOR * choice->hoped_ms * (double)NS_PER_MS)
-                    : patience_ns(edge, cascade->gain_ms);
+                    : patience_ns(edge->mean_ms, cascade->gain_ms);
         }
     }
     return plan->local_allowed && chosen->kind != JOB_CACHE
