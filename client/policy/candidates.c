@@ -127,17 +127,19 @@ struct edge_belief candidate_edge_belief(const struct decide_input *input, size_
     return edge_truth_belief(&input->edges[edge].truth, input->edge_error);
 }
 
-static double edge_error_of(const struct decide_input *input, size_t index)
+static double edge_error_of(const struct decide_input *input, const struct confidence_bin *bins,
+                            size_t index)
 {
     const struct edge_belief belief = candidate_edge_belief(input, index);
     double local_error, edge_error;
 
-    cascade_errors(input->confidence, &belief, &local_error, &edge_error);
+    cascade_errors(bins, &belief, &local_error, &edge_error);
     return edge_error;
 }
 
 /* The cheapest form of the cheapest usable edge is what a cascade would ask. */
-static int edges_add(const struct decide_input *input, struct choice *choice)
+static int edges_add(const struct decide_input *input, const struct confidence_bin *bins,
+                     struct choice *choice)
 {
     const size_t each = forms_each(input), first = choice->count;
     int best = -1;
@@ -149,7 +151,7 @@ static int edges_add(const struct decide_input *input, struct choice *choice)
         if (!edge_is_allowed(input, i)) {
             continue;
         }
-        error = edge_error_of(input, i);
+        error = edge_error_of(input, bins, i);
         for (size_t form = 0; form < edge->form_count && form < each; form++) {
             edge_add(input, choice, i, &edge->forms[form], error);
         }
@@ -203,13 +205,13 @@ static double send_ms(const struct decide_input *input, const struct upload_form
 }
 
 /* Local first; the local answer is kept, so a late edge costs accuracy, not the deadline. */
-static void cascade_add(const struct decide_input *input, struct choice *choice, size_t edge_at,
-                        struct cascade *ret_cascade)
+static void cascade_add(const struct decide_input *input, const struct confidence_bin *bins,
+                        struct choice *choice, size_t edge_at, struct cascade *ret_cascade)
 {
     const struct candidate edge = choice->candidates[edge_at];
     struct candidate *candidate = candidate_new(choice, JOB_CASCADE, edge.edge);
     const struct cascade_terms terms = {
-        .confidence = input->confidence,
+        .bins = bins,
         .one_error_ms = input->weights.one_error_ms,
         .edge = candidate_edge_belief(input, (size_t)edge.edge),
         .local_ms = input->local_known ? input->local.mean_ms : 0,
@@ -272,7 +274,8 @@ size_t candidates_cheapest(const struct choice *choice, enum decide_forced force
     return best;
 }
 
-void candidates_fill(const struct decide_input *input, struct choice *choice,
+void candidates_fill(const struct decide_input *input,
+                     const struct confidence_bin bins[CONFIDENCE_BINS], struct choice *choice,
                      struct cascade *cascade)
 {
     const struct edge_belief edges = {.error = input->edge_error, .mended_min = EDGE_MENDED_MIN};
@@ -281,16 +284,16 @@ void candidates_fill(const struct decide_input *input, struct choice *choice,
 
     choice->count = 0;
     *cascade = (struct cascade){.threshold = input->threshold};
-    cascade_errors(input->confidence, &edges, &local_error, &edge_error);
+    cascade_errors(bins, &edges, &local_error, &edge_error);
     if (input->cached && input->cached->by_local) {
         local_error = input->cached->error_probability;
     }
     if (input->has_local) {
         local_add(input, choice, local_error);
     }
-    edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, choice);
+    edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, bins, choice);
     if (input->has_local && edge_at >= 0) {
-        cascade_add(input, choice, (size_t)edge_at, cascade);
+        cascade_add(input, bins, choice, (size_t)edge_at, cascade);
     }
     if (input->cached && input->forced == FORCED_AUTO) {
         cache_add(input, choice);

@@ -7,8 +7,9 @@
 #include "client/policy/decide.h"
 
 /* Writes candidates, count and the cheapest of the wanted kinds as chosen (count: there is none);
- * and what the cascade would do, where there is one. */
-void candidates_fill(const struct decide_input *input, struct choice *choice,
+ * and what the cascade would do, where there is one. `bins` are those of input->confidence. */
+void candidates_fill(const struct decide_input *input,
+                     const struct confidence_bin bins[CONFIDENCE_BINS], struct choice *choice,
                      struct cascade *ret_cascade);
 /* The index of the cheapest candidate of the kinds that `forced` wants; choice->count: none. */
 size_t candidates_cheapest(const struct choice *choice, enum decide_forced forced);

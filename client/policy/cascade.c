@@ -34,12 +34,9 @@ static double mended(const struct confidence_bin bins[CONFIDENCE_BINS],
     return fmin(fmax(part, edge->mended_min), 1);
 }
 
-void cascade_errors(const struct confidence *confidence, const struct edge_belief *edge,
-                    double *ret_local, double *ret_edge)
+void cascade_errors(const struct confidence_bin bins[CONFIDENCE_BINS],
+                    const struct edge_belief *edge, double *ret_local, double *ret_edge)
 {
-    struct confidence_bin bins[CONFIDENCE_BINS];
-
-    confidence_bins(confidence, bins);
     *ret_local = error_mean(bins);
     *ret_edge = *ret_local * (1 - mended(bins, edge));
 }
@@ -93,11 +90,9 @@ static double cost_of(const struct cascade_terms *terms, const struct cascade *c
 
 void cascade_plan(const struct cascade_terms *terms, struct cascade *ret_cascade)
 {
-    struct confidence_bin bins[CONFIDENCE_BINS];
-    double part;
+    const struct confidence_bin *bins = terms->bins;
+    const double part = mended(bins, &terms->edge) * (1 - terms->failure);
 
-    confidence_bins(terms->confidence, bins);
-    part = mended(bins, &terms->edge) * (1 - terms->failure);
     for (int at_once = 0; at_once <= (terms->in_turn ? 0 : 1); at_once++) {
         const double price_ms = terms->one_error_ms * terms->upload_error +
                                 (at_once ? fmax(waited_ms(terms) - terms->local_ms, 0)

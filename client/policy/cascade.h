@@ -24,7 +24,7 @@
 #include <stdbool.h>
 
 struct cascade_terms {
-    const struct confidence *confidence;
+    const struct confidence_bin *bins; /* CONFIDENCE_BINS, borrowed */
     double one_error_ms;
     struct edge_belief edge;
     double local_ms;     /* with its queue */
@@ -44,8 +44,8 @@ struct cascade {
     double gain_ms; /* what an edge's answer is worth where it is asked, on average */
 };
 /* Expected error of a local answer and of an edge's, before either is known. */
-void cascade_errors(const struct confidence *confidence, const struct edge_belief *edge,
-                    double *ret_local, double *ret_edge);
+void cascade_errors(const struct confidence_bin bins[CONFIDENCE_BINS],
+                    const struct edge_belief *edge, double *ret_local, double *ret_edge);
 void cascade_plan(const struct cascade_terms *terms, struct cascade *ret_cascade);
 
 #endif

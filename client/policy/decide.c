@@ -21,17 +21,18 @@ static int64_t patience_ns(double takes_ms, double gain_ms)
 }
 
 /* An edge alone: local joins when the edge has had its time. */
-static int64_t hedge_at_ns(const struct decide_input *input, const struct choice *choice)
+static int64_t hedge_at_ns(const struct decide_input *input, const struct confidence_bin *bins,
+                           const struct choice *choice)
 {
     const struct candidate *chosen = &choice->candidates[choice->chosen];
     struct edge_belief belief;
     double local, edge;
 
-    if (!chosen->latency_known) {
+    if (chosen->kind != JOB_EDGE || !chosen->latency_known) {
         return 0;
     }
     belief = candidate_edge_belief(input, (size_t)chosen->edge);
-    cascade_errors(input->confidence, &belief, &local, &edge);
+    cascade_errors(bins, &belief, &local, &edge);
     return input->now_ns +
            patience_ns(chosen->latency.p95_ms, input->weights.one_error_ms * fmax(local - edge, 0));
 }
@@ -51,8 +52,8 @@ static double best_of(const struct decide_input *input, const struct candidate *
     return edge->best_ms;
 }
 
-static int plan_make(const struct decide_input *input, struct choice *choice,
-                     const struct cascade *cascade)
+static int plan_make(const struct decide_input *input, const struct confidence_bin *bins,
+                     struct choice *choice, const struct cascade *cascade)
 {
     const struct candidate *chosen = &choice->candidates[choice->chosen];
     struct job_plan *plan = &choice->plan;
@@ -80,7 +81,7 @@ static int plan_make(const struct decide_input *input, struct choice *choice,
         }
     }
     return plan->local_allowed && chosen->kind != JOB_CACHE
-               ? insurance_plan(input, choice, hedge_at_ns(input, choice))
+               ? insurance_plan(input, choice, hedge_at_ns(input, bins, choice))
                : 0;
 }
 
@@ -105,8 +106,8 @@ static bool forms_hope(struct decide_edge *edge)
 /* An edge that was slow once would never be asked again, and so never be known to be fast: where
  * the latency that may be hoped for would make an edge the choice, and a local run that starts at
  * the last moment is sure to save the deadline, this request finds out. */
-static void retry_consider(const struct decide_input *input, struct choice *choice,
-                           struct cascade *cascade)
+static void retry_consider(const struct decide_input *input, const struct confidence_bin *bins,
+                           struct choice *choice, struct cascade *cascade)
 {
     struct decide_edge edges[LIMIT_EDGES];
     struct decide_input hopeful = *input;
@@ -133,7 +134,7 @@ static void retry_consider(const struct decide_input *input, struct choice *choi
     if (!any) {
         return;
     }
-    candidates_fill(&hopeful, &other, &hoped);
+    candidates_fill(&hopeful, bins, &other, &hoped);
     candidate = &other.candidates[other.chosen];
     if (candidate->edge < 0 || !input->edges[candidate->edge].retry_due ||
         (other.chosen == choice->chosen &&
@@ -153,14 +154,16 @@ static void retry_consider(const struct decide_input *input, struct choice *choi
 
 int decide(const struct decide_input *input, struct choice *ret_choice)
 {
+    struct confidence_bin bins[CONFIDENCE_BINS];
     struct cascade cascade;
     int result;
 
+    confidence_bins(input->confidence, bins);
     memset(ret_choice, 0, sizeof(*ret_choice));
     ret_choice->edge = -1;
     ret_choice->weights = input->weights;
     ret_choice->plan.deadline_ns = input->deadline_ns; /* also of a request that has no route */
-    candidates_fill(input, ret_choice, &cascade);
+    candidates_fill(input, bins, ret_choice, &cascade);
     if (ret_choice->chosen == ret_choice->count && input->has_local &&
         (input->forced == FORCED_CASCADE || input->fixed)) {
         /* of a cascade the first half is there; the reason says why not the other */
@@ -171,8 +174,8 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
         return TANDEM_ENOROUTE;
     }
     ret_choice->reason = reason_of_choice(input, ret_choice, &cascade);
-    retry_consider(input, ret_choice, &cascade);
-    result = plan_make(input, ret_choice, &cascade);
+    retry_consider(input, bins, ret_choice, &cascade);
+    result = plan_make(input, bins, ret_choice, &cascade);
     if (result != 0) {
         ret_choice->edge = -1;
         ret_choice->plan = (struct job_plan){.deadline_ns = input->deadline_ns};

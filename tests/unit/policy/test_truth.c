@@ -114,6 +114,7 @@ static void test_edge_truth(void **state)
 static void test_edge_mends_what_it_is_better_by(void **state)
 {
     struct confidence confidence;
+    struct confidence_bin bins[CONFIDENCE_BINS];
     const struct edge_belief belief = {.error = 0.3, .mended_min = 0};
     double local, edge;
 
@@ -123,7 +124,8 @@ static void test_edge_mends_what_it_is_better_by(void **state)
         confidence_see(&confidence, 0.5);
         confidence_compare(&confidence, 0.5, i % 10 >= 4);
     }
-    cascade_errors(&confidence, &belief, &local, &edge);
+    confidence_bins(&confidence, bins);
+    cascade_errors(bins, &belief, &local, &edge);
     assert_float_equal(local, 0.4f, 2e-3);
     assert_float_equal((float)(edge / local), 0.5f, 5e-3);
 }
@@ -132,9 +134,10 @@ static void test_edge_mends_what_it_is_better_by(void **state)
 static void test_a_bad_edge_mends_nothing(void **state)
 {
     struct confidence confidence;
+    struct confidence_bin bins[CONFIDENCE_BINS];
     struct edge_truth truth = {0, 0};
     struct edge_belief belief = edge_truth_belief(&truth, 0.05);
-    struct cascade_terms terms = {.confidence = &confidence,
+    struct cascade_terms terms = {.bins = bins,
                                   .one_error_ms = 1000,
                                   .edge = belief,
                                   .local_ms = 5,
@@ -146,7 +149,8 @@ static void test_a_bad_edge_mends_nothing(void **state)
 
     (void)state;
     confidence_init(&confidence);
-    cascade_errors(&confidence, &belief, &local, &edge);
+    confidence_bins(&confidence, bins);
+    cascade_errors(bins, &belief, &local, &edge);
     assert_true(edge < local);
     cascade_plan(&terms, &before);
     assert_true(before.asked > 0.3);
@@ -154,7 +158,7 @@ static void test_a_bad_edge_mends_nothing(void **state)
         edge_truth_tell(&truth, false);
     }
     belief = terms.edge = edge_truth_belief(&truth, 0.05);
-    cascade_errors(&confidence, &belief, &local, &edge);
+    cascade_errors(bins, &belief, &local, &edge);
     assert_true(edge > 0.95 * local);
     cascade_plan(&terms, &after);
     assert_true(after.asked < before.asked / 2);
