@@ -104,14 +104,19 @@ static bool has_kept(const struct job *job)
     return job->side[JOB_SIDE_LOCAL] == JOB_SIDE_DONE || job->side[JOB_SIDE_EDGE] == JOB_SIDE_DONE;
 }
 
-/* When the edge of a cascade has had its time and the kept local answer goes out; 0: never so. */
+/* When the edge has had its time and the kept local answer goes out; 0: never so. An edge alone has
+ * it until local would have started: that local was pulled in takes nothing from it. */
 static int64_t patience_ends_ns(const struct job *job)
 {
-    return job->plan.route == JOB_CASCADE && job->plan.patience_ns != 0 &&
-                   job->side[JOB_SIDE_LOCAL] == JOB_SIDE_DONE && !job->partial[JOB_SIDE_LOCAL] &&
-                   job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING
-               ? job->asked_ns + job->plan.patience_ns
-               : 0;
+    const struct job_plan *plan = &job->plan;
+
+    if (job->side[JOB_SIDE_LOCAL] != JOB_SIDE_DONE || job->partial[JOB_SIDE_LOCAL] ||
+        job->side[JOB_SIDE_EDGE] != JOB_SIDE_RUNNING) {
+        return 0;
+    }
+    return job->pulled_in           ? plan->insure_at_ns
+           : plan->patience_ns != 0 ? job->asked_ns + plan->patience_ns
+                                    : 0;
 }
 
 /* Whether a kept answer has to go out now: to arrive in time, or because the edge takes too long.
@@ -210,16 +215,26 @@ static bool edge_may_still(const struct job *job, int64_t now_ns)
              now_ns + plan->edge_needs_ns < plan->deadline_ns - plan->handover_ns));
 }
 
-static int on_local_done(struct job *job, const struct job_event_data *event, int64_t now_ns,
-                         struct job_actions *actions)
+/* Whether the edge's answer is still wanted where local has this one. */
+static bool edge_is_preferred(const struct job *job, const struct job_event_data *local,
+                              int64_t now_ns)
 {
     const struct job_plan *plan = &job->plan;
 
+    return plan->route == JOB_CASCADE
+               ? (local->partial || local->confidence < plan->threshold) &&
+                     edge_may_still(job, now_ns)
+               : job->pulled_in && job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING &&
+                     now_ns < plan->insure_at_ns;
+}
+
+static int on_local_done(struct job *job, const struct job_event_data *event, int64_t now_ns,
+                         struct job_actions *actions)
+{
     if (job->side[JOB_SIDE_LOCAL] != JOB_SIDE_RUNNING) {
         return TANDEM_EINVAL;
     }
-    if (plan->route == JOB_CASCADE && (event->partial || event->confidence < plan->threshold) &&
-        edge_may_still(job, now_ns)) {
+    if (edge_is_preferred(job, event, now_ns)) {
         side_keep(job, JOB_SIDE_LOCAL, event->partial);
         if (job->side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE) {
             side_start(job, JOB_SIDE_EDGE, now_ns, actions);
@@ -346,6 +361,7 @@ static int on_pull_in(struct job *job, const struct job_event_data *event, int64
 {
     (void)event;
     if (job->plan.insure_at_ns != 0 && local_may_join(job)) {
+        job->pulled_in = true;
         side_start(job, JOB_SIDE_LOCAL, now_ns, actions);
         timer_arm(job, now_ns, actions);
     }

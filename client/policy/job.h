@@ -9,7 +9,8 @@
  *
  *   EDGE     the edge starts at once; local starts at `insure_at_ns` (the last moment that still
  *            meets the deadline), sooner when the room is needed (PULL_IN), or as soon as the edge
- *            fails; the first whole answer wins and the loser is cancelled.
+ *            fails; the first whole answer wins and the loser is cancelled. Local that was pulled
+ *            in has its answer sooner, but the edge its time all the same: it is kept until then.
  *
  *   CASCADE  local starts at once; a whole answer at least `threshold` sure stays; else the edge is
  *            asked while the budget allows, and the local answer is kept for when the edge fails,
@@ -130,7 +131,8 @@ struct job {
     bool partial[JOB_SIDES]; /* of a side that is done */
     bool edge_gone;          /* its connection died */
     bool started, ended, hedged;
-    int64_t asked_ns;       /* when the edge was asked */
+    bool pulled_in;   /* local started before its time: what it says waits for that, see EDGE */
+    int64_t asked_ns; /* when the edge was asked */
     uint32_t doubt_tokens;  /* CASCADE: it was asked after so many tokens of the local text; 0: not
                                before its end */
     double doubt;           /* and how sure that was */

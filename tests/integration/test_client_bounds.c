@@ -93,6 +93,7 @@ static void test_decision_ring(void **state)
     assert_non_null(lines);
     assert_int_equal(lines_of(lines), LIMIT_DECISION_RING);
     assert_true(strstr(lines, kept) < strchr(lines, '\n')); /* oldest first */
+    assert_null(strstr(lines, oldest)); /* from the disk it is still explained */
     free(lines);
     tandem_close(tandem);
     assert_int_equal(site_client_stop(&site, SIGTERM), 0);
