@@ -7,7 +7,7 @@
 # ONLY runs what has the word in its name. A script skips itself with exit status 77 and says why in its last line.
 set -u
 cd "$(dirname "$0")/.."
-: "${BUILD:=build}" "${TESTS:=rooms limits unit golden sim integration fuzz install systemd}" "${ONLY:=}"
+: "${BUILD:=build}" "${TESTS:=rooms limits unit golden sim integration net fuzz install systemd}" "${ONLY:=}"
 : "${TEST_SECONDS:=180}" "${FUZZ_SECONDS:=3}" "${BUILD_STATUS:=0}" "${EXPECTED:=}"
 export BUILD FUZZ_SECONDS
 unset JOURNAL_STREAM NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID

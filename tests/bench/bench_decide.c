@@ -37,8 +37,9 @@ int main(void)
             .name = "edge", .latency_known = true, .latency = {20 + i, 30 + i}};
     }
     for (int i = 0; i < 32; i++) {
-        insured[i] = (struct decide_insured){NS_PER_S + i * 20 * NS_PER_MS,
-                                             NS_PER_S + (i * 20 + 40) * NS_PER_MS, 10 * NS_PER_MS};
+        insured[i] = (struct decide_insured){.start_ns = NS_PER_S + i * 20 * NS_PER_MS,
+                                             .deadline_ns = NS_PER_S + (i * 20 + 40) * NS_PER_MS,
+                                             .run_ns = 10 * NS_PER_MS};
     }
     for (int i = 0; i < ROUNDS; i++) {
         const int64_t start_ns = clock_now_ns();
