@@ -1,28 +1,17 @@
 #include "client/ctl/decision_pick.h"
+#include "client/ctl/member.h"
 
 #include "common/base/error.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const cJSON *get(const cJSON *object, const char *key)
-{
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
-static const char *text_of(const cJSON *object, const char *key)
-{
-    const char *text = cJSON_GetStringValue(get(object, key));
-
-    return text ? text : "";
-}
-
 /* Of one that has ended: late, or an error. */
 static bool is_missed(const cJSON *outcome)
 {
-    const cJSON *error = get(outcome, "error_code");
+    const cJSON *error = member_get(outcome, "error_code");
 
-    return cJSON_IsFalse(get(outcome, "met_deadline")) ||
+    return cJSON_IsFalse(member_get(outcome, "met_deadline")) ||
            (cJSON_IsNumber(error) && error->valuedouble < 0);
 }
 
@@ -34,12 +23,14 @@ static bool route_fits(const char *wanted, const char *route)
 
 bool decision_filter_takes(const struct decision_filter *filter, const cJSON *decision)
 {
-    const cJSON *time = get(decision, "time_unix_ns"), *outcome = get(decision, "outcome");
+    const cJSON *time = member_get(decision, "time_unix_ns"),
+                *outcome = member_get(decision, "outcome");
     const double time_ns = cJSON_IsNumber(time) ? time->valuedouble : 0;
 
-    return cJSON_IsString(get(decision, "task")) && /* else it is no decision, but speaks of one */
-           (!filter->task || strcmp(filter->task, text_of(decision, "task")) == 0) &&
-           (!filter->route || route_fits(filter->route, text_of(decision, "route"))) &&
+    return cJSON_IsString(
+               member_get(decision, "task")) && /* else it is no decision, but speaks of one */
+           (!filter->task || strcmp(filter->task, member_text(decision, "task")) == 0) &&
+           (!filter->route || route_fits(filter->route, member_text(decision, "route"))) &&
            (!filter->missed || is_missed(outcome)) && time_ns >= (double)filter->since_ns &&
            (filter->until_ns == 0 || time_ns < (double)filter->until_ns);
 }
@@ -48,12 +39,12 @@ const cJSON *decision_p95(const cJSON *decision)
 {
     const cJSON *candidate;
 
-    cJSON_ArrayForEach(candidate, get(decision, "candidates"))
+    cJSON_ArrayForEach(candidate, member_get(decision, "candidates"))
     {
-        const cJSON *p95 = get(candidate, "latency_p95_ms");
+        const cJSON *p95 = member_get(candidate, "latency_p95_ms");
 
         if (cJSON_IsNumber(p95) &&
-            strcmp(text_of(candidate, "route"), text_of(decision, "route")) == 0) {
+            strcmp(member_text(candidate, "route"), member_text(decision, "route")) == 0) {
             return p95;
         }
     }
@@ -62,7 +53,8 @@ const cJSON *decision_p95(const cJSON *decision)
 
 void decision_sums_add(struct decision_sums *sums, const cJSON *decision)
 {
-    const cJSON *outcome = get(decision, "outcome"), *latency = get(outcome, "latency_ms");
+    const cJSON *outcome = member_get(decision, "outcome"),
+                *latency = member_get(outcome, "latency_ms");
     const cJSON *p95 = decision_p95(decision);
 
     if (!cJSON_IsObject(outcome)) {
@@ -166,7 +158,7 @@ static void item_put(struct decision_pick *pick, struct picked item)
 
 int decision_pick_add(struct decision_pick *pick, const char *line, cJSON *decision)
 {
-    const cJSON *latency = get(get(decision, "outcome"), "latency_ms");
+    const cJSON *latency = member_get(member_get(decision, "outcome"), "latency_ms");
     struct picked item = {.decision = decision,
                           .latency_ms = cJSON_IsNumber(latency) ? latency->valuedouble : -1};
     int result = pick->count < pick->capacity ? items_grow(pick) : 0;

@@ -1,4 +1,5 @@
 #include "client/ctl/decision_read.h"
+#include "client/ctl/member.h"
 
 #include "common/base/error.h"
 
@@ -7,14 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const cJSON *get(const cJSON *object, const char *key)
-{
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
 static double number_of(const cJSON *object, const char *key)
 {
-    const cJSON *value = get(object, key);
+    const cJSON *value = member_get(object, key);
 
     return cJSON_IsNumber(value) && isfinite(value->valuedouble) ? value->valuedouble : NAN;
 }
@@ -28,7 +24,7 @@ static double number_or(const cJSON *object, const char *key, double otherwise)
 
 static void text_copy(const cJSON *object, const char *key, char *ret_text, size_t bytes)
 {
-    const char *text = cJSON_GetStringValue(get(object, key));
+    const char *text = cJSON_GetStringValue(member_get(object, key));
 
     snprintf(ret_text, bytes, "%s", text ? text : "");
 }
@@ -56,7 +52,7 @@ static void candidates_read(const cJSON *decision, struct replay_record *record)
 {
     const cJSON *item;
 
-    cJSON_ArrayForEach(item, get(decision, "candidates"))
+    cJSON_ArrayForEach(item, member_get(decision, "candidates"))
     {
         if (record->candidate_count < LIMIT_CANDIDATES && cJSON_IsObject(item)) {
             candidate_read(item, &record->candidates[record->candidate_count++]);
@@ -68,10 +64,10 @@ static void sides_read(const cJSON *decision, struct replay_record *record)
 {
     const cJSON *item;
 
-    cJSON_ArrayForEach(item, get(decision, "measured"))
+    cJSON_ArrayForEach(item, member_get(decision, "measured"))
     {
         struct replay_side *side = &record->sides[record->side_count];
-        const cJSON *agreed = get(item, "agreed");
+        const cJSON *agreed = member_get(item, "agreed");
 
         if (record->side_count == LIMIT_CANDIDATES || isnan(number_of(item, "latency_ms"))) {
             continue; /* it did not end */
@@ -102,7 +98,7 @@ static void outcome_read(const cJSON *outcome, struct replay_record *record)
 {
     text_copy(outcome, "route", record->by, sizeof(record->by));
     record->latency_ms = number_of(outcome, "latency_ms");
-    record->met_deadline = cJSON_IsTrue(get(outcome, "met_deadline"));
+    record->met_deadline = cJSON_IsTrue(member_get(outcome, "met_deadline"));
     record->bytes_up = number_of(outcome, "bytes_up");
     record->local_wait_ms = number_of(outcome, "local_wait_ms");
     record->local_run_ms = number_of(outcome, "local_run_ms");
@@ -112,27 +108,28 @@ static void outcome_read(const cJSON *outcome, struct replay_record *record)
 int decision_read(const cJSON *object, struct replay_record *ret_record)
 {
     static const char forced[] = "forced by caller"; /* reason.c */
-    const char *id = cJSON_GetStringValue(get(object, "id"));
-    const char *reason = cJSON_GetStringValue(get(object, "reason"));
+    const char *id = cJSON_GetStringValue(member_get(object, "id"));
+    const char *reason = cJSON_GetStringValue(member_get(object, "reason"));
     struct replay_record record = {.threshold = number_of(object, "threshold"),
                                    .confidence = number_of(object, "confidence"),
                                    .deadline_ms = number_or(object, "deadline_ms", 0),
-                                   .observed = cJSON_IsTrue(get(object, "observed"))};
+                                   .observed = cJSON_IsTrue(member_get(object, "observed"))};
 
-    if (!id || !cJSON_IsString(get(object, "task")) || !cJSON_IsString(get(object, "route"))) {
+    if (!id || !cJSON_IsString(member_get(object, "task")) ||
+        !cJSON_IsString(member_get(object, "route"))) {
         return TANDEM_EUNSUPPORTED;
     }
-    outcome_read(get(object, "outcome"), &record);
+    outcome_read(member_get(object, "outcome"), &record);
     record.id = strtoull(id, NULL, 10);
     record.forced = reason && strncmp(reason, forced, sizeof(forced) - 1) == 0;
     text_copy(object, "task", record.task, sizeof(record.task));
     text_copy(object, "route", record.route, sizeof(record.route));
     candidates_read(object, &record);
     sides_read(object, &record);
-    weights_read(get(object, "weights"), &record);
+    weights_read(member_get(object, "weights"), &record);
     *ret_record = record;
-    return !cJSON_IsObject(get(object, "outcome")) || record.error_code == TANDEM_ECANCELED ||
-                   record.error_code == TANDEM_ESUPERSEDED
+    return !cJSON_IsObject(member_get(object, "outcome")) ||
+                   record.error_code == TANDEM_ECANCELED || record.error_code == TANDEM_ESUPERSEDED
                ? TANDEM_ENOTFOUND
                : 0;
 }

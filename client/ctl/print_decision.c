@@ -1,6 +1,7 @@
 #include "client/ctl/print.h"
 
 #include "client/ctl/decision_pick.h"
+#include "client/ctl/member.h"
 #include "common/base/error.h"
 
 #include <stdio.h>
@@ -8,22 +9,10 @@
 #include <string.h>
 #include <time.h>
 
-static const cJSON *get(const cJSON *object, const char *key)
-{
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
 /* "-" for anything but a text. */
-static const char *text_of(const cJSON *object, const char *key)
-{
-    const cJSON *value = get(object, key);
-
-    return cJSON_IsString(value) && value->valuestring[0] ? value->valuestring : "-";
-}
-
 static const char *bool_of(const cJSON *object, const char *key, const char *yes, const char *no)
 {
-    const cJSON *value = get(object, key);
+    const cJSON *value = member_get(object, key);
 
     return cJSON_IsBool(value) ? (cJSON_IsTrue(value) ? yes : no) : "-";
 }
@@ -32,7 +21,7 @@ static const char *bool_of(const cJSON *object, const char *key, const char *yes
 static const char *time_of(const cJSON *decision, const char *format, bool with_milliseconds,
                            char ret_text[64])
 {
-    const cJSON *value = get(decision, "time_unix_ns");
+    const cJSON *value = member_get(decision, "time_unix_ns");
     double ns = cJSON_IsNumber(value)   ? value->valuedouble
                 : cJSON_IsString(value) ? strtod(value->valuestring, NULL)
                                         : 0;
@@ -64,7 +53,7 @@ const char *print_time(const cJSON *decision, char ret_text[64])
 /* "", or the name of the error the request ended in. */
 static const char *error_of(const cJSON *outcome)
 {
-    const cJSON *value = get(outcome, "error_code");
+    const cJSON *value = member_get(outcome, "error_code");
 
     if (!cJSON_IsNumber(value) || value->valueint == 0) {
         return "";
@@ -125,38 +114,39 @@ static const char *end_of(const cJSON *outcome)
 
 static void wide_add(struct table *table, const cJSON *decision)
 {
-    const cJSON *outcome = get(decision, "outcome");
+    const cJSON *outcome = member_get(decision, "outcome");
     char number[PRINT_NUMBER_BYTES], time_text[64];
 
-    table_cell(table, "%s", text_of(decision, "id"));
+    table_cell(table, "%s", member_shown(decision, "id"));
     table_cell(table, "%s", time_of(decision, "%H:%M:%S", true, time_text));
-    table_cell(table, "%s", text_of(decision, "task"));
-    table_cell(table, "%s", text_of(decision, "route"));
-    table_cell(table, "%s", text_of(outcome, "route"));
-    table_cell(table, "%s", print_number(get(outcome, "latency_ms"), 2, number));
+    table_cell(table, "%s", member_shown(decision, "task"));
+    table_cell(table, "%s", member_shown(decision, "route"));
+    table_cell(table, "%s", member_shown(outcome, "route"));
+    table_cell(table, "%s", print_number(member_get(outcome, "latency_ms"), 2, number));
     table_cell(table, "%s", print_number(decision_p95(decision), 2, number));
-    table_cell(table, "%s", print_number(get(decision, "deadline_ms"), 0, number));
+    table_cell(table, "%s", print_number(member_get(decision, "deadline_ms"), 0, number));
     table_cell(table, "%s", end_of(outcome));
-    table_cell(table, "%s", print_number(get(decision, "confidence"), 2, number));
-    table_cell(table, "%s", text_of(decision, "reason"));
+    table_cell(table, "%s", print_number(member_get(decision, "confidence"), 2, number));
+    table_cell(table, "%s", member_shown(decision, "reason"));
 }
 
 static void narrow_add(struct table *table, const cJSON *decision)
 {
-    const cJSON *outcome = get(decision, "outcome"), *latency = get(outcome, "latency_ms");
-    const char *route = text_of(decision, "route"), *by = text_of(outcome, "route");
+    const cJSON *outcome = member_get(decision, "outcome"),
+                *latency = member_get(outcome, "latency_ms");
+    const char *route = member_shown(decision, "route"), *by = member_shown(outcome, "route");
     const bool same = strcmp(route, by) == 0 || strcmp(by, "-") == 0;
     char number[PRINT_NUMBER_BYTES], time_text[64];
 
-    table_cell(table, "%s", text_of(decision, "id"));
+    table_cell(table, "%s", member_shown(decision, "id"));
     table_cell(table, "%s", time_of(decision, "%H:%M:%S", false, time_text));
-    table_cell(table, "%s", text_of(decision, "task"));
+    table_cell(table, "%s", member_shown(decision, "task"));
     table_cell(table, "%s%s%s", route, same ? "" : ">", same ? "" : by);
     table_cell(table, "%s",
                print_number(latency, cJSON_IsNumber(latency) && latency->valuedouble >= 100 ? 0 : 1,
                             number));
     table_cell(table, "%s", end_of(outcome));
-    table_cell(table, "%s", text_of(decision, "reason"));
+    table_cell(table, "%s", member_shown(decision, "reason"));
 }
 
 void print_decisions_add(struct print_decisions *decisions, const cJSON *decision)
@@ -195,15 +185,17 @@ static int print_candidates(const cJSON *decision, const struct table_style *sty
     int result;
 
     table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
-    cJSON_ArrayForEach(candidate, get(decision, "candidates"))
+    cJSON_ArrayForEach(candidate, member_get(decision, "candidates"))
     {
-        bool chosen = strcmp(text_of(candidate, "route"), text_of(decision, "route")) == 0;
+        bool chosen =
+            strcmp(member_shown(candidate, "route"), member_shown(decision, "route")) == 0;
 
         table_cell(&table, "%s", chosen ? "*" : " ");
-        table_cell(&table, "%s", text_of(candidate, "route"));
+        table_cell(&table, "%s", member_shown(candidate, "route"));
         for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-            table_cell(&table, "%s",
-                       print_number(get(candidate, numbers[i].key), numbers[i].decimals, number));
+            table_cell(
+                &table, "%s",
+                print_number(member_get(candidate, numbers[i].key), numbers[i].decimals, number));
         }
     }
     result = buf_append_text(out, "\npossible routes (* chosen)\n");
@@ -245,19 +237,19 @@ static int print_outcome(const cJSON *outcome, const struct table_style *style, 
     table_init(&table, columns, 2);
     table.without_titles = true;
     table_cell(&table, "answered by");
-    table_cell(&table, "%s", text_of(outcome, "route"));
+    table_cell(&table, "%s", member_shown(outcome, "route"));
     table_cell(&table, "latency");
-    table_cell(&table, "%s ms, %s", print_number(get(outcome, "latency_ms"), 2, number),
+    table_cell(&table, "%s ms, %s", print_number(member_get(outcome, "latency_ms"), 2, number),
                error[0] && strcmp(error, "ELATE") != 0
                    ? "failed"
                    : bool_of(outcome, "met_deadline", "in time", "late"));
     if (error[0]) {
         table_cell(&table, "error");
         table_cell(&table, "%s: %s", error,
-                   tandem_error_text(get(outcome, "error_code")->valueint));
+                   tandem_error_text(member_get(outcome, "error_code")->valueint));
     }
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-        const cJSON *value = get(outcome, lines[i].key);
+        const cJSON *value = member_get(outcome, lines[i].key);
 
         if (cJSON_IsNumber(value)) { /* what was not measured is not shown */
             table_cell(&table, "%s", lines[i].title);
@@ -266,7 +258,7 @@ static int print_outcome(const cJSON *outcome, const struct table_style *style, 
         }
     }
     table_cell(&table, "model");
-    table_cell(&table, "%s", text_of(outcome, "model_digest"));
+    table_cell(&table, "%s", member_shown(outcome, "model_digest"));
     result = buf_append_text(out, "\nwhat came of it\n");
     if (result == 0) {
         result = table_print(&table, style, out);
@@ -290,17 +282,17 @@ int print_decision(const cJSON *decision, const struct table_style *style, struc
     table.without_titles = true;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         table_cell(&table, "%s", texts[i][0]);
-        table_cell(&table, "%s", text_of(decision, texts[i][1]));
+        table_cell(&table, "%s", member_shown(decision, texts[i][1]));
     }
     table_cell(&table, "time");
     table_cell(&table, "%s", time_of(decision, "%Y-%m-%d %H:%M:%S", true, time_text));
     table_cell(&table, "deadline");
-    table_cell(&table, "%s ms", print_number(get(decision, "deadline_ms"), 0, number));
+    table_cell(&table, "%s ms", print_number(member_get(decision, "deadline_ms"), 0, number));
     table_cell(&table, "confidence");
-    table_cell(&table, "%s", print_number(get(decision, "confidence"), 3, number));
-    if (cJSON_IsNumber(get(decision, "threshold"))) {
+    table_cell(&table, "%s", print_number(member_get(decision, "confidence"), 3, number));
+    if (cJSON_IsNumber(member_get(decision, "threshold"))) {
         table_cell(&table, "threshold");
-        table_cell(&table, "%s", print_number(get(decision, "threshold"), 3, number));
+        table_cell(&table, "%s", print_number(member_get(decision, "threshold"), 3, number));
     }
     table_cell(&table, "hedged");
     table_cell(&table, "%s", bool_of(decision, "hedged", "yes: both sides were started", "no"));
@@ -312,8 +304,8 @@ int print_decision(const cJSON *decision, const struct table_style *style, struc
     if (result != 0) {
         return result;
     }
-    if (!cJSON_IsObject(get(decision, "outcome"))) {
+    if (!cJSON_IsObject(member_get(decision, "outcome"))) {
         return buf_append_text(out, "\nstill running\n");
     }
-    return print_outcome(get(decision, "outcome"), style, out);
+    return print_outcome(member_get(decision, "outcome"), style, out);
 }

@@ -1,5 +1,6 @@
 /* print_edges.c: the links to the edge nodes, a line each. */
 #include "client/ctl/print.h"
+#include "client/ctl/member.h"
 
 #include "common/base/error.h"
 
@@ -7,22 +8,10 @@
 
 #define WIDE_CHARACTERS 120
 
-static const cJSON *get(const cJSON *object, const char *key)
-{
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
-static const char *text_of(const cJSON *object, const char *key)
-{
-    const cJSON *value = get(object, key);
-
-    return cJSON_IsString(value) && value->valuestring[0] ? value->valuestring : "-";
-}
-
 /* "in 0.4 s"; "-" when nobody waits to try again. */
 static void next_cell(struct table *table, const cJSON *edge)
 {
-    const cJSON *next_ms = get(edge, "next_attempt_ms");
+    const cJSON *next_ms = member_get(edge, "next_attempt_ms");
 
     if (cJSON_IsNumber(next_ms)) {
         table_cell(table, "in %.1f s", next_ms->valuedouble / 1000);
@@ -34,14 +23,14 @@ static void next_cell(struct table *table, const cJSON *edge)
 /* What keeps it from being used: the link's own reason, and the tasks that it does not serve. */
 static void why_cell(struct table *table, const cJSON *edge)
 {
-    const char *why = text_of(edge, "why");
+    const char *why = member_shown(edge, "why");
     const cJSON *task;
     struct buf text;
     int result;
 
     buf_init(&text, 0);
     result = strcmp(why, "-") == 0 ? 0 : buf_append_text(&text, why);
-    cJSON_ArrayForEach(task, get(edge, "tasks_off"))
+    cJSON_ArrayForEach(task, member_get(edge, "tasks_off"))
     {
         if (result == 0 && cJSON_IsString(task)) {
             result = buf_printf(&text, "%s%s", text.bytes > 0 ? "; " : "", task->valuestring);
@@ -63,18 +52,18 @@ static void why_cell(struct table *table, const cJSON *edge)
 
 static void edge_add(struct table *table, const cJSON *edge, bool wide)
 {
-    const cJSON *load = get(edge, "load");
+    const cJSON *load = member_get(edge, "load");
     char number[PRINT_NUMBER_BYTES];
 
-    table_cell(table, "%s", text_of(edge, "name"));
+    table_cell(table, "%s", member_shown(edge, "name"));
     if (wide) {
-        table_cell(table, "%s", text_of(edge, "url"));
+        table_cell(table, "%s", member_shown(edge, "url"));
     }
-    table_cell(table, "%s", text_of(edge, "state"));
-    table_cell(table, "%s", print_number(get(edge, "rtt_ms"), 2, number));
-    table_cell(table, "%s", print_number(get(edge, "bandwidth_mbit_s"), 1, number));
-    table_cell(table, "%s", print_number(get(load, "queued"), 0, number));
-    table_cell(table, "%s", print_number(get(load, "predicted_wait_ms"), 1, number));
+    table_cell(table, "%s", member_shown(edge, "state"));
+    table_cell(table, "%s", print_number(member_get(edge, "rtt_ms"), 2, number));
+    table_cell(table, "%s", print_number(member_get(edge, "bandwidth_mbit_s"), 1, number));
+    table_cell(table, "%s", print_number(member_get(load, "queued"), 0, number));
+    table_cell(table, "%s", print_number(member_get(load, "predicted_wait_ms"), 1, number));
     next_cell(table, edge);
     why_cell(table, edge);
 }
@@ -94,7 +83,7 @@ int print_edges(const cJSON *status, const struct table_style *style, struct buf
     };
     const size_t count = sizeof(columns) / sizeof(columns[0]);
     const bool wide = style->width == 0 || style->width >= WIDE_CHARACTERS;
-    const cJSON *edges = get(status, "edges"), *edge;
+    const cJSON *edges = member_get(status, "edges"), *edge;
     struct table_column narrow[sizeof(columns) / sizeof(columns[0]) - 1];
     struct table table;
     int result;

@@ -1,6 +1,7 @@
 /* print_story.c: one decision as a person would tell it. */
 #include "client/ctl/decision_read.h"
 #include "client/ctl/print.h"
+#include "client/ctl/member.h"
 #include "common/base/error.h"
 
 #include <math.h>
@@ -86,18 +87,6 @@ static int story_put(struct story *story, size_t width, size_t lines, struct buf
 
 /* ---- what is said ---- */
 
-static const cJSON *get(const cJSON *object, const char *key)
-{
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
-static const char *text_of(const cJSON *object, const char *key)
-{
-    const char *text = cJSON_GetStringValue(get(object, key));
-
-    return text ? text : "";
-}
-
 static int digits_of(double number)
 {
     return fabs(number) >= 1000 ? 0 : fabs(number) < 10 ? 2 : 1;
@@ -115,13 +104,13 @@ static void head_say(struct story *story, const cJSON *decision)
 {
     char time_text[64];
 
-    say(story, "decision %s: %s, %s", text_of(decision, "id"), text_of(decision, "task"),
+    say(story, "decision %s: %s, %s", member_text(decision, "id"), member_text(decision, "task"),
         print_time(decision, time_text));
-    if (cJSON_IsNumber(get(decision, "deadline_ms"))) {
-        say(story, ", deadline %.0f ms", get(decision, "deadline_ms")->valuedouble);
+    if (cJSON_IsNumber(member_get(decision, "deadline_ms"))) {
+        say(story, ", deadline %.0f ms", member_get(decision, "deadline_ms")->valuedouble);
     }
-    if (text_of(decision, "session")[0]) {
-        say(story, ", session %s", text_of(decision, "session"));
+    if (member_text(decision, "session")[0]) {
+        say(story, ", session %s", member_text(decision, "session"));
     }
 }
 
@@ -162,10 +151,11 @@ static void routes_say(struct story *story, struct replay_record *record)
 static void choice_say(struct story *story, const cJSON *decision,
                        const struct replay_record *record)
 {
-    const cJSON *threshold = get(decision, "threshold"), *sure = get(decision, "confidence");
+    const cJSON *threshold = member_get(decision, "threshold"),
+                *sure = member_get(decision, "confidence");
 
     say(story, "%s %s: %s", record->observed ? "only observed; would have chosen" : "chosen:",
-        record->route[0] ? record->route : "no route", text_of(decision, "reason"));
+        record->route[0] ? record->route : "no route", member_text(decision, "reason"));
     if (cJSON_IsNumber(sure)) {
         say(story, "; local was %.2f sure", sure->valuedouble);
     }
@@ -178,7 +168,7 @@ static void choice_say(struct story *story, const cJSON *decision,
 static void part_say(struct story *story, const cJSON *outcome, const char *key, const char *what,
                      int digits, double *left_ms)
 {
-    const cJSON *value = get(outcome, key);
+    const cJSON *value = member_get(outcome, key);
     const double scale = pow(10, digits);
     const double shown = cJSON_IsNumber(value) ? round(value->valuedouble * scale) / scale : 0;
 
@@ -186,13 +176,6 @@ static void part_say(struct story *story, const cJSON *outcome, const char *key,
         say(story, "%.*f %s + ", digits, shown, what);
         *left_ms -= shown;
     }
-}
-
-static double number_or_0(const cJSON *object, const char *key)
-{
-    const cJSON *value = get(object, key);
-
-    return cJSON_IsNumber(value) ? value->valuedouble : 0;
 }
 
 /* "12.0 ms = 2.0 waited here + 9.0 run here + 1.0 the rest" */
@@ -204,15 +187,15 @@ static void times_say(struct story *story, const cJSON *outcome)
     } parts[] = {{"local_wait_ms", "waited here", true},  {"local_run_ms", "run here", true},
                  {"prepare_ms", "prepared", false},       {"up_ms", "sent", false},
                  {"edge_wait_ms", "waited there", false}, {"edge_run_ms", "run there", false}};
-    const double latency = number_or_0(outcome, "latency_ms");
+    const double latency = member_number_or_0(outcome, "latency_ms");
     const int digits = digits_of(latency);
     const double scale = pow(10, digits);
-    const bool by_edge = strncmp(text_of(outcome, "route"), "edge:", 5) == 0;
+    const bool by_edge = strncmp(member_text(outcome, "route"), "edge:", 5) == 0;
     double sum = 0, left_ms = round(latency * scale) / scale;
     bool both;
 
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        sum += number_or_0(outcome, parts[i].key);
+        sum += member_number_or_0(outcome, parts[i].key);
     }
     both = sum <= latency; /* else they ran at the same time: the ones of who answered */
     say(story, "%.*f ms = ", digits, latency);
@@ -228,7 +211,7 @@ static void times_say(struct story *story, const cJSON *outcome)
 static void outcome_say(struct story *story, const cJSON *decision,
                         const struct replay_record *record)
 {
-    const cJSON *outcome = get(decision, "outcome");
+    const cJSON *outcome = member_get(decision, "outcome");
     const struct decide_weights *weights = &record->weights;
     struct replay_way way;
 
@@ -252,7 +235,7 @@ static void outcome_say(struct story *story, const cJSON *decision,
         replay_recorded(record, weights, &way);
         cost_say(story, way.cost);
     }
-    if (cJSON_IsTrue(get(decision, "hedged"))) {
+    if (cJSON_IsTrue(member_get(decision, "hedged"))) {
         say(story, "; both sides were started");
     }
     if (record->bytes_up > 0) {

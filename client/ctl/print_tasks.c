@@ -1,35 +1,25 @@
 /* print_tasks.c: the tasks of a client: what runs here, how fast, and where else they may go. */
 #include "client/ctl/print.h"
+#include "client/ctl/member.h"
 
 #include <string.h>
-
-static const cJSON *get(const cJSON *object, const char *key)
-{
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
-static const char *text_of(const cJSON *object, const char *key)
-{
-    const cJSON *value = get(object, key);
-
-    return cJSON_IsString(value) && value->valuestring[0] ? value->valuestring : "-";
-}
 
 /* The file without its folder. */
 static const char *model_of(const cJSON *task)
 {
-    const char *path = text_of(get(task, "local"), "model"), *slash = strrchr(path, '/');
+    const char *path = member_shown(member_get(task, "local"), "model"),
+               *slash = strrchr(path, '/');
 
     return slash ? slash + 1 : path;
 }
 
 static int edge_append(const cJSON *edge, struct buf *out)
 {
-    const char *name = text_of(edge, "name"), *why = text_of(edge, "why");
+    const char *name = member_shown(edge, "name"), *why = member_shown(edge, "why");
     const char *between = out->bytes > 0 ? "; " : "";
 
-    return cJSON_IsTrue(get(edge, "ok")) ? buf_printf(out, "%s%s: ok", between, name)
-                                         : buf_printf(out, "%s%s: %s", between, name, why);
+    return cJSON_IsTrue(member_get(edge, "ok")) ? buf_printf(out, "%s%s: ok", between, name)
+                                                : buf_printf(out, "%s%s: %s", between, name, why);
 }
 
 static void edges_cell(struct table *table, const cJSON *task)
@@ -39,7 +29,7 @@ static void edges_cell(struct table *table, const cJSON *task)
     int result = 0;
 
     buf_init(&text, 0);
-    cJSON_ArrayForEach(edge, get(task, "edges"))
+    cJSON_ArrayForEach(edge, member_get(task, "edges"))
     {
         result = result == 0 ? edge_append(edge, &text) : result;
     }
@@ -73,10 +63,11 @@ int print_tasks(const cJSON *tasks, const struct table_style *style, struct buf 
     table.wrap = true;
     cJSON_ArrayForEach(task, tasks)
     {
-        table_cell(&table, "%s", text_of(task, "name"));
-        table_cell(&table, "%s", text_of(task, "kind"));
+        table_cell(&table, "%s", member_shown(task, "name"));
+        table_cell(&table, "%s", member_shown(task, "kind"));
         table_cell(&table, "%s", model_of(task));
-        table_cell(&table, "%s", print_number(get(get(task, "local"), "run_ms"), 2, number));
+        table_cell(&table, "%s",
+                   print_number(member_get(member_get(task, "local"), "run_ms"), 2, number));
         edges_cell(&table, task);
     }
     result = table_print(&table, style, out);

@@ -1,4 +1,5 @@
 #include "client/ctl/print_top.h"
+#include "client/ctl/member.h"
 
 #include "common/base/error.h"
 
@@ -12,36 +13,25 @@ struct top_sum {
     size_t latencies;
 };
 
-static const cJSON *get(const cJSON *object, const char *key)
-{
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
 static const char *text_of(const cJSON *object, const char *key)
 {
-    const cJSON *value = get(object, key);
+    const cJSON *value = member_get(object, key);
 
     return cJSON_IsString(value) ? value->valuestring : "-";
 }
 
-static double number_of(const cJSON *object, const char *key)
-{
-    const cJSON *value = get(object, key);
-
-    return cJSON_IsNumber(value) ? value->valuedouble : 0;
-}
-
 static double time_ns(const cJSON *decision)
 {
-    const cJSON *value = get(decision, "time_unix_ns");
+    const cJSON *value = member_get(decision, "time_unix_ns");
 
     return cJSON_IsString(value) ? strtod(value->valuestring, NULL)
-                                 : number_of(decision, "time_unix_ns");
+                                 : member_number_or_0(decision, "time_unix_ns");
 }
 
 static void sum_add(struct top_sum *sum, const cJSON *decision)
 {
-    const cJSON *outcome = get(decision, "outcome"), *latency = get(outcome, "latency_ms");
+    const cJSON *outcome = member_get(decision, "outcome"),
+                *latency = member_get(outcome, "latency_ms");
     const char *route = text_of(outcome, "route");
 
     sum->asked++;
@@ -49,11 +39,11 @@ static void sum_add(struct top_sum *sum, const cJSON *decision)
         return;
     }
     sum->ended++;
-    if (number_of(outcome, "error_code") != 0) {
+    if (member_number_or_0(outcome, "error_code") != 0) {
         sum->errors++;
         return;
     }
-    sum->in_time += cJSON_IsTrue(get(outcome, "met_deadline")) ? 1 : 0;
+    sum->in_time += cJSON_IsTrue(member_get(outcome, "met_deadline")) ? 1 : 0;
     sum->local += strcmp(route, "local") == 0;
     sum->edge += strncmp(route, "edge:", 5) == 0;
     if (cJSON_IsNumber(latency) && sum->latencies < TOP_DECISIONS) {
@@ -143,12 +133,14 @@ static int tasks_print(const cJSON *status, const cJSON *decisions, double now_n
     if (full && now_ns - oldest_ns < seconds * 1e9) {
         seconds = now_ns - oldest_ns > 1e7 ? (now_ns - oldest_ns) / 1e9 : 0.01;
     }
-    if (number_of(status, "uptime_s") < seconds && !full) {
-        seconds = number_of(status, "uptime_s") >= 1 ? number_of(status, "uptime_s") : 1;
+    if (member_number_or_0(status, "uptime_s") < seconds && !full) {
+        seconds = member_number_or_0(status, "uptime_s") >= 1
+                      ? member_number_or_0(status, "uptime_s")
+                      : 1;
     }
     table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
     result = sum_row(&table, decisions, NULL, now_ns - seconds * 1e9, seconds);
-    cJSON_ArrayForEach(task, get(status, "tasks"))
+    cJSON_ArrayForEach(task, member_get(status, "tasks"))
     {
         if (result == 0) {
             result =
@@ -181,14 +173,15 @@ static int rows_print(const cJSON *decisions, size_t rows, const struct table_st
 
 static int head_print(const cJSON *status, struct buf *out)
 {
-    const long long up_s = (long long)number_of(status, "uptime_s");
+    const long long up_s = (long long)member_number_or_0(status, "uptime_s");
     int result = text_clean_append(out, text_of(status, "daemon"), false);
 
     result = result == 0 ? buf_append_u8(out, ' ') : result;
     result = result == 0 ? text_clean_append(out, text_of(status, "version"), false) : result;
     return result == 0
                ? buf_printf(out, ", up %lld:%02lld:%02lld%s", up_s / 3600, up_s / 60 % 60,
-                            up_s % 60, cJSON_IsTrue(get(status, "draining")) ? ", draining" : "")
+                            up_s % 60,
+                            cJSON_IsTrue(member_get(status, "draining")) ? ", draining" : "")
                : result;
 }
 
@@ -200,8 +193,8 @@ int print_top_client(const cJSON *status, const cJSON *decisions, double now_uni
     if (result == 0) {
         result = buf_printf(
             out, ", %.0f applications, %.0f requests under way, %.0f since the start\n\n",
-            number_of(status, "applications"), number_of(status, "in_flight"),
-            number_of(get(status, "counters"), "requests"));
+            member_number_or_0(status, "applications"), member_number_or_0(status, "in_flight"),
+            member_number_or_0(member_get(status, "counters"), "requests"));
     }
     result = result == 0 ? tasks_print(status, decisions, now_unix_ns, style, out) : result;
     result = result == 0 ? buf_append_u8(out, '\n') : result;
@@ -234,8 +227,8 @@ static int rates_print(const cJSON *status, const cJSON *before, double seconds,
     table_init(&table, columns, SERVER_RATES);
     for (size_t i = 0; i < SERVER_RATES; i++) {
         const char *object = server_rates[i].object, *key = server_rates[i].key;
-        const double news =
-            number_of(get(status, object), key) - number_of(get(before, object), key);
+        const double news = member_number_or_0(member_get(status, object), key) -
+                            member_number_or_0(member_get(before, object), key);
 
         table_cell(&table, "%.1f", seconds > 0 ? news / seconds : 0);
     }
@@ -255,14 +248,15 @@ static int served_print(const cJSON *status, const struct table_style *style, st
     int result;
 
     table_init(&table, columns, 4);
-    cJSON_ArrayForEach(task, get(status, "tasks"))
+    cJSON_ArrayForEach(task, member_get(status, "tasks"))
     {
-        const double pages = number_of(task, "kv_pages_total");
+        const double pages = member_number_or_0(task, "kv_pages_total");
 
         table_cell(&table, "%s", text_of(task, "name"));
         table_cell(&table, "%s", text_of(task, "kind"));
         if (pages > 0) {
-            table_cell(&table, "%.0f of %.0f", pages - number_of(task, "kv_pages_free"), pages);
+            table_cell(&table, "%.0f of %.0f", pages - member_number_or_0(task, "kv_pages_free"),
+                       pages);
         } else {
             table_cell(&table, "-");
         }
@@ -276,19 +270,20 @@ static int served_print(const cJSON *status, const struct table_style *style, st
 int print_top_server(const cJSON *status, const cJSON *before, double seconds,
                      const struct table_style *style, struct buf *out)
 {
-    const cJSON *requests = get(status, "requests");
+    const cJSON *requests = member_get(status, "requests");
     int result = head_print(status, out);
 
     if (result == 0) {
         result = buf_printf(
             out,
             ", %.0f connections\n%.0f requests run, %.0f wait, %.1f ms predicted for the next\n\n",
-            number_of(status, "connections"), number_of(requests, "running"),
-            number_of(requests, "queued"),
-            number_of(get(status, "load"), "predicted_wait_us") / 1000);
+            member_number_or_0(status, "connections"), member_number_or_0(requests, "running"),
+            member_number_or_0(requests, "queued"),
+            member_number_or_0(member_get(status, "load"), "predicted_wait_us") / 1000);
     }
     result = result == 0 ? rates_print(status, before,
-                                       before ? seconds : number_of(status, "uptime_s"), style, out)
+                                       before ? seconds : member_number_or_0(status, "uptime_s"),
+                                       style, out)
                          : result;
     result = result == 0 ? buf_append_u8(out, '\n') : result;
     return result == 0 ? served_print(status, style, out) : result;
