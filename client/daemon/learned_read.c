@@ -399,7 +399,7 @@ static int line_read(struct reader *reader, char *text)
 /* What every line alone cannot know; and the sums. */
 static int task_finish(const struct reader *reader, struct learned_task *task)
 {
-    struct confidence *confidence = &task->confidence;
+    const struct confidence *confidence = &task->confidence;
 
     for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
         uint64_t both = 0;
@@ -414,13 +414,13 @@ static int task_finish(const struct reader *reader, struct learned_task *task)
             if (both > LIMIT_LEARNED_COUNT) {
                 return wrong(reader, "more were compared than are counted");
             }
-            confidence->both[bin] += pair->both[bin];
-            confidence->agreed[bin] += pair->agreed[bin];
-            confidence->claimed[bin] += pair->claimed[bin];
         }
         if (confidence->right[bin] > confidence->told[bin]) {
             return wrong(reader, "more were right than were told");
         }
+    }
+    for (size_t i = 0; i < task->pair_count; i++) {
+        confidence_pair_add(&task->confidence, &task->pairs[i].agreement);
     }
     return 0;
 }

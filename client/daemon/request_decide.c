@@ -75,10 +75,8 @@ static double edge_hint_ms(const struct client_task *task, const struct edge_loa
 
 /* How long each form takes: on the way and there as many bytes do, and to be made. */
 static void forms_fill(const struct estimate_edge *estimate, const struct estimate_link *link,
-                       double hint_ms, int64_t now_ns, struct decide_edge *edge)
+                       double wait_ms, double hint_ms, int64_t now_ns, struct decide_edge *edge)
 {
-    const double wait_ms = estimate_link_wait_ms(link, now_ns);
-
     for (size_t i = 0; i < edge->form_count; i++) {
         struct decide_form *form = &edge->forms[i];
         const uint64_t bytes = (uint64_t)form->upload.bytes;
@@ -105,7 +103,7 @@ static void edges_fill(struct requests *all, const struct client_task *task,
         struct estimate_text_work rest = *work;
         struct link_view view;
         struct latency here;
-        double hint_ms;
+        double hint_ms, wait_ms;
 
         edges[i] = (struct decide_edge){.held_bytes = held, .truth = task->known[i].truth};
         rest.prompt_bytes -= (double)held; /* computed already, too */
@@ -118,9 +116,9 @@ static void edges_fill(struct requests *all, const struct client_task *task,
         if (hint_ms <= 0 && local_latency(task, work, 0, &here)) {
             hint_ms = here.mean_ms;
         }
+        wait_ms = estimate_link_wait_ms(view.estimate, now_ns);
         edges[i].latency_known = estimate_edge_get(&task->edges[i], view.estimate, up_bytes,
-                                                   estimate_link_wait_ms(view.estimate, now_ns),
-                                                   hint_ms, now_ns, &edges[i].latency);
+                                                   wait_ms, hint_ms, now_ns, &edges[i].latency);
         edges[i].silent = view.silent;
         edges[i].failure = estimate_edge_failure(&task->edges[i], now_ns);
         edges[i].best_ms =
@@ -128,7 +126,7 @@ static void edges_fill(struct requests *all, const struct client_task *task,
         edges[i].retry_due = estimate_edge_retry_due(&task->edges[i], now_ns);
         if (source->width > 0) {
             request_upload_forms(all, task, source, i, view.estimate, now_ns, &edges[i]);
-            forms_fill(&task->edges[i], view.estimate, hint_ms, now_ns, &edges[i]);
+            forms_fill(&task->edges[i], view.estimate, wait_ms, hint_ms, now_ns, &edges[i]);
         }
     }
     *ret_count = count;

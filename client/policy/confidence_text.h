@@ -2,10 +2,10 @@
  * log-probabilities of its tokens. Pure state; one thread.
  *
  * The raw confidence is the product of the tokens' probabilities: the probability that the model
- * gives the whole text. Of product, mean and least token it tells right answers from wrong ones
- * best, at the end and on the way (deploy/models/commands-local.md has the figures). The model's
- * calibration turns it into how often such texts are right. Both can only fall from token to token,
- * so a text that is not sure enough before its end will not be sure enough at its end. */
+ * gives the whole text. Of product, mean and least token it told right answers from wrong ones
+ * best, at the end and on the way, with the shipped commands model. The model's calibration turns
+ * it into how often such texts are right. Both can only fall from token to token, so a text that is
+ * not sure enough before its end will not be sure enough at its end. */
 #ifndef TANDEM_POLICY_CONFIDENCE_TEXT_H
 #define TANDEM_POLICY_CONFIDENCE_TEXT_H
 

@@ -84,7 +84,7 @@ struct engine_model_info {
     uint32_t image_width, image_height, image_channels; /* vit only, else 0 */
     const char *const *labels; /* n_class names (vit with labels) or NULL */
     bool has_tokenizer;
-    struct calibration calibration; /* what the file says, else none */
+    struct calibration calibration; /* none: files do not say it yet */
 };
 
 /* Opens and checks `path`; every number is checked before it is used. TANDEM_EIO, EFORMAT,
