@@ -119,7 +119,8 @@ static struct status_view status_view_of(const struct daemon *daemon)
                                 .reload_failures = daemon->reload_failures};
 }
 
-/* The only line that changes something. It waits for the disk, so that what was forgotten stays so. */
+/* The only line that changes something. It waits for the disk, so that what was forgotten stays so.
+ */
 static void forget_answer(struct daemon *daemon, const char *task, struct buf *out)
 {
     if (learn_forget(&daemon->requests, task) != 0) {

@@ -47,7 +47,7 @@ struct requests {
     struct decision_ids ids;
     uint64_t next_wire_id;
     struct counts counts;
-    uint64_t learned; /* rises with whatever was learned or forgotten */
+    uint64_t learned;      /* rises with whatever was learned or forgotten */
     struct decision *ring; /* [LIMIT_DECISION_RING] */
     size_t ring_next, ring_count;
     struct session *sessions;

@@ -108,7 +108,8 @@ void result_cache_forget(struct result_cache *cache, const char *task, const cha
 
     for (struct entry *at = cache->oldest; at; at = newer) {
         newer = at->newer;
-        if (strcmp(at->origin.task, task) == 0 && (!route || strcmp(at->origin.route, route) == 0)) {
+        if (strcmp(at->origin.task, task) == 0 &&
+            (!route || strcmp(at->origin.route, route) == 0)) {
             entry_drop(cache, at);
         }
     }

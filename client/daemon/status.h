@@ -1,5 +1,6 @@
 /* status.h: what the client daemon says on its status socket: `status`, `metrics`, `decisions N`,
- * `decisions N since=MS until=MS`, `explain ID` and `follow`. Every key is described in tandem-status(5). Only reads. Loop thread.
+ * `decisions N since=MS until=MS`, `explain ID` and `follow`. Every key is described in
+ * tandem-status(5). Only reads. Loop thread.
  */
 #ifndef TANDEM_CLIENT_STATUS_H
 #define TANDEM_CLIENT_STATUS_H

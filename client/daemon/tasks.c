@@ -231,8 +231,9 @@ void tasks_inherit(struct tasks *tasks, const struct tasks *old)
             task->confidence = was->confidence;
         } else {
             agreement_forget(task);
-            log_info("task %s: another local model, what was learned of the one before is forgotten",
-                     task->config->name);
+            log_info(
+                "task %s: another local model, what was learned of the one before is forgotten",
+                task->config->name);
         }
     }
 }

@@ -15,7 +15,7 @@
 #include "common/base/task_config.h"
 #include "common/wire/edge_msg.h"
 
-struct task_edge { /* what is known of one edge's model for a task, besides its speed */
+struct task_edge {   /* what is known of one edge's model for a task, besides its speed */
     char digest[33]; /* "": not told yet */
     struct confidence_pair agreement;
     struct edge_truth truth;

@@ -19,8 +19,9 @@
 #define OVERDUE_HALF_LIFE_NS (5 * NS_PER_S)
 #define OVERDUE_FACTOR       2  /* what was waited for in vain is believed to take twice as long */
 #define OVERDUE_MAX          30 /* more say nothing more */
-#define FAILED_HALF_LIFE_NS  (2 * NS_PER_S) /* a link that was gone comes back as soon as it likes \
-                                             */
+#define FAILED_HALF_LIFE_NS                                                                        \
+    (2 * NS_PER_S) /* a link that was gone comes back as soon as it likes                          \
+                    */
 #define BEST_AGE_NS     (60 * NS_PER_S)
 #define BEST_SAMPLES    8 /* fewer answers do not refute what the edge says of itself */
 #define PROBE_AGE_NS    (400 * NS_PER_MS)

@@ -8,12 +8,12 @@
  *
  *   start(k) + B(k, i) + sum of the runs due by i that start no sooner than k + margin(i) <= due(i)
  *
- * where B(k, i) is the longest step of a run that is due after i and may be in the way: any of them,
- * since each may start sooner than planned, when its edge fails; but where k stands in line already,
- * only those that have begun. (The demand bound of earliest
- * deadline first with preemption at fixed points, Baruah 2005.) It also holds when runs take less
- * than their bound or start sooner, which a drawn-up schedule does not. What comes later and is due
- * later adds its own step, so a place is kept one step of its own task longer than the run. */
+ * where B(k, i) is the longest step of a run that is due after i and may be in the way: any of
+ * them, since each may start sooner than planned, when its edge fails; but where k stands in line
+ * already, only those that have begun. (The demand bound of earliest deadline first with preemption
+ * at fixed points, Baruah 2005.) It also holds when runs take less than their bound or start
+ * sooner, which a drawn-up schedule does not. What comes later and is due later adds its own step,
+ * so a place is kept one step of its own task longer than the run. */
 #ifndef TANDEM_POLICY_INSURANCE_H
 #define TANDEM_POLICY_INSURANCE_H
 

@@ -79,10 +79,12 @@
 #define LIMIT_REQUESTS_PER_CONNECTION 256
 #define LIMIT_REQUESTS                1024 /* live in one daemon */
 #define LIMIT_RECENT_REQUESTS         4096 /* ended ones a server remembers, so that none runs twice */
-#define LIMIT_PAYLOADS_BYTES          (256u << 20) /* inputs a server holds at once, all requests together \
-                                                    */
-#define LIMIT_PEER_PAYLOADS_BYTES (128u << 20) /* of them for one connection, announced ones too   \
-                                                */
+#define LIMIT_PAYLOADS_BYTES                                                                       \
+    (256u << 20) /* inputs a server holds at once, all requests together                           \
+                  */
+#define LIMIT_PEER_PAYLOADS_BYTES                                                                  \
+    (128u << 20)                   /* of them for one connection, announced ones too               \
+                                    */
 #define LIMIT_UPLOAD_STALL_MS 5000 /* for the next piece of an input that was announced */
 #define LIMIT_PICTURE_BATCH   16   /* pictures in one step of a server */
 #define LIMIT_ANSWER_TEXT_BYTES                                                                    \
@@ -100,25 +102,27 @@
 #define LIMIT_STATUS_CONNECTIONS  64
 #define LIMIT_STATUS_LINE_BYTES   256
 #define LIMIT_STATUS_ANSWER_BYTES (4u << 20) /* to one request line */
-#define LIMIT_STATUS_STREAMS      4           /* answers in pieces at a time */
+#define LIMIT_STATUS_STREAMS      4          /* answers in pieces at a time */
 #define LIMIT_STATUS_QUEUE_BYTES  (1u << 20) /* slow readers are cut off here */
 #define LIMIT_DECISION_RING       1024
 #define LIMIT_RESULT_ENTRIES      4096 /* answers in the result cache, whatever their size */
 #define LIMIT_RESULT_SIMILAR      16   /* frames of one scope that a new one is compared with */
-#define LIMIT_DECISION_FILE_BYTES (16 << 20) /* decisions.jsonl; the one before it is kept as .1   \
-                                              */
+#define LIMIT_DECISION_FILE_BYTES                                                                  \
+    (16 << 20) /* decisions.jsonl; the one before it is kept as .1                                 \
+                */
 #define LIMIT_DECISION_PENDING_BYTES                                                               \
-    (4u << 20) /* decisions that wait for the next write of a second */
+    (4u << 20)                       /* decisions that wait for the next write of a second */
 #define LIMIT_DECISION_ID_BLOCK 4096 /* ids that one write of the mark in decision-ids allows */
 #define LIMIT_STATE_FILE_BYTES  (4u << 20) /* of a file under state_dir that is read back */
 #define LIMIT_LEARNED_COUNT     (1u << 30) /* of one kind of event that is learned from */
 #define LIMIT_EDGES             16
-#define LIMIT_UPLOAD_FORMS      4  /* in which one picture may go to one edge, as it came among them */
+#define LIMIT_UPLOAD_FORMS      4 /* in which one picture may go to one edge, as it came among them */
 #define LIMIT_CANDIDATES        (LIMIT_EDGES + 3) /* local, cascade, cache, edges */
 #define LIMIT_DEADLINE_MS       3600000
 #define LIMIT_TIMER_US          1000 /* how late a timer of an idle loop may be: it counts whole ms */
-#define LIMIT_LATENESS_MS       50 /* how late the timers of a busy device are believed to be, at most \
-                                    */
+#define LIMIT_LATENESS_MS                                                                          \
+    50 /* how late the timers of a busy device are believed to be, at most                         \
+        */
 #define LIMIT_STEP_MS                                                                              \
     120000 /* one step of a local model; over it the runner hangs and the watchdog is no longer    \
               fed */
@@ -142,13 +146,14 @@
 #define LIMIT_ZIP_DIRECTORY_BYTES (64u << 20)
 #define LIMIT_PICKLE_BYTES        (16u << 20)
 #define LIMIT_PICKLE_VALUES       (1u << 20) /* made while one is read */
-#define LIMIT_FOLDED_ELEMENTS     (64u << 20) /* numbers of a tensor that a conversion computes with \
-                                               */
+#define LIMIT_FOLDED_ELEMENTS                                                                      \
+    (64u << 20) /* numbers of a tensor that a conversion computes with                             \
+                 */
 #define LIMIT_TOKENIZER_FILE_BYTES (64 << 20)
 
 /* tandemctl */
-#define LIMIT_CTL_LINE_BYTES (4u << 20) /* of a status answer */
-#define LIMIT_CTL_ANSWER_MS  5000       /* for the daemon to begin an answer */
+#define LIMIT_CTL_LINE_BYTES  (4u << 20) /* of a status answer */
+#define LIMIT_CTL_ANSWER_MS   5000       /* for the daemon to begin an answer */
 #define LIMIT_REPLAY_REQUESTS (1u << 20) /* of one replay: 16 MiB of latencies */
 
 #endif

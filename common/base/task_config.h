@@ -29,7 +29,7 @@ struct task_config {
     size_t label_count;
     struct task_side local;
     struct task_side edge;
-    double edge_expected_error; /* 0: not stated */
+    double edge_expected_error;  /* 0: not stated */
     int64_t default_deadline_ms; /* 0: none */
     char
         *leaves_device; /* "any_edge", "never" or the name of the one edge that may see the input */

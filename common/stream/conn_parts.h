@@ -83,8 +83,8 @@ struct conn {
     struct flow *ready_first, **ready_end;
     size_t chunks_queued; /* of all flows, with or without credits */
     uint64_t sent_bytes;
-    uint64_t payload_queued;                /* bytes of chunks that have not left */
-    uv_timer_t pace_timer;                  /* when more may leave */
+    uint64_t payload_queued;                 /* bytes of chunks that have not left */
+    uv_timer_t pace_timer;                   /* when more may leave */
     uint64_t counted_sent, counted_received; /* of the transport, told to on_moved */
 
     /* receiving */
@@ -142,7 +142,9 @@ bool conn_has_output(const struct conn *conn);
 void conn_on_prepare(uv_prepare_t *prepare);
 
 /* conn_pace.c: how much may leave now, and what has. */
-#define CONN_PACE_LEAST 512 /* nothing is cut into smaller pieces than this, because of the pace */
+#define CONN_PACE_LEAST                                                                            \
+    512 /* nothing is cut into smaller pieces than this, because of the pace                       \
+         */
 /* Of `bytes` that are to leave beside `batched` more (as conn_wire_bytes counts): how many may. 0:
  * the timer wakes the conn when it may go on. */
 size_t conn_pace(struct conn *conn, bool payload, uint64_t batched, size_t bytes);

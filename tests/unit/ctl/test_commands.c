@@ -87,7 +87,8 @@ static void test_decisions(void **state)
     assert_non_null(strstr(stage.out, "possible routes"));
     assert_int_equal(ctl(&stage, "explain", "3", NULL), CTL_FAILED);
     assert_string_equal(
-        stage.err, "tandemctl: there is no decision 3, neither in the daemon's memory nor on disk\n");
+        stage.err,
+        "tandemctl: there is no decision 3, neither in the daemon's memory nor on disk\n");
     assert_int_equal(ctl(&stage, "explain", "4", NULL), CTL_FAILED);
     assert_int_equal(ctl(&stage, "explain", "5", NULL), CTL_FAILED);
     assert_int_equal(ctl(&stage, "explain", "6", NULL), CTL_FAILED); /* no answer at all */

@@ -198,8 +198,10 @@ static void test_decision_rows(void **state)
     expect_has(text, "18446744073709551615  16:00:00.123  objects   edge:hall   local          "
                      "51.50     14.00       100  ok        0.62  "
                      "lowest cost\n");
-    expect_has(text, "9  -             commands  cascade     -                  -         -         -  ...   "
-                     "       -  x?[2J\n");
+    expect_has(
+        text,
+        "9  -             commands  cascade     -                  -         -         -  ...   "
+        "       -  x?[2J\n");
     expect_has(text, "ENOROUTE");
     free(text);
     text = rows_text(lines, sizeof(lines) / sizeof(lines[0]), &narrow, &out);

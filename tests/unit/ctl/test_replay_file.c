@@ -41,8 +41,8 @@
 #define CANCELED                                                                                   \
     HEAD("5")                                                                                      \
     CANDIDATES                                                                                     \
-        "\"route\":\"local\",\"reason\":\"x\",\"outcome\":{\"route\":null,\"latency_ms\":1,"       \
-        "\"met_deadline\":false,\"error_code\":-10}}\n"
+    "\"route\":\"local\",\"reason\":\"x\",\"outcome\":{\"route\":null,\"latency_ms\":1,"           \
+    "\"met_deadline\":false,\"error_code\":-10}}\n"
 #define UNKNOWN                                                                                    \
     HEAD("6")                                                                                      \
     "\"candidates\":[{\"route\":\"local\",\"latency_ms\":null},{\"route\":\"edge:den\"}],"         \

@@ -105,8 +105,10 @@ static void test_wrong_sockets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options_before),    cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_run_either_socket), cmocka_unit_test(test_wrong_sockets),
+        cmocka_unit_test(test_options_before),
+        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_run_either_socket),
+        cmocka_unit_test(test_wrong_sockets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

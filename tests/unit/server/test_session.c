@@ -15,7 +15,7 @@
 static struct session bring(enum session_state state, uint32_t tokens, int64_t deadline_ns)
 {
     static const enum session_event way[] = {SESSION_INPUT, SESSION_STEP, SESSION_PREPARED,
-                                               SESSION_STEP};
+                                             SESSION_STEP};
     struct session session;
 
     session_init(&session, true, deadline_ns);
