@@ -1,6 +1,7 @@
 #include "client/ctl/decision_read.h"
 #include "client/ctl/member.h"
 
+#include "client/policy/reason.h"
 #include "common/base/error.h"
 
 #include <math.h>
@@ -107,7 +108,6 @@ static void outcome_read(const cJSON *outcome, struct replay_record *record)
 
 int decision_read(const cJSON *object, struct replay_record *ret_record)
 {
-    static const char forced[] = "forced by caller"; /* reason.c */
     const char *id = cJSON_GetStringValue(member_get(object, "id"));
     const char *reason = cJSON_GetStringValue(member_get(object, "reason"));
     struct replay_record record = {.threshold = number_of(object, "threshold"),
@@ -121,7 +121,7 @@ int decision_read(const cJSON *object, struct replay_record *ret_record)
     }
     outcome_read(member_get(object, "outcome"), &record);
     record.id = strtoull(id, NULL, 10);
-    record.forced = reason && strncmp(reason, forced, sizeof(forced) - 1) == 0;
+    record.forced = reason && strncmp(reason, REASON_FORCED, strlen(REASON_FORCED)) == 0;
     text_copy(object, "task", record.task, sizeof(record.task));
     text_copy(object, "route", record.route, sizeof(record.route));
     candidates_read(object, &record);

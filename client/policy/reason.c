@@ -68,7 +68,7 @@ const char *reason_of_choice(const struct decide_input *input, const struct choi
         choice->asked < choice->count && choice->candidates[choice->asked].miss_probability > 0.3;
 
     if (input->forced != FORCED_AUTO && candidate_is_wanted(input->forced, chosen->kind)) {
-        return "forced by caller";
+        return REASON_FORCED;
     }
     if (chosen->kind == JOB_CACHE) {
         return input->cached->reason;

@@ -6,6 +6,8 @@
 #include "client/policy/cascade.h"
 #include "client/policy/decide.h"
 
+#define REASON_FORCED "forced by caller" /* what replay knows such a decision by */
+
 const char *reason_of_choice(const struct decide_input *input, const struct choice *choice,
                              const struct cascade *cascade);
 /* Why the edge is sent something else than what came; NULL: it is not, or is not asked. */
