@@ -1,5 +1,6 @@
 #include "client/daemon/daemon_config.h"
 
+#include "client/policy/budget.h"
 #include "common/base/error.h"
 #include "common/base/names.h"
 #include "common/stream/conn.h"
@@ -102,6 +103,16 @@ static const struct config_key keys[] = {
      .offset = offsetof(struct edge_config, token_file),
      .default_text = "",
      .help = "A file with this device's secret, for plaintext connections."},
+    {.section = "edge",
+     .key = "max_up_kbit",
+     .type = CONFIG_INT,
+     .offset = offsetof(struct edge_config, max_up_kbit),
+     .default_text = "0",
+     .min = 0,
+     .max = LIMIT_UP_KBIT,
+     .unit = "kbit/s",
+     .help = "At most so much leaves towards this edge in any second, over all connections to it, "
+             "TLS counted in, TCP and IP headers not; at least 32. 0: no cap."},
     {.section = "tls",
      .key = "cert",
      .type = CONFIG_TEXT,
@@ -269,6 +280,13 @@ static int edge_check(const char *path, const struct edge_config *edge, bool pla
                           "is not on this machine and there is no [tls]: give cert, key and ca, or "
                           "set allow_plaintext = yes",
                           error);
+    }
+    if (edge->max_up_kbit != 0 && edge->max_up_kbit < BUDGET_KBIT_MIN) {
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "%.150s: [edge %.63s] max_up_kbit: %lld carries no connection: at least %d, or 0 "
+                 "for no cap",
+                 path, edge->name, (long long)edge->max_up_kbit, BUDGET_KBIT_MIN);
+        return TANDEM_ECONFIG;
     }
     if (edge->token_file[0] && access(edge->token_file, R_OK) != 0) {
         return edge_wrong(path, edge, "token_file", edge->token_file, strerror(errno), error);

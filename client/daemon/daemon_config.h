@@ -9,6 +9,7 @@ enum policy_mode { MODE_DECIDE, MODE_OBSERVE };
 enum observe_route { OBSERVE_LOCAL, OBSERVE_EDGE, OBSERVE_CASCADE };
 struct edge_config {
     char *name, *url, *token_file;
+    int64_t max_up_kbit; /* 0: no cap */
 };
 struct client_config {
     char *app_socket, *status_socket, *tasks_dir, *models_dir, *state_dir;

@@ -70,6 +70,7 @@ static void on_open(struct conn *conn, void *user)
 
     tasks_say(link, conn, FRAME_HELLO);
     link->greeted = link->greeted || conn == link->conn;
+    link->other_open = link->other_open || conn == link->other;
 }
 
 static void load_set(struct link *link, const struct edge_load *load)
@@ -288,13 +289,14 @@ static void on_acked(struct conn *conn, uint64_t id, uint64_t bytes, int64_t ela
     (void)conn;
     /* `bytes` counts from the request's first; of one that another came between, the part since its
      * last acknowledgement is not known. */
-    if (before > 0 || bytes <= LIMIT_FRAME_DATA_BYTES) {
+    if ((before > 0 || bytes <= LIMIT_FRAME_DATA_BYTES) &&
+        !link_was_held(link, clock_now_ns() - elapsed_ns)) {
         estimate_link_acked(&link->estimate, bytes - before, (double)elapsed_ns / (double)NS_PER_MS,
                             clock_now_ns());
     }
     link->acked_id = id;
     link->acked_bytes = bytes;
-    link->links->callbacks.on_acked(link->index, id, elapsed_ns, link->links->user);
+    link->links->callbacks.on_acked(link->index, id, link->links->user);
 }
 
 static void on_pong(struct conn *conn, int64_t rtt_ns, const struct edge_load *load, void *user)
@@ -369,7 +371,9 @@ int link_connect(struct link *link, struct conn **ret_conn, char error[CONN_ERRO
                                                      .on_acked = on_acked,
                                                      .on_pong = on_pong,
                                                      .on_probed = on_probed,
-                                                     .on_close = on_close}};
+                                                     .on_close = on_close,
+                                                     .may_send = link_may_send,
+                                                     .on_moved = link_moved}};
 
     link->reconnects++;
     return conn_dial(link->links->loop, link->url, &params, link, ret_conn, error);
@@ -377,6 +381,13 @@ int link_connect(struct link *link, struct conn **ret_conn, char error[CONN_ERRO
 
 static void link_dial(struct link *link)
 {
+    const int64_t now_ns = clock_now_ns(), at_ns = link_dial_at_ns(link, now_ns);
+
+    if (at_ns > now_ns) {
+        (void)uv_timer_start(&link->timer, on_retry, (uint64_t)((at_ns - now_ns) / NS_PER_MS) + 1,
+                             0);
+        return;
+    }
     link->told = false;
     if (link_connect(link, &link->conn, link->why) != 0) {
         link->conn = NULL;
@@ -431,6 +442,7 @@ static int token_read(const struct edge_config *edge, char token[TOKEN_BYTES_MAX
 struct edge_parts {
     char *name, *url;
     char token[TOKEN_BYTES_MAX + 1];
+    uint64_t max_up_kbit;
 };
 
 static int edge_parts_make(const struct edge_config *edge, struct edge_parts *parts,
@@ -438,6 +450,7 @@ static int edge_parts_make(const struct edge_config *edge, struct edge_parts *pa
 {
     parts->name = strdup(edge->name);
     parts->url = strdup(edge->url);
+    parts->max_up_kbit = (uint64_t)edge->max_up_kbit;
     return parts->name && parts->url ? token_read(edge, parts->token, error) : TANDEM_ENOMEM;
 }
 
@@ -454,6 +467,7 @@ static void link_start(struct link *link, struct edge_parts *parts)
     link->name = parts->name;
     link->url = parts->url;
     memcpy(link->token, parts->token, sizeof(link->token));
+    budget_rate_limit(&link->rate, parts->max_up_kbit);
     explicit_bzero(parts, sizeof(*parts));
     backoff_reset(&link->backoff);
     link->reconnects = 0;
@@ -522,6 +536,7 @@ static void edge_apply(struct links *links, struct edge_parts *parts)
         }
         return;
     }
+    budget_rate_limit(&link->rate, parts->max_up_kbit);
     if (strcmp(link->url, parts->url) != 0 || strcmp(link->token, parts->token) != 0) {
         free(link->url);
         link->url = parts->url;
@@ -641,7 +656,8 @@ void links_view(const struct links *links, size_t edge, struct link_view *ret_vi
                                                   : -1,
                            .silent = link_is_silent(link),
                            .estimate = &link->estimate,
-                           .reconnects = link->reconnects};
+                           .reconnects = link->reconnects,
+                           .max_up_kbit = budget_rate_kbit(&link->rate)};
     ret_view->state = !link->up ? (link->conn ? "connecting" : "waiting")
                       : link->draining || link->load.draining ? "draining"
                       : ret_view->silent                      ? "silent"
@@ -654,7 +670,8 @@ void links_probe(struct links *links, size_t edge)
     const int64_t now_ns = clock_now_ns();
 
     if (link->up && links->probe_bytes > 0 && conn_owed_ns(link->conn, now_ns) == 0 &&
-        estimate_link_probe_due(&link->estimate, now_ns)) {
+        estimate_link_probe_due(&link->estimate, now_ns) &&
+        link_may_probe(link, links->probe_bytes, now_ns)) {
         conn_probe(link->conn, links->probe_bytes);
     }
 }

@@ -17,7 +17,8 @@ struct link_callbacks {
     void (*on_result)(size_t edge, uint64_t id, struct edge_result *result, size_t bytes,
                       void *user);
     void (*on_error)(size_t edge, uint64_t id, const struct edge_error *error, void *user);
-    void (*on_acked)(size_t edge, uint64_t id, int64_t elapsed_ns, void *user);
+    /* More of its payload is there. */
+    void (*on_acked)(size_t edge, uint64_t id, void *user);
     /* Every request on it is lost. The edge may be up again already (a new connection took over
      * from one that was silent): then they can be sent again. */
     void (*on_gone)(size_t edge, void *user);
@@ -35,6 +36,7 @@ struct link_view {
     const struct edge_load *load;
     const struct estimate_link *estimate;
     uint64_t reconnects;
+    uint64_t max_up_kbit;    /* 0: no cap */
     int64_t next_attempt_ms; /* -1: none is waited for */
 };
 /* `tasks` (borrowed for the life of the links, or until links_reload) is what this side says in its
@@ -55,6 +57,9 @@ size_t links_count(const struct links *links);
 void links_view(const struct links *links, size_t edge, struct link_view *ret_view);
 /* Measures the rate of a link that nothing was sent on of late, within `[policy] probe_bytes`. */
 void links_probe(struct links *links, size_t edge);
+/* How much later than the link alone would `max_up_kbit` let the last of so many bytes leave,
+ * behind all that waits already; 0 without a cap. */
+double links_paced_ms(const struct links *links, size_t edge, uint64_t bytes, int64_t now_ns);
 /* What was measured of this link before a restart; before it is connected. */
 void links_estimate_give(struct links *links, size_t edge, const struct estimate_link *estimate);
 /* What a request has waited in this edge's queue. */

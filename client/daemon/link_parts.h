@@ -1,11 +1,12 @@
-/* link_parts.h: one connection to one edge, for link.c and link_spare.c and nobody else. Loop
- * thread. */
+/* link_parts.h: one connection to one edge, for link.c and link_*.c and nobody else. Loop thread.
+ */
 #ifndef TANDEM_CLIENT_LINK_PARTS_H
 #define TANDEM_CLIENT_LINK_PARTS_H
 
 #include "client/daemon/backoff.h"
 #include "client/daemon/link.h"
 #include "client/daemon/spare.h"
+#include "client/policy/budget.h"
 #include "common/base/random.h"
 
 #define PROBE_MS        500 /* an idle link is asked how it is: 40 bytes */
@@ -20,9 +21,14 @@ struct link {
     struct conn *conn;
     uv_timer_t timer;
     struct conn *other; /* tried beside `conn` while that is silent (link_spare.c); NULL */
+    bool other_open;    /* its handshake is done */
     uv_timer_t watch;   /* while it is up */
     struct spare spare;
-    bool greeted; /* our hello is out */
+    struct budget_rate rate; /* of both connections together */
+    uint64_t unheard_bytes;  /* sent since the edge was last heard, */
+    int64_t unheard_ns;      /* and when the first of them was */
+    int64_t held_ns;         /* when the cap last held something back */
+    bool greeted;            /* our hello is out */
     bool up, draining;
     struct backoff backoff;
     uint64_t reconnects;
@@ -64,5 +70,16 @@ int link_connect(struct link *link, struct conn **ret_conn, char error[CONN_ERRO
 void link_spare_watch(struct link *link);
 void link_spare_drop(struct link *link);
 bool link_spare_takes_over(struct link *link, const struct conn *conn);
+
+/* link_pace.c: the callbacks of a connection, *user* the link. */
+uint64_t link_may_send(struct conn *conn, bool payload, uint64_t wanted, int64_t *ret_again_ns,
+                       void *user);
+void link_moved(struct conn *conn, uint64_t sent_bytes, uint64_t received_bytes, void *user);
+/* When the cap leaves room for one more handshake; now_ns: now. */
+int64_t link_dial_at_ns(const struct link *link, int64_t now_ns);
+/* Whether the cap has held something back since then: what was sent meanwhile says how fast the cap
+ * is, not the link. */
+bool link_was_held(const struct link *link, int64_t since_ns);
+bool link_may_probe(const struct link *link, uint64_t bytes, int64_t now_ns);
 
 #endif

@@ -22,11 +22,12 @@ static void on_watch(uv_timer_t *timer)
         (void)uv_timer_stop(timer);
     } else if (silent_ns(link, now_ns) < patience_ns) {
         link_spare_drop(link); /* the old one speaks again */
-    } else if (!link->other) {
+    } else if (!link->other && link_dial_at_ns(link, now_ns) <= now_ns) {
         /* The old connection is up: its `why` is empty and stays so. */
         if (link_connect(link, &link->other, why) != 0) {
             link->other = NULL;
         }
+        link->other_open = false;
     }
 }
 

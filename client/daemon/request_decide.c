@@ -73,8 +73,17 @@ static double edge_hint_ms(const struct client_task *task, const struct edge_loa
     return ms;
 }
 
+/* What `max_up_kbit` makes of it: the upload takes at least as long as the cap lets it. */
+static void pace_add(double paced_ms, struct latency *latency, double *best_ms)
+{
+    latency->mean_ms += paced_ms;
+    latency->p95_ms += paced_ms;
+    *best_ms += paced_ms;
+}
+
 /* How long each form takes: on the way and there as many bytes do, and to be made. */
-static void forms_fill(const struct estimate_edge *estimate, const struct estimate_link *link,
+static void forms_fill(const struct links *links, size_t index,
+                       const struct estimate_edge *estimate, const struct estimate_link *link,
                        double wait_ms, double hint_ms, int64_t now_ns, struct decide_edge *edge)
 {
     for (size_t i = 0; i < edge->form_count; i++) {
@@ -87,6 +96,7 @@ static void forms_fill(const struct estimate_edge *estimate, const struct estima
         form->latency.p95_ms += form->upload.prepare_ms;
         form->best_ms =
             estimate_edge_best_ms(estimate, link, bytes, hint_ms, now_ns) + form->upload.prepare_ms;
+        pace_add(links_paced_ms(links, index, bytes, now_ns), &form->latency, &form->best_ms);
     }
 }
 
@@ -123,10 +133,13 @@ static void edges_fill(struct requests *all, const struct client_task *task,
         edges[i].failure = estimate_edge_failure(&task->edges[i], now_ns);
         edges[i].best_ms =
             estimate_edge_best_ms(&task->edges[i], view.estimate, up_bytes, hint_ms, now_ns);
+        pace_add(links_paced_ms(all->links, i, up_bytes, now_ns), &edges[i].latency,
+                 &edges[i].best_ms);
         edges[i].retry_due = estimate_edge_retry_due(&task->edges[i], now_ns);
         if (source->width > 0) {
             request_upload_forms(all, task, source, i, view.estimate, now_ns, &edges[i]);
-            forms_fill(&task->edges[i], view.estimate, wait_ms, hint_ms, now_ns, &edges[i]);
+            forms_fill(all->links, i, &task->edges[i], view.estimate, wait_ms, hint_ms, now_ns,
+                       &edges[i]);
         }
     }
     *ret_count = count;

@@ -273,12 +273,13 @@ static void on_edge_error(size_t edge, uint64_t id, const struct edge_error *err
     request_event(request, &(struct job_event_data){.kind = JOB_EDGE_FAILED, .error = error->code});
 }
 
-static void on_edge_acked(size_t edge, uint64_t id, int64_t elapsed_ns, void *user)
+/* What the input waited for its turn to leave, as max_up_kbit makes it, belongs to its way. */
+static void on_edge_acked(size_t edge, uint64_t id, void *user)
 {
     struct request *request = request_find(user, edge, id);
 
     if (request && !request->has_answer[JOB_SIDE_EDGE]) {
-        request->decision.outcome.up_ms = (double)elapsed_ns / (double)NS_PER_MS;
+        request->decision.outcome.up_ms = ms_between(request->edge_sent_ns, clock_now_ns());
     }
 }
 

@@ -53,6 +53,15 @@ void request_upload_look(struct request *request)
     }
 }
 
+/* Bytes in a ms that max_up_kbit lets through. */
+static double cap_of(const struct requests *all, size_t edge)
+{
+    struct link_view view;
+
+    links_view(all->links, edge, &view);
+    return view.max_up_kbit > 0 ? (double)view.max_up_kbit / 8 : INFINITY;
+}
+
 void request_upload_forms(const struct requests *all, const struct client_task *task,
                           const struct upload_source *source, size_t edge,
                           const struct estimate_link *link, int64_t now_ns,
@@ -61,7 +70,8 @@ void request_upload_forms(const struct requests *all, const struct client_task *
     const size_t task_index = (size_t)(task - all->tasks->items);
     const struct decide_weights weights = client_config_weights(all->config);
     const struct decide_energy energy = client_config_energy(all->config);
-    const double bytes_per_ms = estimate_samples_geometric(&link->up_bytes_per_ms, now_ns);
+    const double bytes_per_ms =
+        fmin(estimate_samples_geometric(&link->up_bytes_per_ms, now_ns), cap_of(all, edge));
     struct upload_terms terms = {
         .ms_per_byte = (bytes_per_ms > 0 ? 1 / bytes_per_ms : 0) + weights.one_megabyte_ms / 1e6 +
                        weights.one_joule_ms * energy.joule_per_byte,

@@ -105,6 +105,11 @@ static void edges_json(const struct status_view *view, struct json_writer *json)
         json_double(json, "bandwidth_mbit_s",
                     estimate_samples_mean(&link.estimate->up_bytes_per_ms, NAN, clock_now_ns()) *
                         8 / 1000);
+        if (link.max_up_kbit > 0) {
+            json_uint(json, "max_up_kbit", link.max_up_kbit);
+        } else {
+            json_null(json, "max_up_kbit");
+        }
         json_uint(json, "dials", link.reconnects);
         tasks_off_json(view, i, json);
         if (link.next_attempt_ms >= 0) {

@@ -17,7 +17,12 @@ void budget_rate_limit(struct budget_rate *rate, uint64_t kbit_per_s)
     rate->bytes_per_s = kbit_per_s * BYTES_S_PER_KBIT;
 }
 
-/* What counts at `now_ns`: all slots from that of a second ago on. */
+uint64_t budget_rate_kbit(const struct budget_rate *rate)
+{
+    return rate->bytes_per_s / BYTES_S_PER_KBIT;
+}
+
+/* What counts at `now_ns`: all slots that began less than BUDGET_SLOTS ago. */
 static uint64_t rate_sum(const struct budget_rate *rate, int64_t now_ns)
 {
     const int64_t gone = now_ns / SLOT_NS - rate->slot; /* slots that are new since the last */

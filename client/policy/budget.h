@@ -2,9 +2,10 @@
  * any hour. Pure state, one thread at a time; time is an argument, on any clock that does not go
  * back. What was spent is counted a little longer than it has to be, never shorter:
  *
- *   rate   slots of 10 ms; a slot counts while any moment of it lies within the last second, so
+ *   rate   slots of 10 ms; a slot counts while any moment of it lies within the last 1.1 s, so
  *          over ANY span of one second, wherever it begins, at most the limit is spent by who asks
- *          budget_rate_left before each spending.
+ *          budget_rate_left before each spending; also where what is spent leaves up to a tenth of
+ *          a second later, as it does on a busy device.
  *   hour   buckets of a minute, 60 of them and the one that runs: the same for any hour. */
 #ifndef TANDEM_POLICY_BUDGET_H
 #define TANDEM_POLICY_BUDGET_H
@@ -12,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BUDGET_SLOTS       101 /* a second of them, and the one that runs */
+#define BUDGET_SLOTS       111 /* 1.1 s of them, and the one that runs */
 #define BUDGET_MINUTES     61
 #define BUDGET_KBIT_MIN    32                                    /* less carries no hello */
 #define BUDGET_BYTES_USED  "byte budget of this hour is used up" /* reasons */
@@ -28,6 +29,7 @@ struct budget_rate {
 };
 /* kbit: 1000 bits; 0: no limit. What was spent stays counted. */
 void budget_rate_limit(struct budget_rate *rate, uint64_t kbit_per_s);
+uint64_t budget_rate_kbit(const struct budget_rate *rate);
 /* Bytes that may leave now: of payload, or of anything. Payload leaves an eighth of the limit to
  * what keeps the link and its requests alive. UINT64_MAX without a limit. */
 uint64_t budget_rate_left(const struct budget_rate *rate, bool payload, int64_t now_ns);

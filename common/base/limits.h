@@ -67,9 +67,10 @@
 #define LIMIT_CONNECTIONS  1024         /* a listener's */
 #define LIMIT_CREDIT_BYTES (256u << 10) /* unacknowledged payload each way, per request */
 #define LIMIT_SEND_QUEUE_BYTES                                                                     \
-    (8u << 20)                  /* a connection's; over it the peer is too slow and is closed */
-#define LIMIT_FLOWS        1024 /* requests of one connection that have not ended */
-#define LIMIT_LINGER_MS    250  /* for the peer to read our last words before we close */
+    (8u << 20)                      /* a connection's; over it the peer is too slow and is closed */
+#define LIMIT_FLOWS        1024     /* requests of one connection that have not ended */
+#define LIMIT_LINGER_MS    250      /* for the peer to read our last words before we close */
+#define LIMIT_UP_KBIT      10000000 /* of a cap on what leaves towards an edge */
 #define LIMIT_HELLO_MS     5000
 #define LIMIT_HEARTBEAT_MS 2000
 #define LIMIT_PROBE_BYTES  (32u << 10) /* zeros in a PING that measures the rate of a link */

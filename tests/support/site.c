@@ -113,10 +113,11 @@ void site_configure(struct site *site, const struct site_config *config)
     snprintf(path, sizeof(path), "%s/client.conf", site->dir);
     site_write(path,
                "[client]\napp_socket = %s\nstatus_socket = %s\ntasks_dir = %s/tasks\nstate_dir = "
-               "%s/state\n%s%s[edge den]\nurl = %s\n%s",
+               "%s/state\n%s%s[edge den]\nurl = %s\n%s%s",
                site->app_socket, site->status_socket, site->dir, site->dir,
                config->results ? "" : "result_cache_bytes = 0\n",
-               config->client ? config->client : "", config->url ? config->url : usual, token);
+               config->client ? config->client : "", config->url ? config->url : usual, token,
+               config->edge ? config->edge : "");
 }
 
 void site_init(struct site *site, const struct site_config *config)

@@ -28,6 +28,7 @@ struct site_config {
     const char *url;    /* of the client's edge `den`; the same */
     const char *server; /* more lines of [server], and sections */
     const char *client; /* more lines of [client], and sections */
+    const char *edge;   /* more lines of [edge den] */
     bool tls;           /* no tokens */
     bool results;       /* answers are kept and given again; else each request is computed */
 };

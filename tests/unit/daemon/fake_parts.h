@@ -20,6 +20,8 @@ static struct {
     int64_t now_ns;
     struct edge_load load;
     struct estimate_link link;
+    double paced_ms;      /* that a cap adds to every upload */
+    uint64_t max_up_kbit; /* the cap */
     struct fake_sent sent[FAKE_SENT];
     size_t sent_count, started_count, cancelled_count;
     struct runner_job *started[FAKE_SENT]; /* local runs, in order */
@@ -50,7 +52,17 @@ void links_view(const struct links *links, size_t edge, struct link_view *ret_vi
                                    .up = true,
                                    .load = &fake.load,
                                    .estimate = &fake.link,
+                                   .max_up_kbit = fake.max_up_kbit,
                                    .next_attempt_ms = -1};
+}
+
+double links_paced_ms(const struct links *links, size_t edge, uint64_t bytes, int64_t now_ns)
+{
+    (void)links;
+    (void)edge;
+    (void)bytes;
+    (void)now_ns;
+    return fake.paced_ms;
 }
 
 void links_picture(const struct links *links, size_t edge, size_t task, uint32_t *ret_width,

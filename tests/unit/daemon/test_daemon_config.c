@@ -148,6 +148,8 @@ static void test_wrong_files(void **state)
         {"[edge den]\nurl = tcp://192.0.2.1:7000\n", "allow_plaintext"},
         {"[client]\nallow_plaintext = no\n[edge den]\nurl = tcp://192.0.2.1:7000\n", "[tls]"},
         {"[edge den]\nurl = nonsense\n", "[edge den]"},
+        {"[edge den]\nurl = ipc:///x\nmax_up_kbit = 31\n", "at least 32"},
+        {"[edge den]\nurl = ipc:///x\nmax_up_kbit = -1\n", "max_up_kbit"},
         {"[tls]\ncert = /c\n", "all three or none"},
         {"[tls]\nkey = /k\nca = /a\n", "all three or none"},
         {"[tls]\ncert = /c\nkey = /k\n", "all three or none"},
@@ -185,6 +187,26 @@ static void test_plaintext_is_allowed(void **state)
     config_free(&client_config_schema, &config);
 }
 
+static void test_caps(void **state)
+{
+    char text[128], error[CONFIG_ERROR_BYTES] = "";
+    struct client_config config;
+
+    (void)state;
+    assert_int_equal(load("[edge a]\nurl = ipc:///a\n[edge b]\nurl = ipc:///b\nmax_up_kbit = 32\n",
+                          &config, error),
+                     0);
+    assert_int_equal(config.edges[0].max_up_kbit, 0);
+    assert_int_equal(config.edges[1].max_up_kbit, 32);
+    config_free(&client_config_schema, &config);
+    for (int over = 0; over < 2; over++) {
+        snprintf(text, sizeof(text), "[edge a]\nurl = ipc:///a\nmax_up_kbit = %d\n",
+                 LIMIT_UP_KBIT + over);
+        assert_int_equal(load(text, &config, error), over ? TANDEM_ECONFIG : 0);
+        config_free(&client_config_schema, &config);
+    }
+}
+
 static void test_edges_are_bounded(void **state)
 {
     for (size_t count = LIMIT_EDGES; count <= LIMIT_EDGES + 1; count++) {
@@ -209,6 +231,7 @@ int main(void)
                                        cmocka_unit_test(test_preferences),
                                        cmocka_unit_test(test_wrong_files),
                                        cmocka_unit_test(test_plaintext_is_allowed),
+                                       cmocka_unit_test(test_caps),
                                        cmocka_unit_test(test_edges_are_bounded)};
 
     return cmocka_run_group_tests(tests, setup, teardown);

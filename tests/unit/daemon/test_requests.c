@@ -383,10 +383,9 @@ static void test_breakdown(void **state)
     site_make(5);
     for (int acked_ms = 2; acked_ms <= 13; acked_ms += 11) {
         (void)submit(&message, "picture");
-        fake.now_ns += 13 * NS_PER_MS;
-        requests_link_callbacks.on_acked(0, fake.sent[fake.sent_count - 1].id, acked_ms * NS_PER_MS,
-                                         &all);
-        fake.now_ns += 3 * NS_PER_MS;
+        fake.now_ns += acked_ms * NS_PER_MS;
+        requests_link_callbacks.on_acked(0, fake.sent[fake.sent_count - 1].id, &all);
+        fake.now_ns += (16 - acked_ms) * NS_PER_MS;
         requests_link_callbacks.on_result(0, fake.sent[fake.sent_count - 1].id, &result, 77, &all);
         assert_float_equal(outcome->latency_ms, 16, 1e-6);
         assert_true(fabs(outcome->up_ms - (acked_ms == 2 ? 2 : 16 - 1 - 12.97)) < 1e-6);
@@ -396,6 +395,25 @@ static void test_breakdown(void **state)
     fake.now_ns += 16 * NS_PER_MS;
     requests_link_callbacks.on_result(0, fake.sent[fake.sent_count - 1].id, &result, 77, &all);
     assert_true(isnan(outcome->up_ms));
+}
+
+/* What a cap makes of the upload is in what is predicted. */
+static void test_capped(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "edge:den", 0);
+    struct request *request;
+    double free_ms;
+
+    (void)state;
+    site_make(5);
+    request = submit(&message, "picture");
+    free_ms = candidate_of(request, "edge:den")->latency.mean_ms;
+    request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
+    fake.paced_ms = 4000;
+    request = submit(&message, "picture");
+    assert_float_equal(candidate_of(request, "edge:den")->latency.mean_ms, free_ms + 4000, 1e-6);
+    assert_true(candidate_of(request, "edge:den")->latency.p95_ms > 4000);
+    request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
 }
 
 /* The conversation's length counts for an edge that has to read all of it. */
@@ -434,6 +452,7 @@ int main(void)
                                        FRESH(test_late_timers),
                                        FRESH(test_bytes_of_a_session),
                                        FRESH(test_breakdown),
+                                       FRESH(test_capped),
                                        FRESH(test_latency_of_a_session)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
