@@ -75,6 +75,8 @@ static void sides_read(const cJSON *decision, struct replay_record *record)
         }
         text_copy(item, "route", side->route, sizeof(side->route));
         side->latency_ms = number_of(item, "latency_ms");
+        side->bytes = number_of(item, "bytes");
+        side->energy_j = number_of(item, "energy_j");
         side->error_code = error_of(item);
         side->agreed = cJSON_IsBool(agreed) ? cJSON_IsTrue(agreed) : -1;
         side->confidence = number_of(item, "confidence");

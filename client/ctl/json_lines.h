@@ -1,7 +1,11 @@
 /* json_lines.h: JSON objects from a file, one a line, read as they are needed. What is no object is
- * counted and passed over. One thread. */
+ * counted and passed over. A decision comes with what later lines tell of it (amendment.h); those
+ * lines do not come by themselves. So a file is read twice, and what cannot be is copied into a
+ * temporary one first. One thread. */
 #ifndef TANDEM_CTL_JSON_LINES_H
 #define TANDEM_CTL_JSON_LINES_H
+
+#include "client/policy/amendment.h"
 
 #include <cjson/cJSON.h>
 #include <stddef.h>
@@ -14,6 +18,8 @@ struct json_lines {
     char *line;
     size_t capacity;
     uint64_t number, bad; /* lines so far; of them those that are no object */
+    struct amendments amendments;
+    struct buf whole; /* a line with what was told of it */
 };
 
 /* `path`: "-" is standard input. 0, or TANDEM_EIO, said; then there is nothing to close. */

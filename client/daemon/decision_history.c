@@ -1,5 +1,6 @@
 #include "client/daemon/decision_history.h"
 
+#include "client/policy/amendment.h"
 #include "common/base/clock.h"
 #include "common/base/limits.h"
 
@@ -34,7 +35,9 @@ struct history {
     uint64_t matches; /* so far */
     uint64_t skip;    /* of them, which come before the wanted ones */
     uint64_t said;
-    bool counted, done, working, gone;
+    uint64_t id_low, id_high; /* of those that match, as far as looked at */
+    struct amendments amendments;
+    bool looked, done, working, gone;
     struct buf piece;
 };
 
@@ -79,18 +82,15 @@ bool history_query_parse(const char *line, struct history_query *ret_query)
     return true;
 }
 
-/* Whether a line, NUL after it, is what is asked for. A line that is no decision (truth that an
- * application has told later) has no time. */
-static bool line_matches(const struct history_query *query, const char *line)
+/* Whether a line, NUL after it, is what is asked for. A line that is no decision, but says more of
+ * one, has no time. */
+static bool line_matches(const struct history_query *query, const char *line, uint64_t id)
 {
-    static const char time_key[] = "\"time_unix_ns\":", id_key[] = "\"id\":\"";
-    const char *time = strstr(line, time_key), *id = strstr(line, id_key);
+    static const char time_key[] = "\"time_unix_ns\":";
+    const char *time = strstr(line, time_key);
     int64_t time_ns;
 
-    if (!time || !id) {
-        return false;
-    }
-    if (query->id != 0 && strtoull(id + sizeof(id_key) - 1, NULL, 10) != query->id) {
+    if (!time || id == 0 || (query->id != 0 && id != query->id)) {
         return false;
     }
     time_ns = strtoll(time + sizeof(time_key) - 1, NULL, 10);
@@ -126,8 +126,36 @@ static size_t part_read(struct history *history, struct place *place)
     return (size_t)got;
 }
 
-/* Whole lines of place->in: those that match and are not skipped go to `out` (NULL: they are only
- * counted). */
+/* The first time over: what matches is counted, and what is told of it later is kept. That stands
+ * behind it, so its id is known by then. */
+static void line_look(struct history *history, const char *line, uint64_t id, uint64_t *matches)
+{
+    if (line_matches(&history->query, line, id)) {
+        ++*matches;
+        history->id_low = id < history->id_low ? id : history->id_low;
+        history->id_high = id > history->id_high ? id : history->id_high;
+    } else if (id >= history->id_low && id <= history->id_high) {
+        (void)amendments_add(&history->amendments, line); /* over the bound it is not told */
+    }
+}
+
+/* The second time: those that match and are not skipped go to `out`. */
+static void line_say(struct history *history, const char *line, uint64_t id, struct buf *out,
+                     uint64_t *matches)
+{
+    const size_t before = out->bytes;
+
+    if (!line_matches(&history->query, line, id) || (*matches)++ < history->skip) {
+        return;
+    }
+    if (amendments_apply(&history->amendments, line, out) == 0 && buf_append_u8(out, '\n') == 0) {
+        history->said++;
+    } else {
+        out->bytes = before;
+    }
+}
+
+/* Whole lines of place->in; `out` NULL: the first time. */
 static void lines_take(struct history *history, struct place *place, struct buf *out,
                        uint64_t *matches)
 {
@@ -135,14 +163,10 @@ static void lines_take(struct history *history, struct place *place, struct buf 
 
     while (line < end && (newline = memchr(line, '\n', (size_t)(end - line))) != NULL) {
         *newline = '\0';
-        if (line_matches(&history->query, line)) {
-            const bool wanted = *matches >= history->skip;
-
-            ++*matches;
-            *newline = '\n';
-            if (out && wanted && buf_append(out, line, (size_t)(newline + 1 - line)) == 0) {
-                history->said++;
-            }
+        if (out) {
+            line_say(history, line, amendment_id(line), out, matches);
+        } else {
+            line_look(history, line, amendment_id(line), matches);
         }
         line = newline + 1;
     }
@@ -168,8 +192,8 @@ static bool place_go(struct history *history, struct place *place, struct buf *o
     return true;
 }
 
-/* How many match, where only the last ones are wanted. */
-static void matches_count(struct history *history)
+/* How many match, as only the last ones may be wanted, and what was told of them. */
+static void history_look(struct history *history)
 {
     struct place place = {.part = 0};
     uint64_t matches = 0;
@@ -178,15 +202,15 @@ static void matches_count(struct history *history)
     (void)place_go(history, &place, NULL, &matches);
     buf_fini(&place.in);
     history->skip = matches > history->query.count ? matches - history->query.count : 0;
-    history->counted = true;
+    history->looked = true;
 }
 
 static void on_work(uv_work_t *work)
 {
     struct history *history = work->data;
 
-    if (!history->counted) {
-        matches_count(history);
+    if (!history->looked) {
+        history_look(history);
     }
     history->done = place_go(history, &history->place, &history->piece, &history->matches);
 }
@@ -200,6 +224,7 @@ static void history_free(struct history *history)
             (void)close(history->fds[i]);
         }
     }
+    amendments_fini(&history->amendments);
     buf_fini(&history->recent);
     buf_fini(&history->place.in);
     buf_fini(&history->piece);
@@ -275,7 +300,8 @@ struct status_source *history_new(uv_loop_t *loop, const struct decision_file *f
     history->work.data = history;
     history->query = *query;
     history->nothing = nothing;
-    history->counted = query->count == UINT64_MAX;
+    history->id_low = UINT64_MAX;
+    amendments_init(&history->amendments);
     /* This thread is the one that renames them, so the two belong together. */
     history->fds[0] = before ? file_open(before, &history->sizes[0]) : -1;
     history->fds[1] = before ? file_open(file->path, &history->sizes[1]) : -1;

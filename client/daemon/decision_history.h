@@ -17,9 +17,9 @@ struct history_query {
  * 1970 (UTC). False: it is something else. */
 bool history_query_parse(const char *line, struct history_query *ret_query);
 
-/* The lines that match. `recent`: whole lines that come after those of the files (taken). `nothing`
- * (static; NULL: an empty answer): one line with its newline that is said where none matches. NULL:
- * out of memory. */
+/* The lines that match, each with what later lines tell of it (amendment.h). `recent`: whole lines
+ * that come after those of the files (taken). `nothing` (static; NULL: an empty answer): one line
+ * with its newline that is said where none matches. NULL: out of memory. */
 struct status_source *history_new(uv_loop_t *loop, const struct decision_file *file,
                                   const struct history_query *query, struct buf *recent,
                                   const char *nothing);

@@ -238,6 +238,32 @@ static void outcome_json(const struct decision_outcome *outcome, struct json_wri
     json_object_close(json);
 }
 
+void decision_measured_json(const struct decision *decision, struct json_writer *json)
+{
+    if (decision->measured_count == 0) {
+        return;
+    }
+    json_array_open(json, "measured");
+    for (size_t i = 0; i < decision->measured_count; i++) {
+        const struct measured *side = &decision->measured[i];
+
+        json_object_open(json, NULL);
+        json_text(json, "route", side->route);
+        json_double(json, "latency_ms", side->latency_ms);
+        json_double(json, "energy_j", side->energy_j);
+        json_double(json, "bytes", side->bytes);
+        json_double(json, "confidence", side->confidence);
+        if (side->agreed >= 0) {
+            json_bool(json, "agreed", side->agreed > 0);
+        } else {
+            json_null(json, "agreed");
+        }
+        json_int(json, "error_code", side->error_code);
+        json_object_close(json);
+    }
+    json_array_close(json);
+}
+
 static void weights_json(const struct decide_weights *weights, struct json_writer *json)
 {
     json_object_open(json, "weights");
@@ -288,4 +314,5 @@ void decision_json(const struct decision *decision, struct json_writer *json)
     } else {
         json_null(json, "outcome");
     }
+    decision_measured_json(decision, json);
 }

@@ -18,6 +18,17 @@ struct decision_outcome {    /* what was not measured is NAN, -1 or "" */
     struct upload_form upload; /* what the edge was sent; width 0: what came */
     char model_digest[33];
 };
+/* One side that ended besides the delivered answer, as if it alone had been asked: a shadow run, or
+ * the local half of a cascade that went on to the edge. */
+struct measured { /* what was not measured is NAN or -1 */
+    char route[ROUTE_BYTES];
+    double latency_ms;
+    double energy_j, bytes; /* bytes: sent */
+    double confidence;      /* of the local answer */
+    int agreed;             /* with the delivered answer: 1 or 0 */
+    int error_code;
+};
+#define DECISION_MEASURED 2 /* local and one edge */
 struct decision {
     uint64_t id;
     int64_t time_unix_ns;
@@ -37,6 +48,8 @@ struct decision {
     bool hedged, has_outcome;
     bool observed; /* `route` is what would have been done; another one was prescribed */
     struct decision_outcome outcome;
+    struct measured measured[DECISION_MEASURED];
+    size_t measured_count;
 };
 void decision_outcome_init(struct decision_outcome *outcome);
 /* Adds to the reason what became of it: who was asked besides, and why the delivered answer is that
@@ -49,5 +62,7 @@ bool decision_stayed(const struct decision *decision, const struct job *job,
                      const struct job_action *end);
 /* The members of one decision object (the caller opens and closes it and may add `daemon`). */
 void decision_json(const struct decision *decision, struct json_writer *json);
+/* The member `measured`, nothing where nothing was. */
+void decision_measured_json(const struct decision *decision, struct json_writer *json);
 
 #endif

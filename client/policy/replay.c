@@ -189,7 +189,10 @@ static void simple_way(const struct replay_record *record, const struct decide_w
     const struct replay_side *side = side_find(record, candidate->route);
     const bool failed = side && side->error_code != 0;
 
-    *way = (struct replay_way){.bytes = candidate->bytes, .energy_j = candidate->energy_j};
+    *way = (struct replay_way){
+        .bytes_measured = side && !isnan(side->bytes),
+        .bytes = side ? given(side->bytes, candidate->bytes) : candidate->bytes,
+        .energy_j = side ? given(side->energy_j, candidate->energy_j) : candidate->energy_j};
     route_name(way->route, candidate->route);
     side_latency(record, candidate, way);
     if (!failed && strcmp(candidate->route, "cascade") != 0) {
@@ -213,6 +216,7 @@ static void asked_way(const struct replay_record *record, const struct decide_we
 
     simple_way(record, weights, edge, &asked);
     way->bytes = asked.bytes;
+    way->bytes_measured = asked.bytes_measured;
     way->energy_j =
         isnan(local.energy_j) ? asked.energy_j : local.energy_j + given(asked.energy_j, 0);
     way->latency_measured = local.latency_measured && asked.latency_measured;

@@ -6,9 +6,9 @@
  * predicted when the request came. A change of one request changes nothing for the others here:
  * queues are as they were.
  *
- * Energy is always the device's model. The error of an edge's answer is always what was believed of
- * edges; that of a local one is measured where an edge answered too: the same answer is as wrong as
- * the edge's, another one is wrong. */
+ * Energy is always the device's model, of the time that was measured where one was. The error of an
+ * edge's answer is always what was believed of edges; that of a local one is measured where an edge
+ * answered too: the same answer is as wrong as the edge's, another one is wrong. */
 #ifndef TANDEM_POLICY_REPLAY_H
 #define TANDEM_POLICY_REPLAY_H
 
@@ -18,6 +18,7 @@
 struct replay_side {
     char route[ROUTE_BYTES];
     double latency_ms;
+    double bytes, energy_j; /* NAN */
     int error_code;
     int agreed;        /* with the delivered answer; -1: not known */
     double confidence; /* of local; NAN */

@@ -112,7 +112,9 @@
     (16 << 20) /* decisions.jsonl; the one before it is kept as .1                                 \
                 */
 #define LIMIT_DECISION_PENDING_BYTES                                                               \
-    (4u << 20)                       /* decisions that wait for the next write of a second */
+    (4u << 20) /* decisions that wait for the next write of a second */
+#define LIMIT_AMENDMENTS_BYTES                                                                     \
+    (32u << 20) /* of what was told of decisions after their lines, in one reading of a file */
 #define LIMIT_DECISION_ID_BLOCK 4096 /* ids that one write of the mark in decision-ids allows */
 #define LIMIT_STATE_FILE_BYTES  (4u << 20) /* of a file under state_dir that is read back */
 #define LIMIT_LEARNED_COUNT     (1u << 30) /* of one kind of event that is learned from */

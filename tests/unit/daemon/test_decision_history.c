@@ -96,10 +96,11 @@ static int teardown(void **state)
 static void decision_add(struct fixture *f, uint64_t id, int64_t at_s, bool now)
 {
     char line[PAD + 128];
-    const int bytes = snprintf(line, sizeof(line),
-                               "{\"schema\":1,\"id\":\"%" PRIu64 "\",\"time_unix_ns\":%" PRId64
-                               ",\"reason\":\"%*s\"}\n",
-                               id, at_s * NS_PER_S, PAD, "x");
+    const int bytes =
+        snprintf(line, sizeof(line),
+                 "{\"schema\":1,\"id\":\"%" PRIu64 "\",\"task\":\"t\",\"time_unix_ns\":%" PRId64
+                 ",\"reason\":\"%*s\"}\n",
+                 id, at_s * NS_PER_S, PAD, "x");
 
     decision_file_write(&f->file, line, (size_t)bytes, 2);
     if (now) {
@@ -188,6 +189,44 @@ static void test_by_time_number_and_id(void **state)
     assert_string_equal(told(f, (struct history_query){ALL, .id = 2}), "2 ");
     assert_string_equal(told(f, (struct history_query){ALL, .id = 5}), "5 ");
     assert_string_equal(told(f, (struct history_query){ALL, .id = 6}), "nothing");
+}
+
+static void more_add(struct fixture *f, const char *line)
+{
+    decision_file_write(&f->file, line, strlen(line), 2);
+}
+
+/* What was told of a decision later comes with it, wherever it stands and whatever was asked; the
+ * line itself is no answer. */
+static void test_told_later(void **state)
+{
+    static const char measured[] = "\"measured\":[{\"route\":\"local\"}]}\n",
+                      wrong[] = ",\"feedback\":{\"correct\":false}", more[] = ",\"more\":3}\n";
+    struct fixture *f = *state;
+
+    decision_add(f, 3, 100, true);
+    decision_add(f, 2, 200, true);
+    more_add(f, "{\"schema\":1,\"id\":\"2\",\"feedback\":{\"correct\":true}}\n");
+    assert_int_equal(rename(f->path, f->old), 0);
+    decision_file_close(&f->file);
+    decision_file_open(&f->file, f->dir, 1);
+    more_add(f, "{\"schema\":1,\"id\":\"3\",\"measured\":[{\"route\":\"local\"}]}\n");
+    more_add(f, "{\"schema\":1,\"id\":\"9\",\"lost\":true}\n");
+    decision_add(f, 4, 300, true);
+    more_add(f, "{\"schema\":1,\"id\":\"2\",\"feedback\":{\"correct\":false}}\n");
+    more_add(f, "{\"schema\":1,\"id\":\"4\",\"more\":3}\n");
+    assert_int_not_equal(f->file.pending.bytes, 0);
+    assert_string_equal(told(f, (struct history_query){ALL, .id = 3}), "3 ");
+    assert_non_null(strstr((char *)f->got.data, measured));
+    assert_string_equal(told(f, (struct history_query){ALL, .id = 2}), "2 ");
+    assert_non_null(strstr((char *)f->got.data, wrong));
+    assert_null(strstr((char *)f->got.data, "true"));
+    assert_string_equal(told(f, (struct history_query){.count = 2, .until_ns = INT64_MAX}), "2 4 ");
+    assert_non_null(strstr((char *)f->got.data, wrong));
+    assert_non_null(strstr((char *)f->got.data, more));
+    assert_string_equal(told(f, (struct history_query){ALL}), "3 2 4 ");
+    assert_non_null(strstr((char *)f->got.data, measured));
+    assert_null(strstr((char *)f->got.data, "lost"));
 }
 
 /* Far more than one piece, in order, whole; the last ones of it, too. */
@@ -289,8 +328,11 @@ int main(void)
 {
 #define WITH_SOCKET(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {WITH_SOCKET(test_by_time_number_and_id),
-                                       WITH_SOCKET(test_many), WITH_SOCKET(test_foreign_bytes),
-                                       WITH_SOCKET(test_gone), cmocka_unit_test(test_question)};
+                                       WITH_SOCKET(test_many),
+                                       WITH_SOCKET(test_foreign_bytes),
+                                       WITH_SOCKET(test_told_later),
+                                       WITH_SOCKET(test_gone),
+                                       cmocka_unit_test(test_question)};
 
     (void)signal(SIGPIPE, SIG_IGN); /* as the daemons do */
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -179,6 +179,37 @@ static void test_all_names_and_values(void **state)
     cJSON_Delete(json);
 }
 
+static void test_measured(void **state)
+{
+    static const char *const names[] = {"route",      "latency_ms", "energy_j",   "bytes",
+                                        "confidence", "agreed",     "error_code", NULL};
+    struct decision decision = full_decision();
+    cJSON *json = written(&decision);
+    const cJSON *side;
+
+    (void)state;
+    assert_null(member(json, "measured"));
+    cJSON_Delete(json);
+    decision.measured_count = 2;
+    decision.measured[0] = (struct measured){"local", 30, 0.5, 0, 0.75, 1, 0};
+    decision.measured[1] = (struct measured){"edge:den", 99, NAN, 4096, NAN, -1, -4};
+    json = written(&decision);
+    assert_int_equal(cJSON_GetArraySize(member(json, "measured")), 2);
+    side = cJSON_GetArrayItem(member(json, "measured"), 0);
+    members_check(side, names, true);
+    text_check(side, "route", "local");
+    number_check(side, "latency_ms", 30);
+    number_check(side, "energy_j", 0.5);
+    number_check(side, "bytes", 0);
+    number_check(side, "confidence", 0.75);
+    assert_true(cJSON_IsTrue(member(side, "agreed")));
+    side = cJSON_GetArrayItem(member(json, "measured"), 1);
+    members_check(side, (const char *const[]){"energy_j", "confidence", "agreed", NULL}, false);
+    number_check(side, "bytes", 4096);
+    number_check(side, "error_code", -4);
+    cJSON_Delete(json);
+}
+
 static void test_outcome_is_null_while_running(void **state)
 {
     struct decision decision = full_decision();
@@ -243,6 +274,7 @@ static void test_measured_zero_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_names_and_values),
+                                       cmocka_unit_test(test_measured),
                                        cmocka_unit_test(test_outcome_is_null_while_running),
                                        cmocka_unit_test(test_unmeasured_is_never_zero),
                                        cmocka_unit_test(test_measured_zero_stays)};

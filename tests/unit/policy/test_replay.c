@@ -185,17 +185,25 @@ static void test_weights(void **state)
 static void test_measured_sides(void **state)
 {
     struct replay_record record = record_make();
+    struct replay_options options = policy(REPLAY_THRESHOLD);
     struct replay_way way;
 
     (void)state;
     record.side_count = 2;
-    record.sides[0] = (struct replay_side){"local", 12, 0, 1, 0.6};
-    record.sides[1] = (struct replay_side){"edge:den", 70, 0, 0, NAN};
+    record.sides[0] = (struct replay_side){"local", 12, NAN, NAN, 0, 1, 0.6};
+    record.sides[1] = (struct replay_side){"edge:den", 70, 300000, 0.2, 0, 0, NAN};
     way = again(&record, policy(REPLAY_EDGE), REPLAY_DONE);
     assert_float_equal(way.latency_ms, 70, 1e-9);
-    assert_true(way.latency_measured);
+    assert_true(way.latency_measured && way.bytes_measured);
+    assert_float_equal(way.bytes, 300000, 0); /* it was sent in another form than predicted */
+    assert_float_equal(way.energy_j, 0.2f, 1e-6);
     assert_float_equal(way.miss, 0, 0);
     assert_int_equal(way.agreed, 1);
+    options.threshold = 0.7;
+    way = again(&record, options, REPLAY_DONE); /* 0.6 sure: it would have asked */
+    assert_float_equal(way.bytes, 300000, 0);
+    assert_true(way.bytes_measured && way.latency_measured);
+    assert_float_equal(way.energy_j, 0.7f, 1e-6); /* local's as predicted */
     way = again(&record, policy(REPLAY_TANDEM), REPLAY_DONE);
     assert_float_equal(way.error, 1, 0); /* the edge's answer was another one */
     assert_true(way.error_measured);
@@ -276,7 +284,7 @@ static void test_observed(void **state)
     assert_string_equal(way.route, "edge:den");
     assert_float_equal(way.cost, 38 + 200 * 0.05 + 20 * 0.5 + 20 * 0.1, 1e-4); /* 60 */
     record.side_count = 1;
-    record.sides[0] = (struct replay_side){"local", 15, 0, 1, 0.6};
+    record.sides[0] = (struct replay_side){"local", 15, NAN, NAN, 0, 1, 0.6};
     way = again(&record, policy(REPLAY_TANDEM), REPLAY_DONE);
     assert_string_equal(way.route, "cascade");
     assert_string_equal(way.by, "local");
