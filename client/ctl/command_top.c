@@ -1,5 +1,6 @@
 /* command_top.c: how it goes, again every second. */
 #include "client/ctl/ctl.h"
+#include "client/ctl/member.h"
 #include "client/ctl/print_top.h"
 #include "client/ctl/screen.h"
 #include "client/ctl/status_socket.h"
@@ -13,9 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#define PERIOD_MS     1000
-#define PLAIN_ROWS    10 /* decisions, where there is no screen to fill */
-#define SCREEN_MARGIN 16 /* lines of a screen that are not decisions */
+#define PERIOD_MS 1000
 
 struct top {
     const struct ctl_options *options;
@@ -59,24 +58,39 @@ static int decisions_ask(const char *path, cJSON **ret_decisions)
     return 0;
 }
 
-/* How many decisions fit below the rest: on a narrow screen each may take two lines. */
-static size_t rows_that_fit(void)
+/* The status as the daemon said it, with `recent` as one member more. Takes `recent`. */
+static int json_put(cJSON *status, cJSON *recent, struct buf *out)
 {
-    const size_t rows = screen_rows();
+    char *text;
+    int result;
 
-    return rows == 0 ? PLAIN_ROWS : rows > SCREEN_MARGIN ? rows - SCREEN_MARGIN : 3;
+    if (!recent || !cJSON_AddItemToObject(status, "recent", recent)) {
+        cJSON_Delete(recent);
+        return TANDEM_ENOMEM;
+    }
+    text = cJSON_PrintUnformatted(status);
+    result = text ? buf_printf(out, "%s\n", text) : TANDEM_ENOMEM;
+    cJSON_free(text);
+    return result;
 }
 
-static int client_screen(const char *path, const cJSON *status, struct buf *out)
+static int client_screen(const struct top *top, cJSON *status, struct buf *out)
 {
-    struct table_style style = screen_style();
+    const struct table_style style = screen_style();
+    struct top_sums sums;
     cJSON *decisions;
-    int result = decisions_ask(path, &decisions);
+    int result = decisions_ask(ctl_status_socket(top->options), &decisions);
 
     if (result != 0) {
         return result;
     }
-    result = print_top_client(status, decisions, unix_now_ns(), rows_that_fit(), &style, out);
+    result = top_sums_make(status, decisions, unix_now_ns(), &sums);
+    if (result == 0) {
+        result = top->options->json
+                     ? json_put(status, top_sums_json(&sums), out)
+                     : print_top_client(status, &sums, decisions, screen_rows(), &style, out);
+        top_sums_fini(&sums);
+    }
     cJSON_Delete(decisions);
     return result;
 }
@@ -84,10 +98,12 @@ static int client_screen(const char *path, const cJSON *status, struct buf *out)
 /* Takes `status`. */
 static int server_screen(struct top *top, cJSON *status, struct buf *out)
 {
-    struct table_style style = screen_style();
+    const struct table_style style = screen_style();
     const int64_t now_ns = clock_now_ns();
-    const int result = print_top_server(
-        status, top->before, (double)(now_ns - top->before_ns) / (double)NS_PER_S, &style, out);
+    const double seconds = (double)(now_ns - top->before_ns) / (double)NS_PER_S;
+    const int result = top->options->json
+                           ? json_put(status, top_server_json(status, top->before, seconds), out)
+                           : print_top_server(status, top->before, seconds, &style, out);
 
     cJSON_Delete(top->before);
     top->before = status;
@@ -97,26 +113,46 @@ static int server_screen(struct top *top, cJSON *status, struct buf *out)
 
 static int top_screen(struct top *top, struct buf *out)
 {
-    const char *path = ctl_status_socket(top->options), *name;
-    char *line;
+    const char *path = ctl_status_socket(top->options);
     cJSON *status;
     int result =
-        status_socket_status(path, top->options->server ? "tandem-server" : NULL, &line, &status);
+        status_socket_status(path, top->options->server ? "tandem-server" : NULL, NULL, &status);
 
     if (result != 0) {
         return result;
     }
-    name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(status, "daemon"));
-    if (top->options->json) {
-        result = buf_printf(out, "%s\n", line);
-    } else if (name && strcmp(name, "tandem-server") == 0) {
-        result = server_screen(top, status, out);
-        status = NULL;
-    } else {
-        result = client_screen(path, status, out);
+    if (strcmp(member_text(status, "daemon"), "tandem-server") == 0) {
+        return server_screen(top, status, out);
     }
-    free(line);
+    result = client_screen(top, status, out);
     cJSON_Delete(status);
+    return result;
+}
+
+/* How many screens; 0: until the reader has seen enough. Where nobody watches, a table is for
+ * reading once, and JSON for a program that goes on. */
+static uint32_t screens_wanted(const struct ctl_options *options)
+{
+    return options->count == 0 && !options->json && !screen_is_terminal() ? 1 : options->count;
+}
+
+/* Shows `text` and the next ones; 0 when the reader has seen enough, or TANDEM_E*. */
+static int screens_show(struct top *top, const struct terminal *terminal, struct buf *text)
+{
+    const uint32_t count = screens_wanted(top->options);
+    int result = 0;
+
+    for (uint32_t i = 1; result == 0; i++) {
+        result = terminal_draw(terminal, text);
+        if (result != 0 || fflush(stdout) != 0 || (count != 0 && i >= count) ||
+            terminal_wait(terminal, PERIOD_MS)) {
+            return result; /* ctl_main says that standard output failed */
+        }
+        if (!terminal->screen && !top->options->json) {
+            (void)putchar('\n');
+        }
+        result = top_screen(top, text);
+    }
     return result;
 }
 
@@ -125,32 +161,17 @@ int command_top(const struct ctl_options *options)
     struct top top = {.options = options};
     struct terminal terminal;
     struct buf text;
-    int result = 0;
+    int result;
 
     buf_init(&text, 0);
     result = top_screen(&top, &text); /* a daemon that is not there is said before the screen */
-    if (result != 0) {
-        buf_fini(&text);
-        return result == TANDEM_EGONE ? CTL_NOT_RUNNING : CTL_FAILED;
-    }
-    terminal_begin(&terminal);
-    for (uint32_t i = 1;; i++) {
-        terminal_draw(&terminal, &text);
-        if (fflush(stdout) != 0 || (options->count != 0 && i >= options->count) ||
-            terminal_wait(&terminal, PERIOD_MS)) {
-            break; /* ctl_main says that standard output failed */
+    if (result == 0) {
+        terminal_begin(&terminal, !options->json);
+        result = screens_show(&top, &terminal, &text);
+        terminal_end(&terminal);
+        if (result != 0 && terminal.screen) {
+            (void)ctl_fail(result, "the daemon answers no more"); /* the reason left with it */
         }
-        if (!terminal.screen && !options->json) {
-            (void)putchar('\n');
-        }
-        result = top_screen(&top, &text);
-        if (result != 0) {
-            break;
-        }
-    }
-    terminal_end(&terminal);
-    if (result != 0 && terminal.screen) {
-        (void)ctl_fail(result, "the daemon answers no more"); /* the reason went with the screen */
     }
     cJSON_Delete(top.before);
     buf_fini(&text);

@@ -53,7 +53,7 @@ static const struct ctl_option options_table[] = {
     {"--server", NULL, OPTION_FLAG, AT(server), TAKES_SERVER,
      "ask tandem-server, not tandem-client"},
     {"-n", "N", OPTION_NUMBER, AT(count), TAKES_COUNT,
-     "so many decisions (20), or screens of top (until q)"},
+     "so many decisions (20), or screens of top (until q; 1 where output is no terminal)"},
     {"--follow", NULL, OPTION_FLAG, AT(follow), TAKES_FOLLOW,
      "go on printing decisions as they come"},
     {"--deadline-ms", "N", OPTION_NUMBER, AT(deadline_ms), TAKES_RUN,

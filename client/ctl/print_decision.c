@@ -80,8 +80,8 @@ void print_decisions_init(struct print_decisions *decisions, const struct table_
     };
     static const struct table_column narrow[] = {
         {.title = "ID", .min_width = 6},
-        {.title = "TIME", .min_width = 8},
-        {.title = "TASK", .min_width = 8},
+        {.title = "TIME", .min_width = 8, .drop = 2},
+        {.title = "TASK", .min_width = 8, .drop = 1},
         {.title = "ROUTE>BY", .min_width = 9},
         {.title = "MS", .min_width = 6, .right = true},
         {.title = "END", .min_width = 4},

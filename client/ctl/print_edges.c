@@ -75,10 +75,10 @@ int print_edges(const cJSON *status, const struct table_style *style, struct buf
         {.title = "URL"},
         {.title = "STATE", .min_width = 10},
         {.title = "RTT MS", .right = true},
-        {.title = "MBIT/S", .right = true},
-        {.title = "QUEUED", .right = true},
-        {.title = "WAIT MS", .right = true},
-        {.title = "NEXT TRY"},
+        {.title = "MBIT/S", .right = true, .drop = 1},
+        {.title = "QUEUED", .right = true, .drop = 4},
+        {.title = "WAIT MS", .right = true, .drop = 2},
+        {.title = "NEXT TRY", .drop = 3},
         {.title = "WHY"},
     };
     const size_t count = sizeof(columns) / sizeof(columns[0]);

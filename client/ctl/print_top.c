@@ -3,165 +3,161 @@
 
 #include "common/base/error.h"
 
-#include <stdlib.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
-/* What the decisions of one task, or of all, came to. */
-struct top_sum {
-    size_t asked, ended, in_time, errors, local, edge;
-    double latency_ms[TOP_DECISIONS];
-    size_t latencies;
+/* ---- the head ---- */
+
+/* One line of parts, of which those are left out that the screen is too narrow for. */
+struct head {
+    struct buf *out;
+    size_t width; /* 0: no limit */
+    size_t used;
+    int error;
 };
 
-static const char *text_of(const cJSON *object, const char *key)
+static void head_say(struct head *head, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void head_say(struct head *head, const char *format, ...)
 {
-    const cJSON *value = member_get(object, key);
+    const char *between = head->used > 0 ? ", " : "";
+    va_list arguments;
+    char part[160];
+    size_t takes;
 
-    return cJSON_IsString(value) ? value->valuestring : "-";
-}
-
-static double time_ns(const cJSON *decision)
-{
-    const cJSON *value = member_get(decision, "time_unix_ns");
-
-    return cJSON_IsString(value) ? strtod(value->valuestring, NULL)
-                                 : member_number_or_0(decision, "time_unix_ns");
-}
-
-static void sum_add(struct top_sum *sum, const cJSON *decision)
-{
-    const cJSON *outcome = member_get(decision, "outcome"),
-                *latency = member_get(outcome, "latency_ms");
-    const char *route = text_of(outcome, "route");
-
-    sum->asked++;
-    if (!cJSON_IsObject(outcome)) {
-        return;
-    }
-    sum->ended++;
-    if (member_number_or_0(outcome, "error_code") != 0) {
-        sum->errors++;
-        return;
-    }
-    sum->in_time += cJSON_IsTrue(member_get(outcome, "met_deadline")) ? 1 : 0;
-    sum->local += strcmp(route, "local") == 0;
-    sum->edge += strncmp(route, "edge:", 5) == 0;
-    if (cJSON_IsNumber(latency) && sum->latencies < TOP_DECISIONS) {
-        sum->latency_ms[sum->latencies++] = latency->valuedouble;
+    va_start(arguments, format);
+    (void)vsnprintf(part, sizeof(part), format, arguments);
+    va_end(arguments);
+    takes = strlen(between) + text_width(part);
+    if (head->error == 0 && (head->width == 0 || head->used + takes <= head->width)) {
+        head->error = buf_append_text(head->out, between);
+        head->error = head->error == 0 ? text_clean_append(head->out, part, false) : head->error;
+        head->used += takes;
     }
 }
 
-static int latency_compare(const void *a, const void *b)
+static int head_end(struct head *head)
 {
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
+    return head->error == 0 ? buf_append_u8(head->out, '\n') : head->error;
 }
 
-/* The nearest rank of a sorted list. */
-static void quantile_cell(struct table *table, const struct top_sum *sum, size_t percent)
+/* What both daemons say first. */
+static struct head head_begin(const cJSON *status, const struct table_style *style, struct buf *out)
 {
-    const size_t rank = (sum->latencies * percent + 99) / 100;
+    struct head head = {.out = out, .width = style->width};
+    const long long up_s = (long long)member_number_or_0(status, "uptime_s");
 
-    if (sum->latencies == 0) {
-        table_cell(table, "-");
-    } else {
-        table_cell(table, "%.1f", sum->latency_ms[rank > 0 ? rank - 1 : 0]);
+    head_say(&head, "%s %s", member_shown(status, "daemon"), member_shown(status, "version"));
+    head_say(&head, "up %lld:%02lld:%02lld", up_s / 3600, up_s / 60 % 60, up_s % 60);
+    if (cJSON_IsTrue(member_get(status, "draining"))) {
+        head_say(&head, "draining");
     }
+    return head;
 }
+
+static void head_count(struct head *head, const cJSON *object, const char *key, const char *what)
+{
+    const double count = member_number_or_0(object, key);
+
+    head_say(head, "%.0f %s%s", count, what, count == 1 ? "" : "s");
+}
+
+/* ---- the client ---- */
 
 static void share_cell(struct table *table, size_t part, size_t whole)
 {
-    if (whole == 0) {
+    const double share = top_share(part, whole);
+
+    if (isnan(share)) {
         table_cell(table, "-");
     } else {
-        table_cell(table, "%.1f %%", 100 * (double)part / (double)whole);
+        table_cell(table, "%.1f %%", 100 * share);
     }
 }
 
-/* One row, of the decisions of `task` (NULL: of all) that began at `from_ns` or later. */
-static int sum_row(struct table *table, const cJSON *decisions, const char *task, double from_ns,
-                   double seconds)
+static void ms_cell(struct table *table, double ms)
 {
-    struct top_sum *sum = calloc(1, sizeof(*sum));
-    const cJSON *decision;
-
-    if (!sum) {
-        return TANDEM_ENOMEM;
+    if (isnan(ms)) {
+        table_cell(table, "-");
+    } else {
+        table_cell(table, "%.*f", ms >= 100 ? 0 : ms < 10 ? 2 : 1, ms);
     }
-    cJSON_ArrayForEach(decision, decisions)
-    {
-        if (time_ns(decision) >= from_ns &&
-            (!task || strcmp(text_of(decision, "task"), task) == 0)) {
-            sum_add(sum, decision);
-        }
-    }
-    qsort(sum->latency_ms, sum->latencies, sizeof(double), latency_compare);
-    table_cell(table, "%s", task ? task : "all");
-    table_cell(table, "%.1f", (double)sum->asked / seconds);
-    share_cell(table, sum->in_time, sum->ended);
-    quantile_cell(table, sum, 50);
-    quantile_cell(table, sum, 95);
-    share_cell(table, sum->local, sum->ended);
-    share_cell(table, sum->edge, sum->ended);
-    share_cell(table, sum->errors, sum->ended);
-    free(sum);
-    return 0;
 }
 
-static int tasks_print(const cJSON *status, const cJSON *decisions, double now_ns,
-                       const struct table_style *style, struct buf *out)
+static int tasks_print(const struct top_sums *sums, const struct table_style *style,
+                       struct buf *out)
 {
     static const struct table_column columns[] = {
         {.title = "TASK", .min_width = 10},
         {.title = "REQ/S", .min_width = 6, .right = true},
         {.title = "IN TIME", .min_width = 7, .right = true},
-        {.title = "P50 MS", .min_width = 6, .right = true},
+        {.title = "P50 MS", .min_width = 6, .right = true, .drop = 1},
         {.title = "P95 MS", .min_width = 6, .right = true},
-        {.title = "HERE", .min_width = 7, .right = true},
-        {.title = "AT EDGE", .min_width = 7, .right = true},
-        {.title = "FAILED", .min_width = 7, .right = true},
+        {.title = "LOCAL", .min_width = 7, .right = true, .drop = 4},
+        {.title = "EDGE", .min_width = 7, .right = true, .drop = 3},
+        {.title = "CACHE", .min_width = 7, .right = true, .drop = 5},
+        {.title = "FAILED", .min_width = 7, .right = true, .drop = 2},
     };
-    const double oldest_ns = decisions && decisions->child ? time_ns(decisions->child) : now_ns;
-    const bool full = cJSON_GetArraySize(decisions) >= TOP_DECISIONS;
-    double seconds = TOP_WINDOW_S;
-    const cJSON *task;
     struct table table;
     int result;
 
-    /* When more came than are looked at, the time is as long as these took. */
-    if (full && now_ns - oldest_ns < seconds * 1e9) {
-        seconds = now_ns - oldest_ns > 1e7 ? (now_ns - oldest_ns) / 1e9 : 0.01;
-    }
-    if (member_number_or_0(status, "uptime_s") < seconds && !full) {
-        seconds = member_number_or_0(status, "uptime_s") >= 1
-                      ? member_number_or_0(status, "uptime_s")
-                      : 1;
-    }
     table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
-    result = sum_row(&table, decisions, NULL, now_ns - seconds * 1e9, seconds);
-    cJSON_ArrayForEach(task, member_get(status, "tasks"))
-    {
-        if (result == 0) {
-            result =
-                sum_row(&table, decisions, text_of(task, "name"), now_ns - seconds * 1e9, seconds);
-        }
+    for (size_t i = 0; i < sums->count; i++) {
+        const struct top_sum *sum = &sums->items[i];
+
+        table_cell(&table, "%s", sum->task ? sum->task : "all");
+        table_cell(&table, "%.1f", (double)sum->asked / sums->window_s);
+        share_cell(&table, sum->in_time, sum->ended);
+        ms_cell(&table, sum->p50_ms);
+        ms_cell(&table, sum->p95_ms);
+        share_cell(&table, sum->local, sum->ended);
+        share_cell(&table, sum->edge, sum->ended);
+        share_cell(&table, sum->cache, sum->ended);
+        share_cell(&table, sum->failed, sum->ended);
     }
-    result = result == 0 ? buf_printf(out, "the last %.*f s\n", seconds < 10, seconds) : result;
+    result = buf_printf(out, "the last %.*f s\n", sums->window_s < 10, sums->window_s);
     result = result == 0 ? table_print(&table, style, out) : result;
     table_fini(&table);
     return result;
 }
 
-static int rows_print(const cJSON *decisions, size_t rows, const struct table_style *style,
+/* That requests do not go as Tandem would send them; nothing where they do. */
+static int mode_print(const cJSON *status, const struct table_style *style, struct buf *out)
+{
+    struct head head = {.out = out, .width = style->width};
+
+    if (strcmp(member_text(status, "mode"), "observe") != 0) {
+        return 0;
+    }
+    head_say(&head, "only observing: requests go %s", member_shown(status, "observe_route"));
+    head_say(&head, "ROUTE says what would have been done");
+    return head_end(&head);
+}
+
+static size_t lines_count(const struct buf *text, size_t from)
+{
+    size_t lines = 0;
+
+    for (size_t i = from; i < text->bytes; i++) {
+        lines += text->data[i] == '\n';
+    }
+    return lines;
+}
+
+/* The newest first, as many as go on `lines` lines with their titles (0: `TOP_ROWS` of them). */
+static int rows_print(const cJSON *decisions, size_t lines, const struct table_style *style,
                       struct buf *out)
 {
-    const cJSON *decision = decisions ? decisions->child : NULL;
+    const cJSON *decision =
+        decisions && decisions->child ? decisions->child->prev : NULL; /* last */
+    const size_t rows = lines == 0 ? TOP_ROWS : lines > 1 ? lines - 1 : 1;
     struct print_decisions print;
     int result;
 
     print_decisions_init(&print, style);
-    decision = decision ? decision->prev : NULL; /* cJSON: the last of the list */
     for (size_t i = 0; decision && i < rows; i++) {
         print_decisions_add(&print, decision);
         decision = decision == decisions->child ? NULL : decision->prev;
@@ -171,36 +167,31 @@ static int rows_print(const cJSON *decisions, size_t rows, const struct table_st
     return result;
 }
 
-static int head_print(const cJSON *status, struct buf *out)
+int print_top_client(const cJSON *status, const struct top_sums *sums, const cJSON *decisions,
+                     size_t lines, const struct table_style *style, struct buf *out)
 {
-    const long long up_s = (long long)member_number_or_0(status, "uptime_s");
-    int result = text_clean_append(out, text_of(status, "daemon"), false);
+    const size_t from = out->bytes;
+    struct head head = head_begin(status, style, out);
+    size_t used;
+    int result;
 
-    result = result == 0 ? buf_append_u8(out, ' ') : result;
-    result = result == 0 ? text_clean_append(out, text_of(status, "version"), false) : result;
-    return result == 0
-               ? buf_printf(out, ", up %lld:%02lld:%02lld%s", up_s / 3600, up_s / 60 % 60,
-                            up_s % 60,
-                            cJSON_IsTrue(member_get(status, "draining")) ? ", draining" : "")
-               : result;
-}
-
-int print_top_client(const cJSON *status, const cJSON *decisions, double now_unix_ns, size_t rows,
-                     const struct table_style *style, struct buf *out)
-{
-    int result = head_print(status, out);
-
-    if (result == 0) {
-        result = buf_printf(
-            out, ", %.0f applications, %.0f requests under way, %.0f since the start\n\n",
-            member_number_or_0(status, "applications"), member_number_or_0(status, "in_flight"),
-            member_number_or_0(member_get(status, "counters"), "requests"));
-    }
-    result = result == 0 ? tasks_print(status, decisions, now_unix_ns, style, out) : result;
+    head_count(&head, member_get(status, "counters"), "requests", "request");
+    head_say(&head, "%.0f under way", member_number_or_0(status, "in_flight"));
+    head_count(&head, status, "applications", "application");
+    result = head_end(&head);
+    result = result == 0 ? mode_print(status, style, out) : result;
+    result = result == 0 ? buf_append_u8(out, '\n') : result;
+    result = result == 0 ? tasks_print(sums, style, out) : result;
     result = result == 0 ? buf_append_u8(out, '\n') : result;
     result = result == 0 ? print_edges(status, style, out) : result;
     result = result == 0 ? buf_append_u8(out, '\n') : result;
-    return result == 0 ? rows_print(decisions, rows, style, out) : result;
+    used = lines_count(out, from);
+    return result == 0 ? rows_print(decisions,
+                                    lines == 0     ? 0
+                                    : lines > used ? lines - used
+                                                   : 1,
+                                    style, out)
+                       : result;
 }
 
 /* ---- the server ---- */
@@ -214,6 +205,36 @@ static const struct {
 };
 #define SERVER_RATES (sizeof(server_rates) / sizeof(server_rates[0]))
 
+/* Since `before`, or since the server started. */
+static double server_rate(const cJSON *status, const cJSON *before, double seconds, size_t i)
+{
+    const char *object = server_rates[i].object, *key = server_rates[i].key;
+    const double news = member_number_or_0(member_get(status, object), key) -
+                        member_number_or_0(member_get(before, object), key);
+    const double in_s = before ? seconds : member_number_or_0(status, "uptime_s");
+
+    return in_s > 0 ? news / in_s : 0;
+}
+
+cJSON *top_server_json(const cJSON *status, const cJSON *before, double seconds)
+{
+    cJSON *object = cJSON_CreateObject();
+    bool good = object &&
+                cJSON_AddNumberToObject(object, "window_s",
+                                        before ? seconds : member_number_or_0(status, "uptime_s"));
+
+    for (size_t i = 0; good && i < SERVER_RATES; i++) {
+        char key[64];
+
+        snprintf(key, sizeof(key), "%s_per_s", server_rates[i].key);
+        good = cJSON_AddNumberToObject(object, key, server_rate(status, before, seconds, i));
+    }
+    if (!good) {
+        cJSON_Delete(object);
+    }
+    return good ? object : NULL;
+}
+
 static int rates_print(const cJSON *status, const cJSON *before, double seconds,
                        const struct table_style *style, struct buf *out)
 {
@@ -226,11 +247,7 @@ static int rates_print(const cJSON *status, const cJSON *before, double seconds,
     }
     table_init(&table, columns, SERVER_RATES);
     for (size_t i = 0; i < SERVER_RATES; i++) {
-        const char *object = server_rates[i].object, *key = server_rates[i].key;
-        const double news = member_number_or_0(member_get(status, object), key) -
-                            member_number_or_0(member_get(before, object), key);
-
-        table_cell(&table, "%.1f", seconds > 0 ? news / seconds : 0);
+        table_cell(&table, "%.1f", server_rate(status, before, seconds, i));
     }
     result = table_print(&table, style, out);
     table_fini(&table);
@@ -252,15 +269,15 @@ static int served_print(const cJSON *status, const struct table_style *style, st
     {
         const double pages = member_number_or_0(task, "kv_pages_total");
 
-        table_cell(&table, "%s", text_of(task, "name"));
-        table_cell(&table, "%s", text_of(task, "kind"));
+        table_cell(&table, "%s", member_shown(task, "name"));
+        table_cell(&table, "%s", member_shown(task, "kind"));
         if (pages > 0) {
             table_cell(&table, "%.0f of %.0f", pages - member_number_or_0(task, "kv_pages_free"),
                        pages);
         } else {
             table_cell(&table, "-");
         }
-        table_cell(&table, "%s", text_of(task, "model"));
+        table_cell(&table, "%s", member_shown(task, "model"));
     }
     result = table_print(&table, style, out);
     table_fini(&table);
@@ -271,20 +288,19 @@ int print_top_server(const cJSON *status, const cJSON *before, double seconds,
                      const struct table_style *style, struct buf *out)
 {
     const cJSON *requests = member_get(status, "requests");
-    int result = head_print(status, out);
+    struct head head = head_begin(status, style, out);
+    int result;
 
-    if (result == 0) {
-        result = buf_printf(
-            out,
-            ", %.0f connections\n%.0f requests run, %.0f wait, %.1f ms predicted for the next\n\n",
-            member_number_or_0(status, "connections"), member_number_or_0(requests, "running"),
-            member_number_or_0(requests, "queued"),
-            member_number_or_0(member_get(status, "load"), "predicted_wait_us") / 1000);
-    }
-    result = result == 0 ? rates_print(status, before,
-                                       before ? seconds : member_number_or_0(status, "uptime_s"),
-                                       style, out)
-                         : result;
+    head_count(&head, status, "connections", "connection");
+    result = head_end(&head);
+    head = (struct head){.out = out, .width = style->width, .error = result};
+    head_say(&head, "%.0f requests run", member_number_or_0(requests, "running"));
+    head_say(&head, "%.0f wait", member_number_or_0(requests, "queued"));
+    head_say(&head, "%.1f ms predicted for the next",
+             member_number_or_0(member_get(status, "load"), "predicted_wait_us") / 1000);
+    result = head_end(&head);
+    result = result == 0 ? buf_append_u8(out, '\n') : result;
+    result = result == 0 ? rates_print(status, before, seconds, style, out) : result;
     result = result == 0 ? buf_append_u8(out, '\n') : result;
     return result == 0 ? served_print(status, style, out) : result;
 }

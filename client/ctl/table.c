@@ -9,6 +9,8 @@
 
 #define WRAP_WIDTH_MIN 24 /* characters; narrower text is hard to read */
 #define WRAP_INDENT    4
+#define GAP            2        /* between two columns */
+#define LEFT_OUT       SIZE_MAX /* the width of a column that is not shown */
 
 void table_init(struct table *table, const struct table_column *columns, size_t count)
 {
@@ -98,6 +100,39 @@ static void table_widths(const struct table *table, size_t widths[TABLE_COLUMNS_
     }
 }
 
+/* What a line takes, without a wrapped last column, which goes on below. */
+static size_t line_takes(const struct table *table, const size_t widths[TABLE_COLUMNS_MAX])
+{
+    const size_t count = table->column_count - (table->wrap ? 1 : 0);
+    size_t sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        sum += widths[i] != LEFT_OUT ? widths[i] + (sum > 0 ? GAP : 0) : 0;
+    }
+    return sum;
+}
+
+/* Leaves out what may be until a line fits, or nothing more may be. */
+static void columns_drop(const struct table *table, size_t line_width,
+                         size_t widths[TABLE_COLUMNS_MAX])
+{
+    while (line_width > 0 && line_takes(table, widths) > line_width) {
+        size_t worst = table->column_count;
+
+        for (size_t i = 0; i < table->column_count; i++) {
+            if (widths[i] != LEFT_OUT && table->columns[i].drop > 0 &&
+                (worst == table->column_count ||
+                 table->columns[i].drop > table->columns[worst].drop)) {
+                worst = i;
+            }
+        }
+        if (worst == table->column_count) {
+            return;
+        }
+        widths[worst] = LEFT_OUT;
+    }
+}
+
 static int pad(struct buf *out, size_t count)
 {
     int result = 0;
@@ -161,18 +196,15 @@ static int append_wrapped(struct buf *out, const char *text, size_t at, size_t l
     return result;
 }
 
-/* How the last cell stands on its line: whole without a width, else wrapped or cut. */
-static int append_last(const struct table *table, const char *text, size_t at, size_t line_width,
-                       struct buf *out)
+/* A cell in its column, cut to the `left` characters of the line. */
+static int append_cell(const struct table_column *column, const char *text, size_t width,
+                       size_t left, struct buf *out)
 {
-    if (line_width == 0) {
-        return buf_append_text(out, text);
-    }
-    if (table->wrap) {
-        return append_wrapped(out, text, at, line_width);
-    }
-    return line_width > at ? buf_append(out, text, cut_bytes(text, line_width - at))
-                           : buf_append_text(out, text);
+    const size_t fill = column->right ? width - text_width(text) : 0;
+    const size_t before = fill < left ? fill : left;
+    int result = pad(out, before);
+
+    return result == 0 ? buf_append(out, text, cut_bytes(text, left - before)) : result;
 }
 
 static int table_line(const struct table *table, const size_t *widths, const char *const *cells,
@@ -182,20 +214,23 @@ static int table_line(const struct table *table, const size_t *widths, const cha
     int result = 0;
 
     for (size_t i = 0; result == 0 && i < table->column_count; i++) {
-        bool last = i + 1 == table->column_count;
-        size_t fill = widths[i] - text_width(cells[i]);
+        const struct table_column *column = &table->columns[i];
+        const size_t left = line_width == 0 ? SIZE_MAX : line_width > at ? line_width - at : 0;
 
-        if (table->columns[i].right) {
-            result = pad(out, fill);
+        if (widths[i] == LEFT_OUT) {
+            continue;
         }
-        if (result == 0) {
-            result = last ? append_last(table, cells[i], at, line_width, out)
-                          : buf_append_text(out, cells[i]);
+        if (i + 1 == table->column_count) {
+            result = table->wrap && line_width > 0
+                         ? append_wrapped(out, cells[i], at, line_width)
+                         : append_cell(column, cells[i], widths[i], left, out);
+            continue;
         }
-        if (result == 0 && !last) {
-            result = pad(out, (table->columns[i].right ? 0 : fill) + 2);
+        result = append_cell(column, cells[i], widths[i], left, out);
+        if (result == 0 && left > widths[i] + GAP) {
+            result = pad(out, (column->right ? 0 : widths[i] - text_width(cells[i])) + GAP);
         }
-        at += widths[i] + 2;
+        at += widths[i] + GAP;
     }
     return result == 0 ? buf_append_u8(out, '\n') : result;
 }
@@ -233,6 +268,7 @@ int table_print(struct table *table, const struct table_style *style, struct buf
     int result = table->error;
 
     table_widths(table, widths);
+    columns_drop(table, style->width, widths);
     if (result == 0 && !table->without_titles) {
         result = table_titles(table, widths, style, out);
     }

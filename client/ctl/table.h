@@ -14,7 +14,8 @@
 struct table_column {
     const char *title; /* borrowed */
     size_t min_width;
-    bool right; /* numbers */
+    bool right;    /* numbers */
+    unsigned drop; /* 0: always shown; where a line is too narrow, the highest is left out first */
 };
 
 /* How the reader sees it. */
@@ -38,7 +39,8 @@ void table_init(struct table *table, const struct table_column *columns, size_t 
 void table_fini(struct table *table);
 /* The next cell, row by row. */
 void table_cell(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Appends all rows, with the titles first. Forgets the rows. 0, TANDEM_ENOMEM, TANDEM_ETOOBIG. */
+/* Appends all rows, with the titles first; no line is wider than the style's width, which the last
+ * column wraps or is cut for. Forgets the rows. 0, TANDEM_ENOMEM, TANDEM_ETOOBIG. */
 int table_print(struct table *table, const struct table_style *style, struct buf *out);
 
 /* Appends `text` with control bytes as '?'; with `newlines`, '\n' and '\t' stay. */

@@ -11,8 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const modes[] = {"decide", "observe", NULL};
-static const char *const observe_routes[] = {"local", "edge", "cascade", NULL};
+static const char *const modes[] = {[MODE_DECIDE] = "decide", [MODE_OBSERVE] = "observe", NULL};
+static const char *const observe_routes[] = {
+    [OBSERVE_LOCAL] = "local", [OBSERVE_EDGE] = "edge", [OBSERVE_CASCADE] = "cascade", NULL};
 
 #define AT(member) offsetof(struct client_config, member)
 static const struct config_key keys[] = {
@@ -349,4 +350,14 @@ struct decide_energy client_config_energy(const struct client_config *config)
 {
     return (struct decide_energy){.compute_watt = config->compute_watt,
                                   .joule_per_byte = config->send_joule_per_megabyte / 1e6};
+}
+
+const char *client_config_mode_text(const struct client_config *config)
+{
+    return modes[config->mode];
+}
+
+const char *client_config_observe_route_text(const struct client_config *config)
+{
+    return observe_routes[config->observe_route];
 }

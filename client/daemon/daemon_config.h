@@ -29,6 +29,9 @@ extern const struct config_schema client_config_schema;
  * any case. One line in `error`. */
 int client_config_load(const char *path, struct client_config *config,
                        char error[CONFIG_ERROR_BYTES]);
+/* The words of the configuration for `mode` and `observe_route`. */
+const char *client_config_mode_text(const struct client_config *config);
+const char *client_config_observe_route_text(const struct client_config *config);
 /* What this device's battery pays, as far as [device] says it. */
 struct decide_energy client_config_energy(const struct client_config *config);
 /* The weights with `prefer` applied. */

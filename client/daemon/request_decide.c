@@ -224,11 +224,9 @@ int requests_decide_fixed(struct requests *all, const struct client_task *task,
                           uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
                           int64_t now_ns, struct choice *ret_choice)
 {
-    static const char *const routes[] = {
-        [OBSERVE_LOCAL] = "local", [OBSERVE_EDGE] = "edge", [OBSERVE_CASCADE] = "cascade"};
     struct local_submit fixed = *submit;
 
-    strcpy(fixed.route, routes[all->config->observe_route]);
+    strcpy(fixed.route, client_config_observe_route_text(all->config));
     return decide_as(all, task, &fixed, true, source, input_bytes, held_bytes, NULL, now_ns,
                      ret_choice);
 }

@@ -132,11 +132,15 @@ static void edges_json(const struct status_view *view, struct json_writer *json)
 static void status_json(const struct status_view *view, struct json_writer *json)
 {
     const struct counts *counts = &view->requests->counts;
+    const struct client_config *config = view->requests->config;
 
     json_text(json, "version", TANDEM_VERSION);
     json_int(json, "pid", getpid());
     json_int(json, "uptime_s", (clock_now_ns() - view->started_ns) / NS_PER_S);
-    json_text(json, "app_socket", view->requests->config->app_socket);
+    json_text(json, "app_socket", config->app_socket);
+    json_text(json, "mode", client_config_mode_text(config));
+    json_text(json, "observe_route",
+              config->mode == MODE_OBSERVE ? client_config_observe_route_text(config) : NULL);
     json_text(json, "decisions_file", view->decisions->fd >= 0 ? view->decisions->path : NULL);
     json_bool(json, "draining", view->draining);
     json_uint(json, "reloads", view->reloads);

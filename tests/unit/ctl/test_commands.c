@@ -32,6 +32,48 @@ static void test_look(void **state)
     stage_stop(&stage);
 }
 
+/* Where nobody watches, one table, or JSON with the rates as they are shown. */
+static void test_top_without_a_terminal(void **state)
+{
+    static const char decisions[] =
+        "{\"schema\":1,\"id\":\"1\",\"time_unix_ns\":9e18,\"task\":\"objects\",\"route\":\"local\","
+        "\"outcome\":{\"route\":\"local\",\"latency_ms\":10,\"met_deadline\":true}}\n"
+        "{\"schema\":1,\"id\":\"2\",\"time_unix_ns\":9e18,\"task\":\"objects\",\"route\":\"local\","
+        "\"outcome\":{\"route\":\"cache\",\"latency_ms\":20,\"met_deadline\":false}}\n"
+        "{\"schema\":1,\"id\":\"3\",\"time_unix_ns\":9e18,\"task\":\"objects\",\"route\":\"local\","
+        "\"outcome\":{\"route\":null,\"error_code\":-12}}\n"
+        "{\"schema\":1,\"id\":\"4\",\"time_unix_ns\":9e18,\"task\":\"objects\",\"route\":\"local\","
+        "\"outcome\":null}\n"
+        "{\"schema\":1,\"id\":\"5\",\"time_unix_ns\":1000,\"task\":\"objects\",\"route\":\"local\","
+        "\"outcome\":{\"route\":\"local\",\"latency_ms\":99,\"met_deadline\":true}}\n";
+    static const char sums[] =
+        "\"recent\":{\"window_s\":2,\"all\":{\"requests_per_s\":2,\"in_time\":0.333333333333333";
+    static const struct reply busy[] = {
+        {"status", "{\"schema\":1,\"daemon\":\"tandem-client\",\"uptime_s\":2,\"tasks\":[{\"name\":"
+                   "\"objects\"},{\"name\":\"commands\"}],\"edges\":[]}\n"},
+        {"decisions 300", decisions}};
+    struct stage stage;
+    cJSON *object;
+
+    (void)state;
+    stage_start(&stage, busy, 2);
+    assert_int_equal(ctl(&stage, "top", NULL), CTL_DONE); /* once, then it ends */
+    assert_non_null(strstr(stage.out, "the last 2.0 s\nTASK "));
+    assert_non_null(strstr(stage.out, "\nobjects        2.0   33.3 %    10.0    20.0   33.3 %"
+                                      "    0.0 %   33.3 %   33.3 %\n"));
+    assert_non_null(strstr(stage.out, "\ncommands       0.0        -       -       -        -"));
+    assert_null(strstr(strstr(stage.out, "the last") + 1, "the last"));
+    assert_int_equal(ctl(&stage, "top", "--json", "-n", "2", NULL), CTL_DONE);
+    assert_non_null(strstr(stage.out, sums));
+    *strchr(stage.out, '\n') = '\0';
+    object = cJSON_Parse(stage.out + strlen(stage.out) + 1); /* the second line */
+    object = cJSON_GetObjectItem(object, "recent");
+    object = cJSON_GetArrayItem(cJSON_GetObjectItem(object, "tasks"), 1);
+    assert_string_equal(cJSON_GetObjectItem(object, "name")->valuestring, "commands");
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(object, "p95_ms"))); /* nothing, so not 0 */
+    stage_stop(&stage);
+}
+
 static void test_look_server(void **state)
 {
     static const struct reply server[] = {
@@ -50,6 +92,8 @@ static void test_look_server(void **state)
     assert_non_null(strstr(stage.out, "ANSWERED/S"));
     assert_non_null(strstr(stage.out, "       2.5"));
     assert_non_null(strstr(stage.out, "2 of 9"));
+    assert_int_equal(ctl(&stage, "top", "-n", "1", "--server", "--json", NULL), CTL_DONE);
+    assert_non_null(strstr(stage.out, "\"recent\":{\"window_s\":10,\"answered_per_s\":2.5,"));
     assert_int_equal(ctl(&stage, "cache", "--server", NULL), CTL_DONE);
     assert_string_equal(stage.out, "daemon                 tandem-server\n"
                                    "batches.cached_tokens  5\n"
@@ -211,10 +255,10 @@ static void test_run_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_look),         cmocka_unit_test(test_look_server),
-        cmocka_unit_test(test_decisions),    cmocka_unit_test(test_wrong_use),
-        cmocka_unit_test(test_run_text),     cmocka_unit_test(test_run_files),
-        cmocka_unit_test(test_run_failures),
+        cmocka_unit_test(test_look),        cmocka_unit_test(test_top_without_a_terminal),
+        cmocka_unit_test(test_look_server), cmocka_unit_test(test_decisions),
+        cmocka_unit_test(test_wrong_use),   cmocka_unit_test(test_run_text),
+        cmocka_unit_test(test_run_files),   cmocka_unit_test(test_run_failures),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

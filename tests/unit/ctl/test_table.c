@@ -63,6 +63,36 @@ static void test_terminal(void **state)
     table_fini(&table);
 }
 
+/* What may be left out goes before anything is cut, and what is left is cut where the line ends. */
+static void test_columns_left_out(void **state)
+{
+    static const struct table_column four[] = {{.title = "NAME"},
+                                               {.title = "FIRST", .right = true, .drop = 2},
+                                               {.title = "SECOND", .drop = 1},
+                                               {.title = "LAST", .right = true}};
+    static const struct {
+        size_t width;
+        const char *text;
+    } cases[] = {{25, "NAME  FIRST  SECOND  LAST\na         1  2          3\n"},
+                 {24, "NAME  SECOND  LAST\na     2          3\n"},
+                 {17, "NAME  LAST\na        3\n"},
+                 {8, "NAME  LA\na       \n"},
+                 {5, "NAME\na\n"},
+                 {3, "NAM\na\n"}};
+    struct table table;
+
+    (void)state;
+    table_init(&table, four, 4);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        table_cell(&table, "a");
+        table_cell(&table, "1");
+        table_cell(&table, "2");
+        table_cell(&table, "3");
+        expect(&table, (struct table_style){.width = cases[i].width}, cases[i].text);
+    }
+    table_fini(&table);
+}
+
 static void test_control_bytes(void **state)
 {
     struct table table;
@@ -89,6 +119,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_aligned),
         cmocka_unit_test(test_terminal),
+        cmocka_unit_test(test_columns_left_out),
         cmocka_unit_test(test_control_bytes),
     };
 
