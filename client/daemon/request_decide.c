@@ -130,7 +130,7 @@ static void edges_fill(struct requests *all, const struct client_task *task,
         edges[i].latency_known = estimate_edge_get(&task->edges[i], view.estimate, up_bytes,
                                                    wait_ms, hint_ms, now_ns, &edges[i].latency);
         edges[i].silent = view.silent;
-        edges[i].failure = estimate_edge_failure(&task->edges[i], now_ns);
+        edges[i].failure = estimate_edge_failure(&task->edges[i], view.estimate, now_ns);
         edges[i].best_ms =
             estimate_edge_best_ms(&task->edges[i], view.estimate, up_bytes, hint_ms, now_ns);
         pace_add(links_paced_ms(all->links, i, up_bytes, now_ns), &edges[i].latency,

@@ -147,7 +147,7 @@ void request_edge_given_up(struct request *request)
 
     if (predicted && asked_ms > predicted->p95_ms) {
         estimate_edge_check(edge, predicted, asked_ms);
-        estimate_edge_failed(edge, now_ns);
+        estimate_edge_failed(edge, waited_ms, now_ns);
     }
     if ((deadline_ns != 0 && now_ns >= deadline_ns) ||
         (predicted && asked_ms > predicted->mean_ms)) {

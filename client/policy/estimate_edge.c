@@ -44,7 +44,7 @@ bool estimate_link_rtt(struct estimate_link *link, double rtt_ms, int64_t now_ns
 {
     const int64_t sent_ns = now_ns - (int64_t)(rtt_ms * (double)NS_PER_MS);
 
-    if (link->rtt_ms.count > 0 && rtt_ms > estimate_link_stall_ms(link, now_ns)) {
+    if (rtt_ms > estimate_link_stall_ms(link, now_ns)) {
         if (sent_ns < link->recovered_ns) {
             return false; /* it waited through the silence that has just ended */
         }
@@ -233,15 +233,20 @@ static double tail_of(const struct estimate_edge *edge, const struct estimate_li
     return sqrt(up * up + rtt * rtt + wait * wait + (rest > 0 ? rest * rest : 0));
 }
 
-void estimate_edge_failed(struct estimate_edge *edge, int64_t now_ns)
+void estimate_edge_failed(struct estimate_edge *edge, double waited_ms, int64_t now_ns)
 {
+    edge->failed_sent_ns = now_ns - (int64_t)(waited_ms * (double)NS_PER_MS);
     estimate_samples_add(&edge->failed, 1, now_ns);
 }
 
-double estimate_edge_failure(const struct estimate_edge *edge, int64_t now_ns)
+double estimate_edge_failure(const struct estimate_edge *edge, const struct estimate_link *link,
+                             int64_t now_ns)
 {
     const double age_ns = (double)(now_ns - estimate_samples_newest_ns(&edge->failed));
 
+    if (link->recovered_ns >= edge->failed_sent_ns) {
+        return 0;
+    }
     return estimate_samples_mean(&edge->failed, 0, now_ns) *
            exp2(-age_ns / (double)FAILED_HALF_LIFE_NS);
 }

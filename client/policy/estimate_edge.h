@@ -26,6 +26,7 @@ struct estimate_link {
 struct estimate_edge {
     struct estimate_samples rest;   /* ms that the link and the edge's queue do not explain */
     struct estimate_samples failed; /* 1: it was given up after its 95 % point; 0: it answered */
+    int64_t failed_sent_ns;         /* when the last that was given up had been sent */
     unsigned overdue;               /* answers in a row that did not come in time */
     double overdue_ms;              /* the longest that one of them was waited for */
     int64_t overdue_ns;             /* when the last one was given up */
@@ -36,9 +37,9 @@ struct estimate_edge {
     double tail_log;                /* how much wider than thought the spread is, see _check */
 };
 void estimate_link_init(struct estimate_link *link);
-/* A round trip that ended now. One that is far longer than usual is the end of a silence and no
- * measure of the link, unless the next one, sent after it, takes as long. True: ask for that one.
- */
+/* A round trip that ended now. One that is far longer than usual, or long where nothing is known,
+ * is the end of a silence and no measure of the link, unless the next one, sent after it, takes as
+ * long. True: ask for that one. */
 bool estimate_link_rtt(struct estimate_link *link, double rtt_ms, int64_t now_ns);
 /* The link speaks again, over a new connection: what was waited for before it did is explained. */
 void estimate_link_back(struct estimate_link *link, int64_t now_ns);
@@ -75,9 +76,11 @@ void estimate_edge_add(struct estimate_edge *edge, double total_ms, double wait_
  * in twenty is over it, whatever the link does. */
 void estimate_edge_check(struct estimate_edge *edge, const struct latency *predicted,
                          double total_ms);
-/* It was given up after its 95 % point; and how likely that is for the next request. */
-void estimate_edge_failed(struct estimate_edge *edge, int64_t now_ns);
-double estimate_edge_failure(const struct estimate_edge *edge, int64_t now_ns);
+/* It was given up after its 95 % point; and how likely that is for the next request: not at all
+ * where the last one was sent into a silence of the link that is over. */
+void estimate_edge_failed(struct estimate_edge *edge, double waited_ms, int64_t now_ns);
+double estimate_edge_failure(const struct estimate_edge *edge, const struct estimate_link *link,
+                             int64_t now_ns);
 /* No answer came within `waited_ms`, and that was too long. Says nothing where a silence of the
  * link explains it and is over. */
 void estimate_edge_overdue(struct estimate_edge *edge, const struct estimate_link *link,

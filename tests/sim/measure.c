@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define OUTAGE_FIRST_NS (3 * NS_PER_S) /* before that nothing was known of the edge */
+
 static double energy_of(const struct request *request)
 {
     return LOCAL_WATT * request->local_run_ms / 1000 + SEND_J_PER_BYTE * request->up_bytes +
@@ -38,7 +40,7 @@ static double wasted_of(const struct request *request)
 
 static void predictions_take(const struct run *run, double *scratch, struct measures *measures)
 {
-    size_t count = 0, covered = 0, known = 0;
+    size_t count = 0, covered = 0;
 
     for (size_t i = 0; i < run->count; i++) {
         const struct request *request = &run->requests[i];
@@ -50,50 +52,121 @@ static void predictions_take(const struct run *run, double *scratch, struct meas
             scratch[count++] =
                 fabs(request->predicted_ms - request->edge_took_ms) / request->edge_took_ms;
             covered += request->edge_took_ms <= request->predicted_p95_ms;
-            known++;
+            measures->p95_count++;
         } else if (request->waited_ms > request->predicted_p95_ms) {
-            known++; /* given up after that */
+            measures->p95_count++; /* given up after that */
         }
     }
     measures->latency_error = quantile_of(scratch, count, 0.5);
-    measures->p95_coverage = known > 0 ? (double)covered / (double)known : NAN;
+    measures->p95_coverage = (double)covered / (double)measures->p95_count; /* of none: NAN */
 }
 
-/* From each moment at which a link is back after a second or more of nothing, to the next answer
- * from that edge that was in time: the longest. Only where the policy asks edges at all. */
-static void recovery_take(const struct run *run, struct measures *measures)
+/* A time of nothing at all, a second or longer, of one client's link, and the time after it. */
+struct outage {
+    int64_t ends_ns, next_ns; /* next_ns: when the next one begins; not after the run's end */
+};
+
+static bool bin_is_dead(const struct trace *trace, size_t bin)
 {
-    const struct trace *trace = &run->scene->up[0];
+    return trace->bins[bin % trace->count].bytes_per_ns <= 0;
+}
 
-    measures->recovery_ms = NAN;
-    if (run->scene->edges > 1 || run->client_count > 1) {
-        return;
-    }
-    for (size_t bin = 1; bin < trace->count; bin++) {
-        int64_t down_ns = 0, back_ns, first_ns = INT64_MAX;
+/* When bin `bin` of a trace that repeats begins; any number. */
+static int64_t bin_begins_ns(const struct trace *trace, size_t bin)
+{
+    return trace->bins[bin % trace->count].at_ns + (int64_t)(bin / trace->count) * trace->length_ns;
+}
 
-        for (size_t at = bin; at > 0 && trace->bins[at - 1].bytes_per_ns <= 0; at--) {
-            down_ns = trace->bins[bin].at_ns - trace->bins[at - 1].at_ns;
+/* The next outage that ends in bin `*bin` or later; false: none before the run's end. */
+static bool outage_next(const struct run *run, const struct pipe *pipe, size_t *bin,
+                        struct outage *ret_outage)
+{
+    const struct trace *trace = pipe->trace;
+    const int64_t end_ns = run->length_ns + NS_PER_S;
+
+    for (;; (*bin)++) {
+        const int64_t at_ns = bin_begins_ns(trace, *bin) - pipe->offset_ns;
+        size_t first = *bin, next = *bin;
+
+        if (at_ns >= end_ns) {
+            return false;
         }
-        if (trace->bins[bin].bytes_per_ns <= 0 || down_ns < NS_PER_S) {
+        while (first > 0 && bin_is_dead(trace, first - 1)) {
+            first--;
+        }
+        if (bin_is_dead(trace, *bin) || first == *bin || at_ns < OUTAGE_FIRST_NS ||
+            at_ns - (bin_begins_ns(trace, first) - pipe->offset_ns) < NS_PER_S) {
             continue;
         }
-        back_ns = trace->bins[bin].at_ns - run->clients[0].links[0].up.offset_ns;
-        back_ns += back_ns < 0 ? trace->length_ns : 0;
-        for (size_t i = 0; i < run->count; i++) {
-            const struct request *request = &run->requests[i];
-            const int64_t ended_ns =
-                request->start_ns + (int64_t)(request->latency_ms * (double)NS_PER_MS);
-
-            if (request->delivered && !request->late && request->by == JOB_SIDE_EDGE &&
-                ended_ns > back_ns && ended_ns < first_ns) {
-                first_ns = ended_ns;
-            }
+        while (!bin_is_dead(trace, next) && bin_begins_ns(trace, next) - pipe->offset_ns < end_ns) {
+            next++;
         }
-        if (back_ns > 2 * NS_PER_S && first_ns != INT64_MAX) {
-            const double took_ms = (double)(first_ns - back_ns) / (double)NS_PER_MS;
+        *ret_outage = (struct outage){at_ns, bin_begins_ns(trace, next) - pipe->offset_ns};
+        (*bin)++;
+        return true;
+    }
+}
 
-            measures->recovery_ms = fmax(took_ms, measures->recovery_ms);
+/* Whether the edge was asked, and answered or was no longer needed before it was given up. */
+static bool was_asked(const struct request *request)
+{
+    return request->edge_sent_ns > 0 &&
+           (!isnan(request->edge_took_ms) || request->waited_ms <= request->predicted_p95_ms);
+}
+
+static int64_t first_of(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
+/* What one outage's end adds to the longest recoveries. An answer that was wanted and did not come
+ * before the next outage counts until then. */
+static void outage_take(const struct run *run, int client, const struct outage *outage,
+                        struct measures *measures)
+{
+    int64_t answered_ns = outage->next_ns, usable_ns = outage->next_ns, asked_ns = outage->next_ns;
+    int64_t wanted_ns = INT64_MAX;
+
+    for (size_t i = 0; i < run->count; i++) {
+        const struct request *request = &run->requests[i];
+        const int64_t ended_ns =
+            request->start_ns + (int64_t)(request->latency_ms * (double)NS_PER_MS);
+
+        if (request->client != client) {
+            continue;
+        }
+        if (request->delivered && !request->late && request->by == JOB_SIDE_EDGE &&
+            ended_ns > outage->ends_ns) {
+            answered_ns = first_of(ended_ns, answered_ns);
+        }
+        if (request->start_ns >= outage->ends_ns) {
+            usable_ns = request->edge_usable ? first_of(request->start_ns, usable_ns) : usable_ns;
+            wanted_ns = request->edge_wanted ? first_of(request->start_ns, wanted_ns) : wanted_ns;
+            asked_ns = was_asked(request) ? first_of(ended_ns, asked_ns) : asked_ns;
+        }
+    }
+    if (answered_ns < outage->next_ns || wanted_ns < outage->next_ns) {
+        measures->recovery_ms = fmax((double)(answered_ns - outage->ends_ns) / (double)NS_PER_MS,
+                                     measures->recovery_ms);
+    }
+    measures->usable_ms =
+        fmax((double)(usable_ns - outage->ends_ns) / (double)NS_PER_MS, measures->usable_ms);
+    if (wanted_ns < outage->next_ns) {
+        measures->asked_ms =
+            fmax(fmax((double)(asked_ns - wanted_ns), 0) / (double)NS_PER_MS, measures->asked_ms);
+    }
+}
+
+/* Where one edge is all there is; of all clients' outages the longest. */
+static void recovery_take(const struct run *run, struct measures *measures)
+{
+    measures->recovery_ms = measures->asked_ms = measures->usable_ms = NAN;
+    for (int client = 0; run->scene->edges == 1 && client < (int)run->client_count; client++) {
+        struct outage outage;
+        size_t bin = 0;
+
+        while (outage_next(run, &run->clients[client].links[0].up, &bin, &outage)) {
+            outage_take(run, client, &outage, measures);
         }
     }
 }

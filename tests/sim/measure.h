@@ -20,8 +20,12 @@ struct measures {
     double threshold;     /* hindsight: the best one */
     double latency_error; /* median of |predicted - real| / real of answers from an edge; NAN */
     double p95_coverage;  /* share of those within the predicted 95 % point; NAN */
-    double
-        recovery_ms; /* longest, from the end of an outage to the first edge answer in time; NAN */
+    size_t p95_count;     /* and of how many: answered, or waited for longer than that */
+    /* The longest of all outages, from their end; NAN: there was none. */
+    double usable_ms;   /* to the first request whose decision may go to the edge */
+    double asked_ms;    /* from the first request that informed would send there to the end of the
+                           first that is, and is answered or no longer needed before it is given up */
+    double recovery_ms; /* to the first edge answer in time */
 };
 /* The cost of one request with the default weights, against the true labels. */
 double request_cost(const struct request *request);

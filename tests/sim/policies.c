@@ -229,6 +229,15 @@ static void informed_choose(struct run *run, struct request *request)
     knowing_choose(run, request, 1 - request->pair->local_true, 1 - request->pair->edge_true);
 }
 
+bool informed_would_ask(struct run *run, const struct request *request)
+{
+    struct request other = *request;
+
+    other.edge = -1;
+    informed_choose(run, &other);
+    return other.edge >= 0;
+}
+
 static void oracle_choose(struct run *run, struct request *request)
 {
     knowing_choose(run, request, !request->pair->local_right, !request->pair->edge_right);

@@ -171,51 +171,94 @@ static void group_judge(const struct group *group, struct summary *summary)
     }
 }
 
-static void predictions_print(const struct measures *rows, size_t count)
+static double worse_of(double a, double b)
 {
-    printf("\ntandem's predictions of an edge's time: median relative error, share within the "
-           "predicted 95 %% point; longest recovery\n");
-    for (size_t i = 0; i < count; i++) {
-        const struct measures *row = &rows[i];
+    return isnan(a) || b > a ? b : a;
+}
 
-        if (strcmp(row->policy, "tandem") == 0 && row->seed == 1) {
-            printf("  %-32s %2zu clients  %5.1f %%  %5.1f %%  %6.0f ms\n", row->scene->name,
-                   row->clients, 100 * row->latency_error, 100 * row->p95_coverage,
-                   row->recovery_ms);
+/* Over all seeds: the error in the middle, coverage of all requests alike, the longest recovery. */
+static void predictions_print(const struct group *group)
+{
+    const size_t tandem = policy_index(group, "tandem");
+    double covered = 0, recovery_ms = NAN, asked_ms = NAN, usable_ms = NAN, error = 0;
+    size_t count = 0, known = 0;
+
+    for (size_t seed = 0; seed < group->seeds; seed++) {
+        const struct measures *row = row_of(group, seed, tandem);
+
+        if (row->p95_count > 0) {
+            covered += row->p95_coverage * (double)row->p95_count;
+            count += row->p95_count;
         }
+        error += isnan(row->latency_error) ? 0 : row->latency_error;
+        known += isnan(row->latency_error) ? 0 : 1;
+        recovery_ms = worse_of(recovery_ms, row->recovery_ms);
+        asked_ms = worse_of(asked_ms, row->asked_ms);
+        usable_ms = worse_of(usable_ms, row->usable_ms);
     }
+    printf("  %-32s %7zu  %6.1f  %8.1f  %6zu  %9.0f  %9.0f  %9.0f\n", group->rows->scene->name,
+           group->rows->clients, 100 * error / (double)known, 100 * covered / (double)count, count,
+           usable_ms, asked_ms, recovery_ms);
+}
+
+static void predictions_head(void)
+{
+    printf(
+        "\ntandem's predictions of an edge's time: median relative error, share within the "
+        "predicted 95 %% point, of how many answers\n"
+        "and the longest time after an outage's end: usable, until the edge may be chosen again; "
+        "asked, from the first request\nthat informed would send there to the end of the first "
+        "that is sent and not given up; answer, to the first edge answer in time\n"
+        "  %-32s %7s  %6s  %8s  %6s  %9s  %9s  %9s\n",
+        "link", "clients", "error%", "covered%", "of", "usable_ms", "asked_ms", "answer_ms");
+}
+
+/* The group that begins at row `*first`, which moves behind it. */
+static struct group group_next(const struct measures *rows, size_t count, size_t per_world,
+                               size_t *first)
+{
+    struct group group = {.rows = &rows[*first], .seeds = 0, .per_world = per_world};
+
+    while (*first < count && rows[*first].scene == group.rows->scene &&
+           rows[*first].clients == group.rows->clients) {
+        group.seeds++;
+        *first += per_world;
+    }
+    return group;
+}
+
+static void summary_print(const struct summary *summary)
+{
+    printf("  at most every baseline's cost: %zu of %zu; at most 1.03 of hindsight: %zu of %zu "
+           "(worst %.3f)\n",
+           summary->beaten, summary->groups, summary->within, summary->groups,
+           summary->worst_hindsight);
+    printf("  gap from the better of local and edge closed on average: %.1f %% to informed, "
+           "%.1f %% to oracle (goal %.0f %% to informed)\n",
+           100 * summary->gap / summary->gap_groups,
+           100 * summary->oracle_gap / summary->gap_groups, 100 * GAP_GOAL);
+    printf("  network-attributable misses: %.0f; requests without an end: %.0f\n",
+           summary->network_misses, summary->lost);
 }
 
 void report_print(const struct measures *rows, size_t count, size_t per_world)
 {
     struct summary summary = {0};
-    size_t first = 0;
+    struct group group;
 
-    for (int pass = 0; pass < 2; pass++) {
-        printf("%s", pass == 1 ? "\ntandem against the others\n" : "");
-        for (first = 0; first < count;) {
-            struct group group = {.rows = &rows[first], .seeds = 0, .per_world = per_world};
-
-            while (first < count && rows[first].scene == group.rows->scene &&
-                   rows[first].clients == group.rows->clients) {
-                group.seeds++;
-                first += per_world;
-            }
-            if (pass == 0) {
-                group_print(&group);
-            } else {
-                group_judge(&group, &summary);
-            }
-        }
+    for (size_t first = 0; first < count;) {
+        group = group_next(rows, count, per_world, &first);
+        group_print(&group);
     }
-    printf("  at most every baseline's cost: %zu of %zu; at most 1.03 of hindsight: %zu of %zu "
-           "(worst %.3f)\n",
-           summary.beaten, summary.groups, summary.within, summary.groups, summary.worst_hindsight);
-    printf("  gap from the better of local and edge closed on average: %.1f %% to informed, "
-           "%.1f %% to oracle (goal %.0f %% to informed)\n",
-           100 * summary.gap / summary.gap_groups, 100 * summary.oracle_gap / summary.gap_groups,
-           100 * GAP_GOAL);
-    printf("  network-attributable misses: %.0f; requests without an end: %.0f\n",
-           summary.network_misses, summary.lost);
-    predictions_print(rows, count);
+    printf("\ntandem against the others\n");
+    for (size_t first = 0; first < count;) {
+        group = group_next(rows, count, per_world, &first);
+        group_judge(&group, &summary);
+    }
+    summary_print(&summary);
+    predictions_head();
+    for (size_t first = 0; first < count;) {
+        group = group_next(rows, count, per_world, &first);
+        predictions_print(&group);
+    }
 }

@@ -161,6 +161,8 @@ double edge_wait_ms(const struct run *run, size_t edge);
 /* policies.c; the last has no name. */
 extern const struct policy policies[];
 const struct policy *policy_find(const char *name);
+/* Whether this request, as it arrives, would go to an edge with perfect knowledge. */
+bool informed_would_ask(struct run *run, const struct request *request);
 /* tandem.c: as client/daemon/request_decide.c does. */
 void tandem_choose(struct run *run, struct request *request);
 #endif

@@ -54,7 +54,7 @@ static void edge_given_up(struct run *run, struct request *request)
     request->waited_ms = waited_ms;
     if (waited_ms > request->predicted_p95_ms) {
         estimate_edge_check(&client->edges[request->task][request->edge], &predicted, waited_ms);
-        estimate_edge_failed(&client->edges[request->task][request->edge], run->now_ns);
+        estimate_edge_failed(&client->edges[request->task][request->edge], waited_ms, run->now_ns);
     }
     if (run->now_ns >= request->deadline_ns || waited_ms > request->predicted_ms) {
         estimate_edge_overdue(&client->edges[request->task][request->edge],

@@ -130,5 +130,7 @@ struct request {
     double latency_ms, up_bytes, down_bytes, local_run_ms, edge_run_ms, edge_wait_ms;
     double edge_took_ms;                   /* from asking to its answer; NAN */
     double predicted_ms, predicted_p95_ms; /* of the edge's answer; NAN */
+    bool edge_usable; /* when it was decided an edge was connected and not silent, */
+    bool edge_wanted; /* and informed would have sent it there */
 };
 #endif

@@ -21,15 +21,15 @@ static void edges_fill(const struct run *run, const struct request *request,
         if (hint_ms <= 0) {
             hint_ms = local_mean_ms(client, request);
         }
-        edges[i] = (struct decide_edge){.name = names[i],
-                                        .unusable = link->up_now ? NULL : "no edge connected",
-                                        .trouble = link->up_now ? EDGE_FINE : EDGE_DOWN,
-                                        .silent = link_silent(run, link),
-                                        .failure = estimate_edge_failure(estimate, run->now_ns),
-                                        .retry_due = estimate_edge_retry_due(estimate, run->now_ns),
-                                        .best_ms = estimate_edge_best_ms(estimate, &link->estimate,
-                                                                         request->pair->bytes,
-                                                                         hint_ms, run->now_ns)};
+        edges[i] = (struct decide_edge){
+            .name = names[i],
+            .unusable = link->up_now ? NULL : "no edge connected",
+            .trouble = link->up_now ? EDGE_FINE : EDGE_DOWN,
+            .silent = link_silent(run, link),
+            .failure = estimate_edge_failure(estimate, &link->estimate, run->now_ns),
+            .retry_due = estimate_edge_retry_due(estimate, run->now_ns),
+            .best_ms = estimate_edge_best_ms(estimate, &link->estimate, request->pair->bytes,
+                                             hint_ms, run->now_ns)};
         edges[i].latency_known =
             estimate_edge_get(estimate, &link->estimate, request->pair->bytes,
                               estimate_link_wait_ms(&link->estimate, run->now_ns), hint_ms,
@@ -119,6 +119,10 @@ void tandem_choose(struct run *run, struct request *request)
     input.local_step_ms = local_step_ms(client, request);
     input.margin_ms = ESTIMATE_MARGIN_MS;
     edges_fill(run, request, edges);
+    for (size_t i = 0; i < run->scene->edges; i++) {
+        request->edge_usable |= !edges[i].unusable && !edges[i].silent;
+    }
+    request->edge_wanted = informed_would_ask(run, request);
     input.insured_count = insured_fill(run, request, insured);
     (void)decide(&input, &choice);
     if (choice.pull_in) {
@@ -132,13 +136,8 @@ void tandem_choose(struct run *run, struct request *request)
             link_probe(run, request->client, (int)i);
         }
     }
-    for (size_t i = 0; i < choice.count; i++) {
-        const struct candidate *candidate = &choice.candidates[i];
-
-        if (candidate->kind == JOB_EDGE && candidate->edge == request->edge &&
-            candidate->latency_known) {
-            request->predicted_ms = candidate->latency.mean_ms;
-            request->predicted_p95_ms = candidate->latency.p95_ms;
-        }
+    if (choice.asked < choice.count && choice.candidates[choice.asked].latency_known) {
+        request->predicted_ms = choice.candidates[choice.asked].latency.mean_ms;
+        request->predicted_p95_ms = choice.candidates[choice.asked].latency.p95_ms;
     }
 }

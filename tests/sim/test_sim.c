@@ -241,6 +241,32 @@ static void test_laws_on_every_link(void **state)
     }
 }
 
+/* Every outage of eight clients over a minute: the edge may be chosen again, and is, within two
+ * seconds of its end and of the first request that belongs there. */
+static void test_recovery_after_an_outage(void **state)
+{
+    struct measures measures;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct run run = {.scene = &scenes[4], /* outage */
+                          .pairs = &pairs,
+                          .policy = policy_find("tandem"),
+                          .client_count = 8,
+                          .seed = seed,
+                          .length_ns = 3 * LENGTH_NS};
+
+        assert_int_equal(run_make(&run), 0);
+        run_go(&run);
+        assert_int_equal(measures_take(&run, &measures), 0);
+        run_fini(&run);
+        if (!(measures.usable_ms <= 2000 && measures.asked_ms <= 2000)) {
+            fail_msg("seed %d: usable after %.0f ms, asked after %.0f ms", (int)seed,
+                     measures.usable_ms, measures.asked_ms);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +275,7 @@ int main(void)
         cmocka_unit_test(test_same_seed_same_rows),
         cmocka_unit_test(test_same_seed_same_requests),
         cmocka_unit_test(test_laws_on_every_link),
+        cmocka_unit_test(test_recovery_after_an_outage),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -262,12 +262,46 @@ static void test_failure_is_forgotten(void **state)
 
     (void)state;
     fresh();
-    assert_true(estimate_edge_failure(&edge, START_NS) == 0);
-    estimate_edge_failed(&edge, START_NS);
-    at_once = estimate_edge_failure(&edge, START_NS);
+    assert_true(estimate_edge_failure(&edge, &link_1ms, START_NS) == 0);
+    estimate_edge_failed(&edge, 50, START_NS);
+    at_once = estimate_edge_failure(&edge, &link_1ms, START_NS);
     assert_float_equal(at_once, (float)(1 / 1.2), 1e-6); /* against the prior's weight of 0.2 */
-    assert_true(estimate_edge_failure(&edge, START_NS + 2 * NS_PER_S) < 0.51 * at_once);
-    assert_true(estimate_edge_failure(&edge, START_NS + 20 * NS_PER_S) < 0.01);
+    assert_true(estimate_edge_failure(&edge, &link_1ms, START_NS + 2 * NS_PER_S) < 0.51 * at_once);
+    assert_true(estimate_edge_failure(&edge, &link_1ms, START_NS + 20 * NS_PER_S) < 0.01);
+}
+
+/* What was given up while the link was silent says nothing of the link that speaks again; what is
+ * given up after that does. */
+static void test_failure_in_a_silence_is_over(void **state)
+{
+    const int64_t back_ns = START_NS + 3 * NS_PER_S;
+
+    (void)state;
+    fresh();
+    estimate_edge_failed(&edge, 400, back_ns - NS_PER_S);
+    assert_true(estimate_edge_failure(&edge, &link_1ms, back_ns) > 0.5);
+    estimate_link_back(&link_1ms, back_ns);
+    assert_true(estimate_edge_failure(&edge, &link_1ms, back_ns) == 0);
+    estimate_edge_failed(&edge, 400, back_ns + 100 * NS_PER_MS); /* sent into it */
+    assert_true(estimate_edge_failure(&edge, &link_1ms, back_ns + 100 * NS_PER_MS) == 0);
+    estimate_edge_failed(&edge, 400, back_ns + 500 * NS_PER_MS);
+    assert_true(estimate_edge_failure(&edge, &link_1ms, back_ns + 500 * NS_PER_MS) > 0.5);
+}
+
+/* Where nothing is known yet, a round trip of seconds is a silence sooner than a link that slow. */
+static void test_first_round_trip_is_confirmed(void **state)
+{
+    (void)state;
+    estimate_link_init(&link_1ms);
+    estimate_edge_init(&edge);
+    assert_true(estimate_link_rtt(&link_1ms, 3000, START_NS));
+    assert_true(isnan(estimate_link_ms(&link_1ms, 100, START_NS)));
+    assert_false(estimate_link_rtt(&link_1ms, 2, START_NS + 2 * NS_PER_MS));
+    assert_true(latency_at(START_NS + 2 * NS_PER_MS).mean_ms < 30);
+    estimate_link_init(&link_1ms);
+    assert_true(estimate_link_rtt(&link_1ms, 600, START_NS));
+    assert_false(estimate_link_rtt(&link_1ms, 600, START_NS + 600 * NS_PER_MS));
+    assert_true(latency_at(START_NS + 600 * NS_PER_MS).mean_ms > 600);
 }
 
 int main(void)
@@ -281,7 +315,9 @@ int main(void)
                                        cmocka_unit_test(test_recovery_by_a_new_connection),
                                        cmocka_unit_test(test_slow_link_is_learned),
                                        cmocka_unit_test(test_upload_is_counted_once),
-                                       cmocka_unit_test(test_failure_is_forgotten)};
+                                       cmocka_unit_test(test_failure_is_forgotten),
+                                       cmocka_unit_test(test_failure_in_a_silence_is_over),
+                                       cmocka_unit_test(test_first_round_trip_is_confirmed)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
