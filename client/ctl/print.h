@@ -14,8 +14,9 @@ int print_object(const cJSON *object, const struct table_style *style, struct bu
 /* A list of objects as a table with a column for each key. */
 int print_list(const cJSON *list, const struct table_style *style, struct buf *out);
 
-/* The tasks of a client's status: the local model's file and its mean run, and of each edge whether
- * the task may go there, or why not. Within 80 characters where the names are short. */
+/* The tasks of a client's status: the local model's file and its mean run, how many of its answers
+ * agreed with an edge's and were right as the application said, and of each edge whether the task
+ * may go there, or why not. */
 int print_tasks(const cJSON *tasks, const struct table_style *style, struct buf *out);
 
 /* Decisions one by one, in columns that stay where they are: all there is for a reader without a

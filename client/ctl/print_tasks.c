@@ -47,12 +47,28 @@ static void edges_cell(struct table *table, const cJSON *task)
     buf_fini(&text);
 }
 
+/* "38 of 40"; "-" of nothing. */
+static void part_cell(struct table *table, const cJSON *object, const char *part, const char *whole)
+{
+    const double of = member_number_or_0(object, whole);
+
+    if (of > 0) {
+        table_cell(table, "%.0f of %.0f", member_number_or_0(object, part), of);
+    } else {
+        table_cell(table, "-");
+    }
+}
+
 int print_tasks(const cJSON *tasks, const struct table_style *style, struct buf *out)
 {
     static const struct table_column columns[] = {
-        {.title = "name", .min_width = 8},  {.title = "kind", .min_width = 8},
-        {.title = "local model"},           {.title = "run_ms", .right = true},
-        {.title = "edges", .min_width = 0},
+        {.title = "name", .min_width = 8},
+        {.title = "kind", .min_width = 8, .drop = 1},
+        {.title = "local model", .drop = 3},
+        {.title = "run_ms", .right = true},
+        {.title = "agreed", .right = true, .drop = 2},
+        {.title = "right", .right = true, .drop = 4},
+        {.title = "edges"},
     };
     const cJSON *task;
     struct table table;
@@ -68,6 +84,8 @@ int print_tasks(const cJSON *tasks, const struct table_style *style, struct buf 
         table_cell(&table, "%s", model_of(task));
         table_cell(&table, "%s",
                    print_number(member_get(member_get(task, "local"), "run_ms"), 2, number));
+        part_cell(&table, member_get(task, "learned"), "agreed", "compared");
+        part_cell(&table, member_get(task, "learned"), "right", "told");
         edges_cell(&table, task);
     }
     result = table_print(&table, style, out);

@@ -137,6 +137,29 @@ static int mode_print(const cJSON *status, const struct table_style *style, stru
     return head_end(&head);
 }
 
+/* What was used of the hour's budgets; nothing where there is none. */
+static int budget_print(const cJSON *status, const struct table_style *style, struct buf *out)
+{
+    static const struct {
+        const char *key, *unit;
+        double scale;
+    } kinds[] = {{"bytes", "MB sent", 1e-6}, {"joule", "joule", 1}};
+    struct head head = {.out = out, .width = style->width};
+    bool any = false;
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        const cJSON *budget = member_get(member_get(status, "budget"), kinds[i].key);
+
+        if (cJSON_IsNumber(member_get(budget, "limit"))) {
+            head_say(&head, "%s%.1f of %.1f %s", any ? "" : "this hour ",
+                     member_number_or_0(budget, "used") * kinds[i].scale,
+                     member_number_or_0(budget, "limit") * kinds[i].scale, kinds[i].unit);
+            any = true;
+        }
+    }
+    return any ? head_end(&head) : head.error;
+}
+
 static size_t lines_count(const struct buf *text, size_t from)
 {
     size_t lines = 0;
@@ -180,6 +203,7 @@ int print_top_client(const cJSON *status, const struct top_sums *sums, const cJS
     head_count(&head, status, "applications", "application");
     result = head_end(&head);
     result = result == 0 ? mode_print(status, style, out) : result;
+    result = result == 0 ? budget_print(status, style, out) : result;
     result = result == 0 ? buf_append_u8(out, '\n') : result;
     result = result == 0 ? tasks_print(sums, style, out) : result;
     result = result == 0 ? buf_append_u8(out, '\n') : result;

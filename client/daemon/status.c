@@ -46,6 +46,7 @@ static void tasks_json(const struct status_view *view, struct json_writer *json)
         } else {
             json_null(json, "local");
         }
+        status_learned_json(task, json);
         json_array_open(json, "edges");
         for (size_t edge = 0; edge < links_count(view->requests->links); edge++) {
             enum edge_trouble trouble;
@@ -60,6 +61,7 @@ static void tasks_json(const struct status_view *view, struct json_writer *json)
             json_text(json, "name", link.name);
             json_bool(json, "ok", unusable == NULL);
             json_text(json, "why", unusable);
+            status_learned_edge_json(task, edge, json);
             json_object_close(json);
         }
         json_array_close(json);

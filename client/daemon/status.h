@@ -36,4 +36,9 @@ const struct decision *status_find(const struct requests *requests, uint64_t id)
 /* "WORD NUMBER" and nothing else; a larger number is the largest. */
 bool status_number_after(const char *line, const char *word, uint64_t *ret_number);
 
+/* The member `learned` of a task, and of a task on an edge. */
+void status_learned_json(const struct client_task *task, struct json_writer *json);
+void status_learned_edge_json(const struct client_task *task, size_t edge,
+                              struct json_writer *json);
+
 #endif

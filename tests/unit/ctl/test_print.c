@@ -77,6 +77,7 @@ static void test_tasks_of_a_client(void **state)
     static const char json[] =
         "{\"tasks\":[{\"name\":\"objects\",\"kind\":\"classify\",\"local\":{\"model\":"
         "\"/usr/share/tandem/models/objects-local.gguf\",\"digest\":\"8f\",\"run_ms\":1.98},"
+        "\"learned\":{\"compared\":40,\"agreed\":38,\"told\":0,\"right\":0},"
         "\"edges\":[{\"name\":\"hall\",\"ok\":true,\"why\":null},{\"name\":\"den\",\"ok\":false,"
         "\"why\":\"not connected\"}]},{\"name\":\"talk\",\"kind\":\"generate\",\"local\":null,"
         "\"edges\":[]}]}";
@@ -89,10 +90,11 @@ static void test_tasks_of_a_client(void **state)
     buf_init(&out, 0);
     assert_int_equal(print_object(status, &terminal, &out), 0);
     text = text_take(&out);
-    expect_has(text, "tasks\nname      kind      local model         run_ms  edges\n");
     expect_has(text,
-               "objects   classify  objects-local.gguf    1.98  hall: ok; den: not connected\n");
-    expect_has(text, "talk      generate  -                        -  -\n");
+               "tasks\nname      kind      local model         run_ms    agreed  right  edges\n");
+    expect_has(text, "objects   classify  objects-local.gguf    1.98  38 of 40      -  \n"
+                     "    hall: ok; den: not connected\n");
+    expect_has(text, "talk      generate  -                        -         -      -  -\n");
     free(text);
     cJSON_Delete(status);
 }

@@ -1,0 +1,202 @@
+/* test_observe.c: `mode = observe` with real daemons: requests go the prescribed way, decisions say
+ * what would have been done, and all else is as ever: answers, callers who say where, the file. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/support/site.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LONG_ENOUGH 20000
+
+/* An edge that is never wrong, and errors that are dear: what is decided goes there; and one that
+ * is not to be had where bytes are dear. */
+#define TO_THE_EDGE "edge_error = 0\none_error_ms = 100000\n"
+#define STAYS_HERE  "one_error_ms = 0\none_megabyte_ms = 1000000\n"
+
+static struct site site;
+static struct tandem *tandem;
+
+static void open_with(const char *policy)
+{
+    char client[256];
+
+    snprintf(client, sizeof(client), "[policy]\n%s", policy);
+    site_init(&site, &(struct site_config){.client = client});
+    assert_int_equal(site_open(&site, &tandem), 0);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    site_close(&site, tandem);
+    return 0;
+}
+
+static const char *text(const cJSON *object, const char *name)
+{
+    const char *value = cJSON_GetStringValue(cJSON_GetObjectItem(object, name));
+
+    assert_non_null(value);
+    return value;
+}
+
+static void has(const char *whole, const char *part)
+{
+    if (!strstr(whole, part)) {
+        fail_msg("no \"%s\" in: %s", part, whole);
+    }
+}
+
+/* One picture; its decision, owned, after it has ended. */
+static cJSON *classify(const char *route)
+{
+    struct tandem_answer *answer = NULL;
+    char *line;
+    cJSON *decision;
+
+    assert_int_equal(site_classify(tandem, SITE_PICTURE, route, LONG_ENOUGH, &answer), 0);
+    assert_non_null(tandem_answer_label(answer, 0));
+    assert_true(tandem_answer_met_deadline(answer));
+    tandem_answer_free(answer);
+    line = site_ask(site.status_socket, "decisions 1\n");
+    decision = cJSON_Parse(line);
+    free(line);
+    assert_non_null(decision);
+    return decision;
+}
+
+/* Observed, answered by `by`; where it would have gone. */
+static const char *assert_observed(const cJSON *decision, const char *by)
+{
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(decision, "observed")));
+    assert_string_equal(text(cJSON_GetObjectItem(decision, "outcome"), "route"), by);
+    return text(decision, "route");
+}
+
+static void test_local(void **state)
+{
+    cJSON *decision;
+    char *out, id[32];
+
+    (void)state;
+    open_with("mode = observe\nobserve_route = local\n" TO_THE_EDGE);
+    for (int i = 0; i < 5; i++) {
+        char reason[128];
+
+        decision = classify(NULL);
+        snprintf(reason, sizeof(reason), "observed only: would have taken %s (",
+                 assert_observed(decision, "local"));
+        has(text(decision, "reason"), reason);
+        has(text(decision, "reason"), "), ran local");
+        assert_string_not_equal(text(decision, "route"), "local");
+        assert_true(cJSON_GetArraySize(cJSON_GetObjectItem(decision, "candidates")) >= 3);
+        /* nothing left the device */
+        assert_false(
+            cJSON_GetObjectItem(cJSON_GetObjectItem(decision, "outcome"), "bytes_up")->valuedouble >
+            0);
+        cJSON_Delete(decision);
+    }
+    assert_true(site_number(site.server_socket, "requests.accepted") == 0);
+    decision = classify("edge:den"); /* who says where is obeyed */
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItem(decision, "observed")));
+    assert_string_equal(text(decision, "reason"), "forced by caller");
+    assert_true(site_number(site.server_socket, "requests.accepted") == 1);
+    cJSON_Delete(decision);
+    decision = classify(NULL);
+    snprintf(id, sizeof(id), "%s", text(decision, "id"));
+    cJSON_Delete(decision);
+    assert_int_equal(
+        site_run(&out, NULL, "tandemctl", "explain", id, "--socket", site.status_socket, NULL), 0);
+    has(out, "only observed");
+    has(out, "answered by local");
+    free(out);
+    decision = site_status(site.status_socket);
+    assert_string_equal(text(decision, "mode"), "observe");
+    assert_string_equal(text(decision, "observe_route"), "local");
+    cJSON_Delete(decision);
+}
+
+static void test_edge(void **state)
+{
+    cJSON *decision;
+
+    (void)state;
+    open_with("mode = observe\nobserve_route = edge\n" STAYS_HERE);
+    decision = classify(NULL);
+    assert_string_equal(assert_observed(decision, "edge:den"), "local");
+    has(text(decision, "reason"), "would have taken local");
+    has(text(decision, "reason"), ", ran edge:den");
+    cJSON_Delete(decision);
+    /* Local is its insurance, as where Tandem decides. */
+    assert_int_equal(site_server_stop(&site, SIGKILL), SIGKILL);
+    decision = classify(NULL);
+    assert_string_equal(assert_observed(decision, "local"), "local");
+    cJSON_Delete(decision);
+    site_server_start(&site);
+}
+
+static void test_cascade(void **state)
+{
+    cJSON *decision;
+
+    (void)state;
+    open_with("mode = observe\nobserve_route = cascade\n" STAYS_HERE);
+    decision = classify(NULL);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(decision, "observed")));
+    assert_string_equal(text(decision, "route"), "local");
+    has(text(decision, "reason"), ", ran cascade");
+    cJSON_Delete(decision);
+}
+
+/* To act is one word and a reload; what is on disk tells the two apart. */
+static void test_then_decide(void **state)
+{
+    char path[128], *lines;
+    cJSON *decision;
+
+    (void)state;
+    open_with("mode = observe\nobserve_route = local\n" TO_THE_EDGE);
+    cJSON_Delete(classify(NULL));
+    site_configure(&site, &(struct site_config){.client = "[policy]\n" TO_THE_EDGE});
+    assert_int_equal(kill(site.client, SIGHUP), 0);
+    for (int waited = 0; site_number(site.status_socket, "reloads") < 1; waited += 10) {
+        assert_true(waited < SITE_PATIENCE_MS);
+        site_pause();
+    }
+    site_edge_wait(&site, "up");
+    decision = classify(NULL);
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItem(decision, "observed")));
+    assert_string_not_equal(text(decision, "route"), "local");
+    cJSON_Delete(decision);
+    decision = site_status(site.status_socket);
+    assert_string_equal(text(decision, "mode"), "decide");
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(decision, "observe_route")));
+    cJSON_Delete(decision);
+    assert_int_equal(site_client_stop(&site, SIGTERM), 0);
+    snprintf(path, sizeof(path), "%s/state/decisions.jsonl", site.dir);
+    lines = site_file(path, NULL);
+    has(lines, "\"observed\":true");
+    has(strstr(lines, "\"observed\":true"), "\"observed\":false");
+    free(lines);
+    site_client_start(&site);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_local, teardown),
+        cmocka_unit_test_teardown(test_edge, teardown),
+        cmocka_unit_test_teardown(test_cascade, teardown),
+        cmocka_unit_test_teardown(test_then_decide, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
