@@ -95,6 +95,12 @@ static int labels_rank(const struct request *request, struct answer *answer)
     return 0;
 }
 
+/* A model says of itself what its calibration makes of it. */
+static double confidence_of(const struct request *request, double raw)
+{
+    return calibration_apply(&engine_model_info(request->model->model)->calibration, raw);
+}
+
 /* Sends the RESULT; an error when it could not be made, and then nothing was sent. */
 int reply_result(struct service *service, struct request *request, bool partial)
 {
@@ -109,7 +115,7 @@ int reply_result(struct service *service, struct request *request, bool partial)
     }
     if (request->task->kind == TASK_CLASSIFY) {
         answer->kind = WIRE_CLASSIFY;
-        error = labels_rank(request, answer);
+        error = labels_rank(request, answer); /* its confidence: the best label's score */
     } else {
         *answer = (struct answer){.kind = WIRE_GENERATE,
                                   .text = request->text.data ? (char *)request->text.data
@@ -117,9 +123,9 @@ int reply_result(struct service *service, struct request *request, bool partial)
                                   .text_bytes = request->text.bytes,
                                   .tokens = request->session.tokens,
                                   .finish = partial ? WIRE_FINISH_DEADLINE : request->finish,
-                                  .confidence = exp(request->logprob)};
-        answer->confidence = answer->confidence > 1 ? 1 : answer->confidence; /* rounding */
+                                  .confidence = exp(fmin(request->logprob, 0))}; /* rounding */
     }
+    answer->confidence = confidence_of(request, answer->confidence);
     result.wait_us = (uint64_t)((request->started_ns - request->arrival_ns) / NS_PER_US);
     result.run_us = (uint64_t)(request->run_ns / NS_PER_US);
     memcpy(result.model_digest, engine_model_digest(request->model->model),

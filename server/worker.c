@@ -144,8 +144,8 @@ static void job_step(struct worker *worker, struct worker_job *job)
 /* Decodes each picture; those that are none end alone, the others go through the model together. */
 static void job_pictures(struct worker_job *job)
 {
-    const size_t floats = engine_picture_floats(job->model),
-                 classes = engine_model_info(job->model)->n_class;
+    const struct engine_model_info *info = engine_model_info(job->model);
+    const size_t floats = engine_picture_floats(job->model), classes = info->n_class;
     float *pixels = malloc(floats * job->count * sizeof(*pixels));
     const float *rows[LIMIT_PICTURE_BATCH], *logits = NULL;
     uint32_t owners[LIMIT_PICTURE_BATCH], good = 0;
@@ -174,7 +174,7 @@ static void job_pictures(struct worker_job *job)
         float *scores = job->entries[owners[i]].scores;
 
         memcpy(scores, logits + classes * i, classes * sizeof(*scores));
-        if (!isfinite(scores[engine_softmax(scores, classes)])) {
+        if (!isfinite(scores[engine_softmax(scores, classes, info->calibration.temperature)])) {
             job->entries[owners[i]].error = TANDEM_EINTERNAL;
             snprintf(job->entries[owners[i]].why, sizeof(job->entries[owners[i]].why),
                      "the model computes what is no number");

@@ -35,7 +35,8 @@ static int classify_answer(struct runner_job *job, float *scores, size_t classes
     for (; job->answer.label_count > LIMIT_LABELS; job->answer.label_count--) {
         free(labels[job->answer.label_count - 1].label);
     }
-    job->answer.confidence = labels[0].score;
+    job->answer.confidence =
+        calibration_apply(&engine_model_info(job->model->model)->calibration, labels[0].score);
     return 0;
 }
 
@@ -61,7 +62,8 @@ int classify_run(struct runner_job *job)
     }
     if (result == 0) {
         memcpy(scores, logits, sizeof(*scores) * info->n_class);
-        if (isfinite(scores[engine_softmax(scores, info->n_class)])) {
+        if (isfinite(
+                scores[engine_softmax(scores, info->n_class, info->calibration.temperature)])) {
             result = classify_answer(job, scores, info->n_class);
         } else {
             snprintf(job->why, sizeof(job->why), "the model computes what is no number");

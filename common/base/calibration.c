@@ -1,6 +1,5 @@
 #include "common/base/calibration.h"
 
-#include <math.h>
 #include <string.h>
 
 void calibration_init(struct calibration *calibration)
@@ -18,7 +17,8 @@ bool calibration_is_sound(const struct calibration *calibration)
 {
     const double *x = calibration->x, *y = calibration->y;
 
-    if (!(calibration->temperature > 0) || !isfinite(calibration->temperature) ||
+    if (!(calibration->temperature >= CALIBRATION_TEMPERATURE_MIN &&
+          calibration->temperature <= CALIBRATION_TEMPERATURE_MAX) ||
         calibration->count > LIMIT_CALIBRATION_POINTS) {
         return false;
     }

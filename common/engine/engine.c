@@ -352,7 +352,7 @@ static void picture_pool(struct engine_context *context, const float *x, float *
         return;
     }
     linear_apply(context, &model->seq_pool, x, n, weights, 1);
-    engine_softmax(weights, n);
+    engine_softmax(weights, n, 1);
     memset(ret_row, 0, d * sizeof(float));
     kernels()->mix_f32(weights, x, n, ret_row, d);
 }

@@ -84,7 +84,7 @@ struct engine_model_info {
     uint32_t image_width, image_height, image_channels; /* vit only, else 0 */
     const char *const *labels; /* n_class names (vit with labels) or NULL */
     bool has_tokenizer;
-    struct calibration calibration; /* none: files do not say it yet */
+    struct calibration calibration; /* changes nothing where the file says none */
 };
 
 /* Opens and checks `path`; every number is checked before it is used. TANDEM_EIO, EFORMAT,
@@ -215,8 +215,9 @@ bool engine_logits_are_sound(const float *logits, size_t n);
  * temperature 1 with no cut-offs. */
 uint32_t engine_sample(struct engine_sampler *sampler, const float *logits, size_t n, void *scratch,
                        float *ret_logprob);
-/* Softmax in place; returns the index of the largest. */
-size_t engine_softmax(float *logits, size_t n);
+/* Softmax of logits / temperature in place; returns the index of the largest. `temperature`: over
+ * 0; for the answer of a picture model its calibration's. */
+size_t engine_softmax(float *logits, size_t n, double temperature);
 
 /* ---- pages and sequences ---- */
 

@@ -381,7 +381,8 @@ static int model_read(struct opening *open)
                                                           &model->tokenizer, open->error))) {
             return code;
         }
-        return opening_rest_check(open);
+        code = calibration_find(open);
+        return code ? code : opening_rest_check(open);
     }
     return opening_fail(open, TANDEM_EUNSUPPORTED, "architecture \"%.*s\" is not supported",
                         (int)(word.bytes < 64 ? word.bytes : 64), word.data);

@@ -66,4 +66,8 @@ int vit_find(struct opening *open);
 
 int rotation_find(struct opening *open);
 
+/* ---- model_calibration.c: how far the model's own confidence can be believed ---- */
+
+int calibration_find(struct opening *open);
+
 #endif

@@ -199,7 +199,7 @@ uint32_t engine_sample(struct engine_sampler *sampler, const float *logits, size
     return (uint32_t)chosen;
 }
 
-size_t engine_softmax(float *logits, size_t n)
+size_t engine_softmax(float *logits, size_t n, double temperature)
 {
     const size_t best = index_of_largest(logits, n);
     const float largest = n > 0 ? logits[best] : 0;
@@ -213,7 +213,7 @@ size_t engine_softmax(float *logits, size_t n)
         return best;
     }
     for (size_t i = 0; i < n; i++) {
-        const float term = expf(logits[i] - largest);
+        const float term = expf((logits[i] - largest) / (float)temperature);
 
         logits[i] = isnan(term) ? 0 : term;
         sum += (double)logits[i];

@@ -195,7 +195,7 @@ static int picture_run(struct tool *tool, char error[ENGINE_ERROR_BYTES])
     }
     if (rc == 0) {
         memcpy(scores, logits, info->n_class * sizeof *scores);
-        engine_softmax(scores, info->n_class);
+        engine_softmax(scores, info->n_class, info->calibration.temperature);
         names_print(tool->out, info, scores);
     }
     engine_context_free(context);

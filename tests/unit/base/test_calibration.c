@@ -67,10 +67,10 @@ static void test_refused(void **state)
             bad.y[0] = -0.1;
             break;
         case 5:
-            bad.temperature = 0;
+            bad.temperature = CALIBRATION_TEMPERATURE_MIN / 2;
             break;
         default:
-            bad.temperature = INFINITY;
+            bad.temperature = NAN;
             break;
         }
         assert_false(calibration_is_sound(&bad));

@@ -9,6 +9,7 @@
 #include "client/daemon/runner_parts.h"
 #include "common/base/clock.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -428,6 +429,49 @@ static void on_done(struct runner_job *job, void *user)
     ((struct heard *)user)->ends++;
 }
 
+/* What a model's file would say; the answer of `job` with it. */
+static double sure_with(struct runner_job job, const struct calibration *calibration)
+{
+    struct engine_model_info *info =
+        (struct engine_model_info *)(uintptr_t)engine_model_info(job.model->model);
+    const struct calibration kept = info->calibration;
+    double sure;
+
+    info->calibration = *calibration;
+    runner_run_now(&job);
+    info->calibration = kept;
+    assert_int_equal(job.error, 0);
+    sure = job.answer.confidence;
+    answer_fini(&job.answer);
+    return sure;
+}
+
+/* A text's product and a picture's best score go through the table; a picture's scores are those
+ * of its temperature. */
+static void test_calibration(void **state)
+{
+    struct calibration none, warm, half, both;
+    double text_raw, picture_raw, picture_warm;
+
+    (void)state;
+    calibration_init(&none);
+    warm = half = none;
+    warm.temperature = 4;
+    half.count = 2;
+    half.x[1] = 1;
+    half.y[1] = 0.5;
+    both = half;
+    both.temperature = 4;
+    text_raw = sure_with(text_job(LONG_TEXT, 0), &none);
+    picture_raw = sure_with(picture_job(0), &none);
+    picture_warm = sure_with(picture_job(0), &warm);
+    assert_true(text_raw > 0.1 && picture_raw > 0.1);
+    assert_true(fabs(sure_with(text_job(LONG_TEXT, 0), &half) - text_raw / 2) < 1e-9);
+    assert_true(fabs(sure_with(picture_job(0), &half) - picture_raw / 2) < 1e-9);
+    assert_true(picture_warm < picture_raw && picture_warm > 0.1); /* of ten: over one in ten */
+    assert_true(fabs(sure_with(picture_job(0), &both) - picture_warm / 2) < 1e-9);
+}
+
 /* Who doubts is told once, and lets it go. */
 static struct {
     int count;
@@ -671,6 +715,7 @@ int main(void)
         STEPPED(test_work_is_counted),
         STEPPED(test_no_numbers),
         STEPPED(test_hang),
+        STEPPED(test_calibration),
         cmocka_unit_test_teardown(test_thread, clock_back),
         cmocka_unit_test_setup_teardown(test_doubt, clock_take, clock_back),
         cmocka_unit_test_teardown(test_stop_while_running, clock_back),

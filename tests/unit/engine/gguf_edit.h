@@ -70,9 +70,9 @@ static inline size_t edit_find(const uint8_t *data, size_t bytes, const char *te
 }
 
 /* Opens golden model `name` with the edit applied and empties the edit; what engine_model_open
- * says. The model is released at once. */
-static inline int edit_open(struct gguf_edit *edit, const char *name,
-                            char error[ENGINE_ERROR_BYTES])
+ * says. The model is released at once; of *ret_info (may be NULL) only the numbers stay. */
+static inline int edit_open_info(struct gguf_edit *edit, const char *name,
+                                 struct engine_model_info *ret_info, char error[ENGINE_ERROR_BYTES])
 {
     char path[512], copy[] = "/tmp/tandem_edit_XXXXXX", filler[64] = "";
     struct engine_model *model = NULL;
@@ -102,6 +102,9 @@ static inline int edit_open(struct gguf_edit *edit, const char *name,
     free(zeros);
     assert_int_equal(write(fd, file.data, file.bytes), file.bytes);
     code = engine_model_open(copy, &model, error);
+    if (code == 0 && ret_info) {
+        *ret_info = *engine_model_info(model);
+    }
     engine_model_unref(model);
     close(fd);
     unlink(copy);
@@ -111,6 +114,12 @@ static inline int edit_open(struct gguf_edit *edit, const char *name,
     *edit = (struct gguf_edit){0};
     free(data);
     return code;
+}
+
+static inline int edit_open(struct gguf_edit *edit, const char *name,
+                            char error[ENGINE_ERROR_BYTES])
+{
+    return edit_open_info(edit, name, NULL, error);
 }
 
 #endif

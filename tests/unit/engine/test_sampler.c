@@ -188,7 +188,7 @@ static void test_overflown_logits(void **state)
     engine_sampler_init(&sampler, &(struct engine_sampling){1, 0, 1, 5});
     assert_int_equal(engine_sample(&sampler, infinite, 3, scratch, NULL), 1);
     assert_int_equal(engine_sample(&sampler, nothing, 3, scratch, NULL), 0);
-    assert_int_equal(engine_softmax(softmax, 3), 1);
+    assert_int_equal(engine_softmax(softmax, 3, 1), 1);
     assert_true(softmax[1] >= 1 && softmax[0] <= 0);
 }
 
@@ -203,12 +203,30 @@ static void test_softmax(void **state)
     for (int i = 0; i < 5; i++) {
         logits[i] += 500;
     }
-    assert_int_equal(engine_softmax(logits, 5), 0);
+    assert_int_equal(engine_softmax(logits, 5, 1), 0);
     for (int i = 0; i < 5; i++) {
         assert_true(fabsf(logits[i] - probabilities[i]) < 1e-4f);
         sum += logits[i];
     }
     assert_true(fabsf(sum - 1) < 1e-6f);
+}
+
+/* Temperature T of logits is temperature 1 of logits / T, and the best stays the best. */
+static void test_softmax_temperature(void **state)
+{
+    float cool[5], divided[5];
+
+    (void)state;
+    logits_make(cool);
+    for (int i = 0; i < 5; i++) {
+        divided[i] = cool[i] / 2.5f;
+    }
+    assert_int_equal(engine_softmax(cool, 5, 2.5), 0);
+    assert_int_equal(engine_softmax(divided, 5, 1), 0);
+    for (int i = 0; i < 5; i++) {
+        assert_true(fabsf(cool[i] - divided[i]) < 1e-6f);
+    }
+    assert_true(cool[0] < probabilities[0]);
 }
 
 int main(void)
@@ -223,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_logprob_is_of_the_whole),
         cmocka_unit_test(test_overflown_logits),
         cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_softmax_temperature),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,8 +2,9 @@
  * server decide what a model says and how long it takes. A token is a byte; the next one is the
  * last one plus one, 'z' ends the text, '!' goes on for ever, '*' gives what is no number, '~'
  * keeps its step busy for FAKE_HANG_US or until it is aborted. A picture is "0".."9" and its class
- * is that digit. Defining these symbols keeps the real engine out of the program. Pages are counted
- * as the real ones are. */
+ * is that digit, of which it is 0.55 sure at the temperature of its calibration; by the table of
+ * both models half of what they claim is true. Defining these symbols keeps the real engine out of
+ * the program. Pages are counted as the real ones are. */
 #ifndef TANDEM_TESTS_SERVER_FAKE_ENGINE_H
 #define TANDEM_TESTS_SERVER_FAKE_ENGINE_H
 
@@ -89,6 +90,8 @@ int engine_model_open(const char *path, struct engine_model **ret_model,
         model->info.has_tokenizer = false;
         model->info.labels = labels;
     }
+    model->info.calibration =
+        (struct calibration){.temperature = 2, .count = 2, .x = {0, 1}, .y = {0, 0.5}};
     snprintf(model->digest, sizeof(model->digest), "%032x", (unsigned)(kind[0] * 256 + kind[1]));
     *ret_model = model;
     return 0;
@@ -170,7 +173,7 @@ uint32_t engine_sample(struct engine_sampler *sampler, const float *logits, size
     }
     abort();
 }
-size_t engine_softmax(float *logits, size_t n)
+size_t engine_softmax(float *logits, size_t n, double temperature)
 {
     size_t best = 0;
 
@@ -178,7 +181,7 @@ size_t engine_softmax(float *logits, size_t n)
         best = logits[i] > logits[best] ? i : best;
     }
     for (size_t i = 0; i < n; i++) {
-        logits[i] = i == best ? 0.55f : 0.05f;
+        logits[i] = i == best ? 0.5f + 0.1f / (float)temperature : 0.05f;
     }
     return best;
 }
