@@ -1,5 +1,6 @@
 #include "client/daemon/daemon.h"
 
+#include "client/daemon/budgets.h"
 #include "client/daemon/decision_file.h"
 #include "client/daemon/learn.h"
 #include "client/daemon/learned_file.h"
@@ -36,6 +37,7 @@ struct daemon {
     struct requests requests;
     struct runner *runner;
     struct links *links;
+    struct budgets *budgets;
     struct learned_file *learned;
     struct app *app;
     struct status_listener *status;
@@ -234,6 +236,7 @@ static int reload_take(struct reload *reload)
     config_free(&client_config_schema, &daemon->config);
     daemon->config = reload->config;
     memset(&reload->config, 0, sizeof(reload->config));
+    budgets_configure(daemon->budgets, &daemon->config);
     if (requests_results_reset(&daemon->requests) != 0) {
         log_warning("reload: no memory for a result cache; nothing is kept");
     }
@@ -431,9 +434,13 @@ static int daemon_start(struct daemon *daemon)
         daemon->requests.runner = daemon->runner;
     }
     if (result == 0) {
+        daemon->budgets = daemon->requests.budgets = budgets_open(&daemon->loop, &daemon->config);
+        result = daemon->budgets ? 0 : TANDEM_ENOMEM;
+    }
+    if (result == 0) {
         result = links_new(&daemon->loop, &daemon->config, daemon->tasks->contracts,
-                           daemon->tasks->count, &requests_link_callbacks, &daemon->requests,
-                           &daemon->links, error);
+                           daemon->tasks->count, daemon->budgets, &requests_link_callbacks,
+                           &daemon->requests, &daemon->links, error);
         daemon->requests.links = daemon->links;
     }
     if (result == 0) {
@@ -469,6 +476,7 @@ static void daemon_close(struct daemon *daemon)
         (void)uv_run(&daemon->loop, UV_RUN_ONCE); /* aborted local runs come back */
     }
     learned_file_close(daemon->learned);
+    budgets_close(daemon->budgets);
     runner_free(daemon->runner);
     request_lines_free(daemon->lines);
     for (int i = 0; i < SIGNAL_COUNT; i++) {
@@ -483,6 +491,7 @@ static void daemon_close(struct daemon *daemon)
         log_error("a handle of the loop was left open");
     }
     learned_file_free(daemon->learned);
+    budgets_free(daemon->budgets);
     links_free(daemon->links);
     requests_fini(&daemon->requests);
     decision_file_close(&daemon->decisions);

@@ -47,7 +47,8 @@ static const struct config_key keys[] = {
      .type = CONFIG_TEXT,
      .offset = AT(state_dir),
      .default_text = "/var/lib/tandem-client",
-     .help = "Where decisions.jsonl, decision-ids and learned are written. Empty: nowhere, and ids "
+     .help = "Where decisions.jsonl, decision-ids, learned and budgets are written. Empty: "
+             "nowhere, and ids "
              "come from the clock."},
     {.section = "client",
      .key = "threads",
@@ -212,6 +213,29 @@ static const struct config_key keys[] = {
      .unit = "bytes",
      .help = "What is sent over a link to measure its rate, at most every 0.4 s and only while "
              "requests come that go elsewhere. 0: nothing."},
+    {.section = "policy",
+     .key = "bytes_per_hour",
+     .type = CONFIG_BYTES,
+     .offset = AT(bytes_per_hour),
+     .default_text = "0",
+     .min = 0,
+     .max = (double)(INT64_C(1) << 50),
+     .unit = "bytes",
+     .help = "At most so much goes to and comes from all edges in any hour, over a restart too: "
+             "streams with their TLS, pings and probes, TCP and IP headers not. Once it is used up "
+             "edges are no candidates until some of it counts no more. 0: no limit."},
+    {.section = "policy",
+     .key = "joule_per_hour",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(joule_per_hour),
+     .default_text = "0",
+     .min = 0,
+     .max = 1e9,
+     .unit = "J",
+     .help =
+         "What requests may take of this device's energy in any hour, over a restart too. Once "
+         "it is used up a request goes where it takes the least of it, and nothing is probed or "
+         "hedged; no request fails for it. Needs [device] to say what is used. 0: no limit."},
     {.section = "device",
      .key = "compute_watt",
      .type = CONFIG_DOUBLE,
@@ -328,6 +352,14 @@ int client_config_load(const char *path, struct client_config *config,
         snprintf(error, CONFIG_ERROR_BYTES,
                  "%.150s: [client] app_socket and status_socket: both are %.200s", path,
                  config->app_socket);
+        return TANDEM_ECONFIG;
+    }
+    if (config->joule_per_hour > 0 && config->compute_watt == 0 &&
+        config->send_joule_per_megabyte == 0) {
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "%.150s: [policy] joule_per_hour: [device] does not say what is used: give "
+                 "compute_watt or send_joule_per_megabyte",
+                 path);
         return TANDEM_ECONFIG;
     }
     for (size_t i = 0; result == 0 && i < config->edge_count; i++) {

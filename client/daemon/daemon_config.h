@@ -18,7 +18,8 @@ struct client_config {
     char *tls_cert, *tls_key, *tls_ca;
     int prefer, mode, observe_route;
     double one_miss_ms, one_megabyte_ms, one_error_ms, one_joule_ms, edge_error;
-    int64_t probe_bytes;
+    int64_t probe_bytes, bytes_per_hour;          /* bytes_per_hour 0: no limit */
+    double joule_per_hour;                        /* 0: no limit */
     double compute_watt, send_joule_per_megabyte; /* 0: not known */
     struct edge_config *edges;
     size_t edge_count;

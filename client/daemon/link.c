@@ -364,7 +364,7 @@ int link_connect(struct link *link, struct conn **ret_conn, char error[CONN_ERRO
     const double rtt_ms =
         estimate_samples_quantile(&link->estimate.rtt_ms, 0.95, NAN, clock_now_ns());
     const struct conn_params params = {.tls = link->links->tls,
-                                       .heartbeat_ns = PROBE_MS * NS_PER_MS,
+                                       .heartbeat_ns = budgets_heartbeat_ns(link->links->budgets),
                                        .connect_ns = spare_attempt_ns(rtt_ms),
                                        .callbacks = {.on_open = on_open,
                                                      .on_frame = on_frame,
@@ -383,6 +383,10 @@ static void link_dial(struct link *link)
 {
     const int64_t now_ns = clock_now_ns(), at_ns = link_dial_at_ns(link, now_ns);
 
+    if (link_is_over_budget(link)) {
+        snprintf(link->why, sizeof(link->why), "%s", BUDGET_BYTES_USED);
+        link_complain(link);
+    }
     if (at_ns > now_ns) {
         (void)uv_timer_start(&link->timer, on_retry, (uint64_t)((at_ns - now_ns) / NS_PER_MS) + 1,
                              0);
@@ -396,8 +400,8 @@ static void link_dial(struct link *link)
     }
 }
 
-/* The requests on it are lost; the rest goes on in on_close. */
-static void link_hang_up(struct link *link, const char *why)
+/* The rest goes on in on_close. */
+void link_hang_up(struct link *link, const char *why)
 {
     const bool was_up = link->up;
 
@@ -610,8 +614,8 @@ int links_reload(struct links *links, const struct client_config *config,
 }
 
 int links_new(uv_loop_t *loop, const struct client_config *config, const struct edge_task *tasks,
-              size_t task_count, const struct link_callbacks *callbacks, void *user,
-              struct links **ret_links, char error[CONFIG_ERROR_BYTES])
+              size_t task_count, struct budgets *budgets, const struct link_callbacks *callbacks,
+              void *user, struct links **ret_links, char error[CONFIG_ERROR_BYTES])
 {
     struct links *links = calloc(1, sizeof(*links));
     int result = links ? 0 : TANDEM_ENOMEM;
@@ -621,6 +625,7 @@ int links_new(uv_loop_t *loop, const struct client_config *config, const struct 
     }
     links->loop = loop;
     links->callbacks = *callbacks;
+    links->budgets = budgets;
     links->user = user;
     *ret_links = links;
     result = random_bytes(links->boot_id, sizeof(links->boot_id));
@@ -690,11 +695,14 @@ const char *links_unusable(const struct links *links, size_t edge, size_t task,
                            enum edge_trouble *ret_trouble)
 {
     const struct link *link = &links->items[edge];
+    const enum edge_trouble down = link_is_over_budget(link) ? EDGE_OVER_BUDGET : EDGE_DOWN,
+                            spent =
+                                budgets_carry_link(links->budgets) ? EDGE_FINE : EDGE_OVER_BUDGET;
 
-    *ret_trouble = !link->up                               ? EDGE_DOWN
+    *ret_trouble = !link->up                               ? down
                    : link->trouble[task] != EDGE_FINE      ? link->trouble[task]
                    : link->draining || link->load.draining ? EDGE_DRAINING
-                                                           : EDGE_FINE;
+                                                           : spent;
     switch (*ret_trouble) {
     case EDGE_FINE:
         break;
@@ -705,6 +713,8 @@ const char *links_unusable(const struct links *links, size_t edge, size_t task,
     case EDGE_NO_TASK:
     case EDGE_MISMATCH:
         return link->unusable[task];
+    case EDGE_OVER_BUDGET:
+        return BUDGET_BYTES_USED;
     }
     return NULL;
 }

@@ -5,6 +5,7 @@
 #ifndef TANDEM_CLIENT_LINK_H
 #define TANDEM_CLIENT_LINK_H
 
+#include "client/daemon/budgets.h"
 #include "client/daemon/daemon_config.h"
 #include "client/policy/estimate_edge.h"
 #include "common/stream/conn.h"
@@ -40,10 +41,11 @@ struct link_view {
     int64_t next_attempt_ms; /* -1: none is waited for */
 };
 /* `tasks` (borrowed for the life of the links, or until links_reload) is what this side says in its
- * hello. */
+ * hello. `budgets` (borrowed for their life, or NULL) are charged with all that goes and comes;
+ * when their bytes are used up, the connections end until there is room again. */
 int links_new(uv_loop_t *loop, const struct client_config *config, const struct edge_task *tasks,
-              size_t task_count, const struct link_callbacks *callbacks, void *user,
-              struct links **ret_links, char error[CONFIG_ERROR_BYTES]);
+              size_t task_count, struct budgets *budgets, const struct link_callbacks *callbacks,
+              void *user, struct links **ret_links, char error[CONFIG_ERROR_BYTES]);
 /* Puts another configuration and other tasks in force, or nothing and one line in `error`. Edges
  * that stay as they were keep their connection, their number and what is known of them; changed and
  * removed ones end theirs (on_gone comes inside this call), and new ones get a free number.

@@ -1,15 +1,18 @@
-/* link_pace.c: `max_up_kbit`: what may leave towards one edge, over all its connections together.
- * Counted are the bytes of the streams as they are handed to the system, TLS and its handshakes
- * with them; what TCP and IP add, and repeat, is not. */
+/* link_pace.c: what may leave: `max_up_kbit` towards one edge, over all its connections together,
+ * and what the hourly budget of bytes has left. Counted are the bytes of the streams as they are
+ * handed to the system, TLS and its handshakes with them; what TCP and IP add, and repeat, is not.
+ */
 #include "client/daemon/link_parts.h"
 
 #include "common/base/clock.h"
 
 #include <math.h>
 
-#define AGAIN_NS        (20 * NS_PER_MS) /* while the link is silent: when to look again */
-#define HANDSHAKE_BYTES 4096             /* of TLS, this side's certificates with it */
-#define REQUEST_BYTES   256              /* of a request's header, and the frames of its payload */
+#define AGAIN_NS        (20 * NS_PER_MS) /* while the link is silent, or the disk is waited for */
+#define BUDGET_AGAIN_NS (2 * NS_PER_S)   /* a used-up budget may have room again */
+#define PROBE_PART      64
+#define HANDSHAKE_BYTES 4096 /* of TLS, this side's certificates with it */
+#define REQUEST_BYTES   256  /* of a request's header, and the frames of its payload */
 
 static bool is_capped(const struct link *link)
 {
@@ -37,15 +40,12 @@ static bool is_stalled(const struct link *link, int64_t now_ns)
            (double)(now_ns - link->unheard_ns) > stall_ms * (double)NS_PER_MS;
 }
 
-uint64_t link_may_send(struct conn *conn, bool payload, uint64_t wanted, int64_t *ret_again_ns,
-                       void *user)
+static uint64_t cap_left(struct link *link, bool payload, uint64_t wanted, int64_t *ret_again_ns)
 {
-    struct link *link = user;
     const int64_t now_ns = clock_now_ns();
     const uint64_t kept = handshakes_bytes(link, 0);
     uint64_t left;
 
-    (void)conn;
     if (!is_capped(link)) {
         return UINT64_MAX;
     }
@@ -63,12 +63,29 @@ uint64_t link_may_send(struct conn *conn, bool payload, uint64_t wanted, int64_t
     return left;
 }
 
+uint64_t link_may_send(struct conn *conn, bool payload, uint64_t wanted, int64_t *ret_again_ns,
+                       void *user)
+{
+    struct link *link = user;
+    const uint64_t budget = budgets_bytes_now(link->links->budgets);
+    const uint64_t left = cap_left(link, payload, wanted, ret_again_ns);
+
+    (void)conn;
+    if (budget < wanted) {
+        const int64_t again_ns = clock_now_ns() + AGAIN_NS;
+
+        *ret_again_ns = left<wanted && * ret_again_ns> again_ns ? *ret_again_ns : again_ns;
+    }
+    return left < budget ? left : budget;
+}
+
 void link_moved(struct conn *conn, uint64_t sent_bytes, uint64_t received_bytes, void *user)
 {
     struct link *link = user;
     const int64_t now_ns = clock_now_ns();
 
     (void)conn;
+    budgets_moved(link->links->budgets, sent_bytes, received_bytes);
     budget_rate_spend(&link->rate, sent_bytes, now_ns);
     if (received_bytes > 0) {
         if (is_stalled(link, now_ns)) { /* it leaves only now */
@@ -84,7 +101,14 @@ void link_moved(struct conn *conn, uint64_t sent_bytes, uint64_t received_bytes,
 
 int64_t link_dial_at_ns(const struct link *link, int64_t now_ns)
 {
-    return budget_rate_when(&link->rate, false, handshakes_bytes(link, 1), now_ns);
+    return link_is_over_budget(link)
+               ? now_ns + BUDGET_AGAIN_NS
+               : budget_rate_when(&link->rate, false, handshakes_bytes(link, 1), now_ns);
+}
+
+bool link_is_over_budget(const struct link *link)
+{
+    return !budgets_carry_dial(link->links->budgets, link->links->tls != NULL);
 }
 
 bool link_was_held(const struct link *link, int64_t since_ns)
@@ -92,10 +116,15 @@ bool link_was_held(const struct link *link, int64_t since_ns)
     return link->held_ns >= since_ns;
 }
 
-/* A probe takes what requests could use: it has at most half of what is left. */
+/* A probe takes what requests could use: it has at most half of what is left of the second, and a
+ * small part of what is left of the hour. */
 bool link_may_probe(const struct link *link, uint64_t bytes, int64_t now_ns)
 {
-    return bytes <= budget_rate_left(&link->rate, true, now_ns) / 2;
+    const struct budgets *budgets = link->links->budgets;
+
+    return bytes <= budget_rate_left(&link->rate, true, now_ns) / 2 &&
+           budgets_allow_extra(budgets) &&
+           (double)bytes <= budgets_left(budgets, BUDGET_BYTES) / PROBE_PART;
 }
 
 double links_paced_ms(const struct links *links, size_t edge, uint64_t bytes, int64_t now_ns)

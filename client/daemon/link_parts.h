@@ -9,7 +9,6 @@
 #include "client/policy/budget.h"
 #include "common/base/random.h"
 
-#define PROBE_MS        500 /* an idle link is asked how it is: 40 bytes */
 #define TROUBLE_BYTES   96
 #define TOKEN_BYTES_MAX 255
 
@@ -48,6 +47,7 @@ struct link {
 struct links {
     uv_loop_t *loop;
     struct conn_tls *tls;
+    struct budgets *budgets; /* NULL: none */
     const struct edge_task *tasks;
     size_t task_count;
     struct link_callbacks callbacks;
@@ -62,6 +62,8 @@ struct links {
 
 /* link.c: starts to connect. 0, or TANDEM_E* with a line. */
 int link_connect(struct link *link, struct conn **ret_conn, char error[CONN_ERROR_BYTES]);
+/* Ends the connection and makes another when there may be one. The requests on it are lost. */
+void link_hang_up(struct link *link, const char *why);
 
 /* link_spare.c: a second connection beside one that is silent. _watch while the link is up;
  * _drop gives the second up; _takes_over says whether `conn`, whose hello is here, is the second
@@ -75,11 +77,14 @@ bool link_spare_takes_over(struct link *link, const struct conn *conn);
 uint64_t link_may_send(struct conn *conn, bool payload, uint64_t wanted, int64_t *ret_again_ns,
                        void *user);
 void link_moved(struct conn *conn, uint64_t sent_bytes, uint64_t received_bytes, void *user);
-/* When the cap leaves room for one more handshake; now_ns: now. */
+/* When the cap leaves room for one more handshake, and the byte budget for one more connection (or
+ * when to look again); now_ns: now. */
 int64_t link_dial_at_ns(const struct link *link, int64_t now_ns);
 /* Whether the cap has held something back since then: what was sent meanwhile says how fast the cap
  * is, not the link. */
 bool link_was_held(const struct link *link, int64_t since_ns);
+/* Whether the byte budget lets no connection be made. */
+bool link_is_over_budget(const struct link *link);
 bool link_may_probe(const struct link *link, uint64_t bytes, int64_t now_ns);
 
 #endif

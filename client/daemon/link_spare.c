@@ -20,6 +20,8 @@ static void on_watch(uv_timer_t *timer)
 
     if (!link->up) {
         (void)uv_timer_stop(timer);
+    } else if (!budgets_carry_link(link->links->budgets)) {
+        link_hang_up(link, BUDGET_BYTES_USED);
     } else if (silent_ns(link, now_ns) < patience_ns) {
         link_spare_drop(link); /* the old one speaks again */
     } else if (!link->other && link_dial_at_ns(link, now_ns) <= now_ns) {

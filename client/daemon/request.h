@@ -54,8 +54,11 @@ struct request {
     enum job_side shown_side;   /* whose text the caller has seen, */
     size_t shown_bytes;         /* and how much of it */
     int64_t start_ns, edge_sent_ns;
-    int64_t due_ns; /* when the timer is to fire */
-    bool cacheable; /* its answer may be kept under these: */
+    int64_t due_ns;           /* when the timer is to fire */
+    double reserved[BUDGETS]; /* of the hourly budgets, while the edge is asked, */
+    double expected_bytes;    /* of these, what comes */
+    double reserved_run_j;    /* and while it runs here */
+    bool cacheable;           /* its answer may be kept under these: */
     struct result_key cache_key, cache_scope;
     struct frame_print *cache_print; /* owned; NULL: only the same bytes are the same */
     struct result_origin cached;     /* of the answer that was there before */
@@ -84,6 +87,8 @@ size_t requests_insured(const struct requests *all, double late_ms, struct decid
  * known. */
 double request_bound_ms(const struct client_task *task, const struct estimate_text_work *work);
 double request_step_ms(const struct client_task *task, const struct estimate_text_work *work);
+/* request_decide.c: what a local run of it takes, on the average; 0: not known. */
+double request_run_ms(const struct request *request);
 /* What it asks of whoever computes it. */
 struct estimate_text_work request_work(const struct request *request);
 /* Every local run that is kept a place for starts. */
@@ -105,6 +110,14 @@ void request_edge_send(struct request *request);
 /* The edge was asked and will not be waited for any longer: if that was long enough, it is
  * learned from. */
 void request_edge_given_up(struct request *request);
+
+/* request_budget.c: reserves what asking the edge with so many bytes takes, and lets it go again
+ * (nothing reserved is fine). False: that is not left of the hour. */
+bool request_edge_reserve(struct request *request, size_t up_bytes);
+void request_edge_release(struct request *request);
+/* The same for a local run that is believed to take so long, and what it took. */
+void request_local_reserve(struct request *request, double run_ms);
+void request_local_spent(struct request *request, double run_ms);
 
 /* request_doubt.c: a local text that is not sure enough before it has ended. The confidence below
  * which the runner has to say so (0: not at all); what it then calls; and what a text teaches that

@@ -33,6 +33,14 @@ static bool local_latency(const struct client_task *task, const struct estimate_
                : estimate_local_get(&task->estimate, wait_ms, ret_latency);
 }
 
+double request_run_ms(const struct request *request)
+{
+    const struct estimate_text_work work = request_work(request);
+    struct latency latency;
+
+    return local_latency(request->task, &work, 0, &latency) ? latency.mean_ms : 0;
+}
+
 /* The runs that stand before a new one: each with what it is believed to take, all of it. */
 static double queue_ms(const struct requests *all)
 {
@@ -100,10 +108,35 @@ static void forms_fill(const struct links *links, size_t index,
     }
 }
 
+/* An edge is no candidate with more bytes than this hour has left, and neither is a form. */
+static void budget_apply(const struct requests *all, const struct client_task *task,
+                         const struct local_submit *submit, double most_tokens, uint64_t up_bytes,
+                         struct decide_edge *edge)
+{
+    const double left = budgets_left(all->budgets, BUDGET_BYTES);
+    const bool has_forms = edge->form_count > 0;
+    bool fits =
+        !has_forms && requests_edge_bytes(task, submit, most_tokens, (double)up_bytes) <= left;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < edge->form_count; i++) {
+        if (requests_edge_bytes(task, submit, most_tokens, edge->forms[i].upload.bytes) <= left) {
+            edge->forms[kept++] = edge->forms[i];
+        }
+    }
+    edge->form_count = kept;
+    fits = fits || kept > 0;
+    if (!fits && !edge->unusable) {
+        edge->unusable = BUDGET_BYTES_USED;
+        edge->trouble = EDGE_OVER_BUDGET;
+    }
+}
+
 static void edges_fill(struct requests *all, const struct client_task *task,
-                       const struct upload_source *source, const struct estimate_text_work *work,
-                       uint64_t input_bytes, const size_t *held_bytes, int64_t now_ns,
-                       struct decide_edge *edges, size_t *ret_count)
+                       const struct local_submit *submit, const struct upload_source *source,
+                       const struct estimate_text_work *work, uint64_t input_bytes,
+                       const size_t *held_bytes, int64_t now_ns, struct decide_edge *edges,
+                       size_t *ret_count)
 {
     const size_t task_index = (size_t)(task - all->tasks->items);
     const size_t count = all->links ? links_count(all->links) : 0;
@@ -141,6 +174,7 @@ static void edges_fill(struct requests *all, const struct client_task *task,
             forms_fill(all->links, i, &task->edges[i], view.estimate, wait_ms, hint_ms, now_ns,
                        &edges[i]);
         }
+        budget_apply(all, task, submit, work->most_tokens, up_bytes, &edges[i]);
     }
     *ret_count = count;
 }
@@ -203,7 +237,9 @@ static int decide_as(struct requests *all, const struct client_task *task,
     input.local_step_ms = request_step_ms(task, &work);
     input.margin_ms = ESTIMATE_MARGIN_MS + late_ms;
     input.no_reserve = (enum decide_no_reserve)task->config->no_reserve;
-    edges_fill(all, task, source, &work, input_bytes, held_bytes, now_ns, edges, &input.edge_count);
+    edges_fill(all, task, submit, source, &work, input_bytes, held_bytes, now_ns, edges,
+               &input.edge_count);
+    input.energy_used = budgets_left(all->budgets, BUDGET_JOULE) <= 0;
     input.insured_count = requests_insured(all, late_ms, insured, INSURED_MAX);
     result = decide(&input, ret_choice);
     ret_choice->plan.handover_ns += (int64_t)(late_ms * (double)NS_PER_MS);

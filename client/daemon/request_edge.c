@@ -58,6 +58,10 @@ static int edge_send(struct request *request)
     if (made) {
         message.picture = (struct wire_picture){.format = ENGINE_PIXELS_ENCODED};
     }
+    if (!request_edge_reserve(request, bytes - prefix)) {
+        free(payload);
+        return TANDEM_ENOROUTE;
+    }
     strcpy(message.task, request->submit.task);
     strcpy(message.session, request->submit.session);
     snprintf(message.decision_id, sizeof(message.decision_id), "%" PRIu64, request->decision.id);
@@ -76,6 +80,7 @@ static int edge_send(struct request *request)
     }
     if (result != 0) {
         free(payload);
+        request_edge_release(request);
         return result;
     }
     request->edge_sent_ns = clock_now_ns();
@@ -109,6 +114,8 @@ void request_edge_send(struct request *request)
 
     if (result == TANDEM_EGONE) {
         edge_gone_say(request);
+    } else if (result == TANDEM_ENOROUTE) {
+        snprintf(request->why, sizeof(request->why), "no route: %s", BUDGET_BYTES_USED);
     }
     if (result != 0) {
         request_event(request, &(struct job_event_data){
@@ -226,6 +233,7 @@ static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result,
         return;
     }
     outcome = &request->decision.outcome;
+    request_edge_release(request);
     links_view(request->all->links, edge, &view);
     outcome->edge_wait_ms = wait_ms;
     outcome->edge_run_ms = run_ms;
@@ -260,6 +268,7 @@ static void on_edge_error(size_t edge, uint64_t id, const struct edge_error *err
     if (!request) {
         return;
     }
+    request_edge_release(request);
     if (error->code == TANDEM_EPREFIX && request->session && !request->resent) {
         request->resent = true;
         request->session->edge_bytes[edge] = 0;
@@ -309,6 +318,7 @@ static void on_edge_gone(size_t edge, void *user)
         next = at->next;
         if (at->choice.edge == (int)edge && at->job.side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING &&
             !edge_ask_again(at)) {
+            request_edge_release(at);
             edge_gone_say(at);
             request_event(at, &(struct job_event_data){.kind = JOB_EDGE_GONE});
         }

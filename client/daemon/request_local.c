@@ -26,6 +26,7 @@ void request_local_start(struct request *request)
     job->doubt_below = request_doubt_below(request);
     atomic_store(&job->begun, false);
     request->local_out = true;
+    request_local_reserve(request, request_run_ms(request));
     runner_submit(request->all->runner, job);
 }
 
@@ -79,6 +80,7 @@ static void on_done(struct runner_job *job, void *user)
 
     (void)user;
     request->local_out = false;
+    request_local_spent(request, ms_between(0, job->run_ns));
     if (job->error == 0) {
         run_learn(request->task, job);
     } else if (job->error == TANDEM_ECANCELED && job->answer.text) {

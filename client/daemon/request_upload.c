@@ -106,6 +106,7 @@ static void made_take(struct request *request)
 {
     struct request_upload *upload = &request->upload;
 
+    requests_computed(request->all, ms_between(0, upload->made_ns));
     if (upload->error == 0) {
         upload_made(&request->task->upload, &upload->source, &upload->form, upload->bytes,
                     ms_between(0, upload->made_ns));

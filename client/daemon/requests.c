@@ -53,6 +53,7 @@ static void request_end(struct request *request, const struct job_action *action
     struct link_view view;
 
     request->ended = true;
+    request_edge_release(request);
     request->decision.has_outcome = true;
     request->decision.hedged =
         request->job.hedged && (request->job.plan.route == JOB_EDGE || request->job.plan.race);
@@ -142,6 +143,7 @@ void request_event(struct request *request, const struct job_event_data *event)
             request_edge_start(request);
             break;
         case JOB_CANCEL_EDGE:
+            request_edge_release(request);
             if (!request_upload_cancel(request)) {
                 request_edge_given_up(request);
                 links_cancel(request->all->links, (size_t)request->choice.edge, request->wire_id);

@@ -39,6 +39,7 @@ struct requests {
     struct tasks *tasks;
     struct links *links; /* set after requests_init */
     struct runner *runner;
+    struct budgets *budgets; /* NULL: none */
     void (*on_decision)(const struct decision *decision, void *user);
     void (*on_idle)(void *user); /* called whenever no request is left */
     void *user;
@@ -68,6 +69,11 @@ extern const struct runner_callbacks requests_runner_callbacks;
 void requests_end_all(struct requests *requests);
 /* How often answers of edges to this task are believed to be wrong before anybody said so. */
 double requests_edge_error(const struct requests *requests, const struct task_config *task);
+/* Bytes that asking an edge takes, up and down: what was seen of requests, and a little more. */
+double requests_edge_bytes(const struct client_task *task, const struct local_submit *submit,
+                           double most_tokens, double up_bytes);
+/* A thread here has worked so long for a request. */
+void requests_computed(struct requests *requests, double run_ms);
 /* What decide() says of a request of this task now, whose input has so many bytes: in a session the
  * whole conversation, of which each edge is believed to hold `held_bytes` (NULL: nothing).
  * `source`: the picture, its sides 0 for what goes as it came. `cached` NULL: the same was not

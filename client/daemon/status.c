@@ -151,6 +151,7 @@ static void status_json(const struct status_view *view, struct json_writer *json
     json_uint(json, "in_flight", view->requests->live);
     tasks_json(view, json);
     edges_json(view, json);
+    status_budget_json(view->requests, json);
     json_object_open(json, "counters");
     json_uint(json, "requests", counts->requests);
     json_uint(json, "local", counts->local);
@@ -220,6 +221,7 @@ static void metrics_json(const struct status_view *view, struct json_writer *jso
     json_uint(json, "bytes_up", counts->bytes_up);
     json_uint(json, "answer_tokens", counts->answer_tokens);
     json_uint(json, "cached_tokens", counts->cached_tokens);
+    status_budget_metrics(requests, json);
     json_uint(json, "log_lines_lost", log_lost_lines());
     json_uint(json, "decision_lines_lost", view->decisions->lost);
 }

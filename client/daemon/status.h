@@ -30,6 +30,9 @@ bool status_answer(const struct status_view *view, const char *line, struct buf 
  * memory has no more. NULL: the line has another answer, or memory is short. */
 struct status_source *status_stream(const struct status_view *view, uv_loop_t *loop,
                                     const char *line);
+/* status_budget.c: the member `budget` of the status, and the members of the metrics. */
+void status_budget_json(const struct requests *requests, struct json_writer *json);
+void status_budget_metrics(const struct requests *requests, struct json_writer *json);
 /* The decision of this id that runs or is one of the last LIMIT_DECISION_RING; NULL: none.
  * Borrowed, for one turn of the loop. */
 const struct decision *status_find(const struct requests *requests, uint64_t id);

@@ -274,6 +274,37 @@ size_t candidates_cheapest(const struct choice *choice, enum decide_forced force
     return best;
 }
 
+static bool is_hopeful(const struct candidate *candidate)
+{
+    return candidate->latency_known && !(candidate->miss_probability > 0.5);
+}
+
+/* What is not known is worse than what is. */
+static bool is_thriftier(const struct candidate *candidate, const struct candidate *than)
+{
+    const double joule = isnan(candidate->energy_j) ? INFINITY : candidate->energy_j,
+                 than_joule = isnan(than->energy_j) ? INFINITY : than->energy_j;
+
+    if (is_hopeful(candidate) != is_hopeful(than)) {
+        return is_hopeful(candidate);
+    }
+    return joule < than_joule || (joule == than_joule && candidate->cost < than->cost);
+}
+
+size_t candidates_thriftiest(const struct choice *choice, enum decide_forced forced)
+{
+    size_t best = choice->count;
+
+    for (size_t i = 0; i < choice->count; i++) {
+        if (candidate_is_wanted(forced, choice->candidates[i].kind) &&
+            (best == choice->count ||
+             is_thriftier(&choice->candidates[i], &choice->candidates[best]))) {
+            best = i;
+        }
+    }
+    return best;
+}
+
 void candidates_fill(const struct decide_input *input,
                      const struct confidence_bin bins[CONFIDENCE_BINS], struct choice *choice,
                      struct cascade *cascade)

@@ -13,6 +13,9 @@ void candidates_fill(const struct decide_input *input,
                      struct cascade *ret_cascade);
 /* The index of the cheapest candidate of the kinds that `forced` wants; choice->count: none. */
 size_t candidates_cheapest(const struct choice *choice, enum decide_forced forced);
+/* The same, by what it takes of this device's energy instead of its cost: of those that are
+ * likelier than not to be in time where there is one; of equals the cheaper one. */
+size_t candidates_thriftiest(const struct choice *choice, enum decide_forced forced);
 /* J of decide.h from what is expected; NAN while the latency is not known. What is NAN (no
  * deadline, no model of the energy) costs nothing. */
 double candidate_cost(const struct decide_weights *weights, const struct candidate *candidate);

@@ -1,5 +1,6 @@
 #include "client/policy/decide.h"
 
+#include "client/policy/budget.h"
 #include "client/policy/candidates.h"
 #include "client/policy/insurance.h"
 #include "client/policy/reason.h"
@@ -28,8 +29,8 @@ static int64_t hedge_at_ns(const struct decide_input *input, const struct confid
     struct edge_belief belief;
     double local, edge;
 
-    if (chosen->kind != JOB_EDGE || !chosen->latency_known) {
-        return 0;
+    if (chosen->kind != JOB_EDGE || !chosen->latency_known || input->energy_used) {
+        return 0; /* a hedge costs a local run */
     }
     belief = candidate_edge_belief(input, (size_t)chosen->edge);
     cascade_errors(bins, &belief, &local, &edge);
@@ -72,7 +73,7 @@ static int plan_make(const struct decide_input *input, const struct confidence_b
         const bool hopes = input->edges[chosen->edge].retry_due && best_ms < edge->mean_ms;
 
         plan->edge_needs_ns = (int64_t)((hopes ? best_ms : edge->mean_ms) * (double)NS_PER_MS);
-        plan->race = cascade->at_once;
+        plan->race = cascade->at_once && !input->energy_used;
         if (input->forced == FORCED_AUTO || input->fixed) {
             plan->patience_ns =
                 choice->hoped_ms > 0
@@ -152,6 +153,20 @@ static void retry_consider(const struct decide_input *input, const struct confid
     }
 }
 
+/* The energy budget of this hour is used up: what takes the least of it answers. An edge that was
+ * chosen for that is asked in the form that takes the least. */
+static void thrift(const struct decide_input *input, struct choice *choice)
+{
+    const size_t at = candidates_thriftiest(choice, input->forced);
+
+    if (at == choice->count || choice->candidates[at].kind == JOB_CACHE) {
+        return;
+    }
+    choice->chosen = at;
+    choice->asked = choice->candidates[at].kind == JOB_EDGE ? at : choice->asked;
+    choice->reason = input->forced == FORCED_AUTO ? BUDGET_ENERGY_USED : choice->reason;
+}
+
 int decide(const struct decide_input *input, struct choice *ret_choice)
 {
     struct confidence_bin bins[CONFIDENCE_BINS];
@@ -174,7 +189,11 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
         return TANDEM_ENOROUTE;
     }
     ret_choice->reason = reason_of_choice(input, ret_choice, &cascade);
-    retry_consider(input, bins, ret_choice, &cascade);
+    if (input->energy_used) {
+        thrift(input, ret_choice);
+    } else {
+        retry_consider(input, bins, ret_choice, &cascade);
+    }
     result = plan_make(input, bins, ret_choice, &cascade);
     if (result != 0) {
         ret_choice->edge = -1;

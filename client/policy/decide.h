@@ -10,7 +10,10 @@
  * stays with its local half. A fixed route is the operator's: it is kept as a freely chosen one is,
  * with local as its insurance, and gives way to local where it is not to be had. A cascade's
  * threshold is the one that is best for this request (cascade.h); a forced or fixed one takes the
- * task's. Energy is what the device's model says, absent without one. Reasons are short and stable.
+ * task's. With the energy budget used up the route is chosen that takes the least of it among those
+ * that may be in time; no request is refused for it, nothing is asked twice or to learn, and local
+ * joins an edge only when that fails or at the last moment. Energy is what the device's model says,
+ * absent without one. Reasons are short and stable.
  */
 #ifndef TANDEM_POLICY_DECIDE_H
 #define TANDEM_POLICY_DECIDE_H
@@ -33,7 +36,8 @@ enum edge_trouble {
     EDGE_DOWN,
     EDGE_NO_TASK,
     EDGE_DRAINING,
-    EDGE_MISMATCH, /* both sides have the task and describe it differently */
+    EDGE_MISMATCH,    /* both sides have the task and describe it differently */
+    EDGE_OVER_BUDGET, /* all is well with it, but no byte may be sent */
 };
 
 struct decide_energy {     /* of this device; 0: not known */
@@ -98,6 +102,7 @@ struct decide_cached {
 struct decide_input {
     struct decide_weights weights;
     struct decide_energy energy;
+    bool energy_used; /* the energy budget of this hour: what takes the least of it is chosen */
     enum decide_forced forced;
     bool fixed;              /* `forced` is the operator's, not the caller's */
     const char *forced_edge; /* FORCED_EDGE: the name, or NULL for any */

@@ -1,5 +1,6 @@
 #include "client/policy/decision.h"
 
+#include "client/policy/budget.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
@@ -43,10 +44,13 @@ static void sure_text(double sure, double wanted, char text[DECISION_NOTE_BYTES]
     snprintf(text, DECISION_NOTE_BYTES, "%.*f < %.*f", digits, sure, digits, wanted);
 }
 
+/* ENOROUTE is the word of who was to ask it: no bytes are left for that. */
 static const char *edge_error_text(const struct job *job)
 {
     return job->edge_gone ? "its connection was lost"
-                          : tandem_error_text(job->error[JOB_SIDE_EDGE]);
+           : job->error[JOB_SIDE_EDGE] == TANDEM_ENOROUTE
+               ? BUDGET_BYTES_USED
+               : tandem_error_text(job->error[JOB_SIDE_EDGE]);
 }
 
 /* What became of the edge whose answer was not delivered. */

@@ -148,6 +148,8 @@ static void test_wrong_files(void **state)
         {"[edge den]\nurl = tcp://192.0.2.1:7000\n", "allow_plaintext"},
         {"[client]\nallow_plaintext = no\n[edge den]\nurl = tcp://192.0.2.1:7000\n", "[tls]"},
         {"[edge den]\nurl = nonsense\n", "[edge den]"},
+        {"[policy]\nbytes_per_hour = -1\n", "bytes_per_hour"},
+        {"[policy]\njoule_per_hour = 5\n", "[device]"},
         {"[edge den]\nurl = ipc:///x\nmax_up_kbit = 31\n", "at least 32"},
         {"[edge den]\nurl = ipc:///x\nmax_up_kbit = -1\n", "max_up_kbit"},
         {"[tls]\ncert = /c\n", "all three or none"},

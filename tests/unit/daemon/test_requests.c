@@ -29,7 +29,8 @@ static struct task_config configs[TASKS];
 static struct client_task items[TASKS];
 static struct tasks tasks;
 static struct requests all;
-static char peer; /* only its address */
+static struct budgets *budgets; /* NULL: none */
+static char peer;               /* only its address */
 
 static void on_decision(const struct decision *decision, void *user)
 {
@@ -103,9 +104,12 @@ static int teardown(void **state)
         fake.started[i]->error = TANDEM_ECANCELED;
         requests_runner_callbacks.on_done(fake.started[i], &all);
     }
+    budgets_close(budgets);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(all.live, 0);
     requests_fini(&all);
+    budgets_free(budgets);
+    budgets = NULL;
     clock_set_fake(NULL, NULL);
     return uv_loop_close(&loop);
 }
@@ -416,6 +420,89 @@ static void test_capped(void **state)
     request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
 }
 
+static void budgets_make(int64_t bytes, double joule)
+{
+    config.state_dir = (char *)(uintptr_t) "";
+    config.bytes_per_hour = bytes;
+    config.joule_per_hour = joule;
+    config.compute_watt = 10;
+    budgets = all.budgets = budgets_open(&loop, &config);
+    assert_non_null(budgets);
+}
+
+/* The first local run comes back with an error after so many ms of compute. */
+static void run_fails(int run_ms)
+{
+    fake.started[0]->run_ns = run_ms * NS_PER_MS;
+    fake.started[0]->error = TANDEM_EIO;
+    fake.started_count = 0;
+    requests_runner_callbacks.on_done(fake.started[0], &all);
+}
+
+/* Two that would fit one by one do not at once; what an ended one had reserved is free again. */
+static void test_bytes_are_reserved(void **state)
+{
+    const struct local_submit forced = submit_make(OBJECTS, "edge:den", 0),
+                              chosen = submit_make(OBJECTS, "", 500);
+    struct request *first, *second;
+
+    (void)state;
+    site_make(5);
+    budgets_make(2500, 0);
+    first = submit(&forced, "picture");
+    assert_int_equal(fake.sent_count, 1);
+    assert_true(budgets_left(budgets, BUDGET_BYTES) < 1000);
+    (void)submit(&forced, "picture");
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.last.outcome.error_code, TANDEM_ENOROUTE);
+    assert_string_equal(fake.last.reason, "byte budget of this hour is used up");
+    second = submit(&chosen, "picture");
+    assert_int_equal(second->job.plan.route, JOB_LOCAL);
+    assert_string_equal(second->choice.reason, "byte budget of this hour is used up");
+    request_event(first, &(struct job_event_data){.kind = JOB_CANCEL});
+    assert_true(budgets_left(budgets, BUDGET_BYTES) == 2500);
+    (void)submit(&forced, "picture");
+    assert_int_equal(fake.sent_count, 2);
+    requests_link_callbacks.on_gone(0, &all); /* over a new connection it is asked once more */
+    assert_int_equal(fake.sent_count, 3);
+    requests_link_callbacks.on_gone(0, &all);
+    assert_true(budgets_left(budgets, BUDGET_BYTES) == 2500);
+}
+
+/* A cascade whose edge half is asked later finds the bytes gone. */
+static void test_bytes_go_meanwhile(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "cascade", 0);
+
+    (void)state;
+    site_make(5);
+    budgets_make(2500, 0);
+    (void)submit(&message, "picture");
+    assert_int_equal(fake.started_count, 1);
+    budgets_moved(budgets, 2400, 0);
+    run_fails(5); /* so the edge is to be asked */
+    assert_int_equal(fake.sent_count, 0);
+    assert_true(fake.last.outcome.error_code != 0);
+    assert_true(budgets_left(budgets, BUDGET_BYTES) == 100);
+}
+
+/* A run is reserved while it is under way and charged with what it took. */
+static void test_joule_are_charged(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "local", 0);
+
+    (void)state;
+    site_make(50);
+    budgets_make(0, 100);
+    (void)submit(&message, "picture");
+    assert_true(fabs(budgets_left(budgets, BUDGET_JOULE) - 99.5) < 1e-9);
+    run_fails(80);
+    assert_true(fabs(budgets_left(budgets, BUDGET_JOULE) - 99.2) < 1e-9);
+    budgets_spend(budgets, BUDGET_JOULE, 1000);
+    (void)submit(&message, "picture"); /* no request fails for it */
+    assert_int_equal(fake.started_count, 1);
+}
+
 /* The conversation's length counts for an edge that has to read all of it. */
 static void test_latency_of_a_session(void **state)
 {
@@ -453,6 +540,9 @@ int main(void)
                                        FRESH(test_bytes_of_a_session),
                                        FRESH(test_breakdown),
                                        FRESH(test_capped),
+                                       FRESH(test_bytes_are_reserved),
+                                       FRESH(test_bytes_go_meanwhile),
+                                       FRESH(test_joule_are_charged),
                                        FRESH(test_latency_of_a_session)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

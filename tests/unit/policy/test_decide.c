@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "client/policy/budget.h"
 #include "client/policy/decide.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
@@ -71,6 +72,74 @@ static void test_hard_limits(void **state)
     assert_false(choice.plan.local_allowed);
     input.forced = FORCED_LOCAL;
     assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "no local model");
+}
+
+/* With the energy of this hour used up, what takes the least of it answers, be it dearer; nothing
+ * is hedged, raced or asked to learn, and nothing is refused. */
+static void test_energy_is_used_up(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    input.energy = (struct decide_energy){.compute_watt = 10, .joule_per_byte = 1e-6};
+    input.weights.one_joule_ms = 0; /* nobody cares, but there is a limit */
+    edges[0].retry_due = true;
+    edges[0].best_ms = 1;
+    input.local_run_ms = 1; /* 0.01 J here, input.up_bytes * 1e-6 there */
+    input.up_bytes = 100000;
+    input.energy_used = true;
+    assert_string_equal(reason_of(&input, 0, &choice), "energy budget of this hour is used up");
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    assert_true(choice.hoped_ms == 0);
+    input.up_bytes = 1000;
+    input.local_run_ms = 50;
+    assert_string_equal(reason_of(&input, 0, &choice), "energy budget of this hour is used up");
+    assert_int_equal(choice.plan.route, JOB_EDGE);
+    assert_true(choice.plan.local_allowed);
+    assert_false(choice.plan.race);
+    edges[0].latency =
+        (struct latency){900, 1000}; /* it would be late: then local is, dear or not */
+    input.deadline_ns = input.now_ns + 200 * NS_PER_MS;
+    assert_string_equal(reason_of(&input, 0, &choice), "energy budget of this hour is used up");
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    input.forced = FORCED_EDGE;
+    assert_string_equal(reason_of(&input, 0, &choice), "forced by caller");
+    assert_int_equal(choice.plan.route, JOB_EDGE);
+}
+
+/* A hedge costs a local run: with the energy used up local joins at the last moment, not before. */
+static void test_no_hedge_without_energy(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+    int64_t hedged_ns;
+
+    (void)state;
+    input.forced = FORCED_EDGE;
+    input.fixed = true;
+    input.local_bound_ms = input.local_step_ms = 5;
+    input.deadline_ns = input.now_ns + 10 * NS_PER_S;
+    assert_int_equal(decide(&input, &choice), 0);
+    hedged_ns = choice.plan.insure_at_ns;
+    assert_true(hedged_ns > input.now_ns && hedged_ns < input.deadline_ns - NS_PER_S);
+    input.energy_used = true;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_true(choice.plan.insure_at_ns > input.deadline_ns - NS_PER_S);
+}
+
+/* The used-up bytes of this hour are the reason where nothing else is wrong with any edge. */
+static void test_bytes_are_used_up(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    edges[0].unusable = BUDGET_BYTES_USED;
+    edges[0].trouble = EDGE_OVER_BUDGET;
+    assert_string_equal(reason_of(&input, 0, &choice), "byte budget of this hour is used up");
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    assert_int_equal(choice.edge, -1);
 }
 
 /* As many edges as a configuration may name: each is a candidate, with the local run and the
@@ -328,6 +397,9 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_cached),
                                        cmocka_unit_test(test_cached_by_local),
                                        cmocka_unit_test(test_hard_limits),
+                                       cmocka_unit_test(test_energy_is_used_up),
+                                       cmocka_unit_test(test_no_hedge_without_energy),
+                                       cmocka_unit_test(test_bytes_are_used_up),
                                        cmocka_unit_test(test_most_edges),
                                        cmocka_unit_test(test_forced_edge),
                                        cmocka_unit_test(test_forced_local_and_cascade),

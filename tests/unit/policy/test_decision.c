@@ -53,6 +53,9 @@ static const struct ending endings[] = {
      .said = "why: kept at 0.63 < 0.70, the edge would miss the deadline"},
     {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .edge_error = TANDEM_EBUSY, .confidence = 0.63,
      .said = "why: kept at 0.63 < 0.70, the edge failed ("},
+    {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .edge_error = TANDEM_ENOROUTE,
+     .confidence = 0.63,
+     .said = "why: kept at 0.63 < 0.70, the edge failed (byte budget of this hour is used up)"},
     {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .confidence = 0.63, .now_ms = 295,
      .said = "why: kept at 0.63 < 0.70, the edge had not answered in the 295 ms that the deadline "
              "left"},
