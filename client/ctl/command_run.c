@@ -1,6 +1,7 @@
 /* command_run.c: one request by hand, through libtandem like any application's. */
 #include "tandem.h"
 
+#include "client/ctl/app_open.h"
 #include "client/ctl/ctl.h"
 #include "client/ctl/run_result.h"
 #include "client/ctl/run_text.h"
@@ -19,64 +20,6 @@
     (LIMIT_PICTURE_BYTES +                                                                         \
      (64u << 10)) /* a little over, so that the library says what is too much */
 
-/* Says it and returns `code`. */
-#define run_fail(code, ...) ((void)ctl_fail((code), __VA_ARGS__), (code))
-
-/* Where applications connect. --socket may be that socket, or the daemon's status socket, which
- * says where the other one is; the path then lives in *ret_status (owned, else NULL). 0 or
- * TANDEM_E*, said. */
-static int run_socket_find(const struct ctl_options *options, cJSON **ret_status,
-                           const char **ret_path)
-{
-    const cJSON *app_socket;
-    cJSON *status = NULL;
-    int result;
-
-    *ret_status = NULL;
-    *ret_path = options->socket;
-    if (!options->socket) {
-        return 0; /* libtandem's: $TANDEM_SOCKET or the default */
-    }
-    result = status_socket_try(options->socket, "status", NULL, &status);
-    if (result == TANDEM_EUNSUPPORTED) {
-        return 0;
-    }
-    if (result != 0) {
-        return result;
-    }
-    app_socket = cJSON_GetObjectItemCaseSensitive(status, "app_socket");
-    if (!cJSON_IsString(app_socket)) {
-        cJSON_Delete(status);
-        return run_fail(TANDEM_EPROTO,
-                        "%s: this is not a tandem-client: it has no socket for applications",
-                        options->socket);
-    }
-    *ret_status = status;
-    *ret_path = app_socket->valuestring;
-    return 0;
-}
-
-/* Connects. 0 or TANDEM_E*, said; `ret_tandem` (owned) is set whatever happens. */
-static int run_open(const struct ctl_options *options, struct tandem **ret_tandem)
-{
-    const char *path;
-    cJSON *status;
-    int result;
-
-    *ret_tandem = NULL;
-    result = run_socket_find(options, &status, &path);
-    if (result != 0) {
-        return result;
-    }
-    result = tandem_open(path, ret_tandem);
-    if (result != 0) {
-        (void)ctl_fail(result, "%s",
-                       *ret_tandem ? tandem_last_error(*ret_tandem) : tandem_strerror(result));
-    }
-    cJSON_Delete(status);
-    return result;
-}
-
 /* The kind of the task of this name, by which INPUT is a file or a text. 0 or TANDEM_E*, said. */
 static int run_kind_find(const struct tandem *tandem, const char *name, enum tandem_kind *ret_kind)
 {
@@ -87,13 +30,13 @@ static int run_kind_find(const struct tandem *tandem, const char *name, enum tan
             continue;
         }
         if (kind == 0) {
-            return run_fail(TANDEM_EUNSUPPORTED, "the daemon does not say of what kind task %s is",
-                            name);
+            return ctl_error(TANDEM_EUNSUPPORTED, "the daemon does not say of what kind task %s is",
+                             name);
         }
         *ret_kind = (enum tandem_kind)kind;
         return 0;
     }
-    return run_fail(TANDEM_ENOTASK, "there is no task '%s'; `tandemctl status` lists them", name);
+    return ctl_error(TANDEM_ENOTASK, "there is no task '%s'; `tandemctl status` lists them", name);
 }
 
 static int descriptor_read(int fd, struct buf *ret_data)
@@ -225,7 +168,7 @@ int command_run(const struct ctl_options *options)
     enum tandem_kind kind;
     struct buf data;
     bool is_sent = false;
-    int result = run_open(options, &tandem);
+    int result = app_open(options, &tandem);
 
     buf_init(&data, INPUT_BYTES);
     if (result == 0) {

@@ -110,6 +110,8 @@ static const struct ctl_command commands[] = {
     {"edges", "", 0, 0, command_edges, "the edge nodes this device knows"},
     {"forget", "", 0, TAKES_TASK, command_forget,
      "what was learned of the task --task, and its cached answers"},
+    {"feedback", "ID right|wrong", 2, 0, command_feedback,
+     "what the answer of a decision was; Tandem learns from it"},
     {"run", "TASK INPUT", 2, TAKES_RUN, command_run,
      "one request by hand; INPUT: a file for pictures, text for text tasks, @FILE, - for standard "
      "input"},
@@ -190,8 +192,9 @@ static void ctl_help(FILE *out)
     fputs("  --help, --version\n"
           "Options may stand before the command, too.\n"
           "\nsockets:\n"
-          "  run asks the application socket: --socket PATH, else $TANDEM_SOCKET, else\n"
-          "  " TANDEM_APP_SOCKET "; PATH may also be the status socket of tandem-client.\n"
+          "  run and feedback ask the application socket: --socket PATH, else\n"
+          "  $TANDEM_SOCKET, else " TANDEM_APP_SOCKET ";\n"
+          "  PATH may also be the status socket of tandem-client.\n"
           "  The others ask the status socket: --socket PATH, else $TANDEM_STATUS_SOCKET, else\n"
           "  " CLIENT_STATUS_SOCKET "; with --server: --socket PATH, else\n"
           "  " SERVER_STATUS_SOCKET ".\n"

@@ -42,6 +42,7 @@ int command_replay(const struct ctl_options *options);
 int command_top(const struct ctl_options *options);
 int command_cache(const struct ctl_options *options);
 int command_forget(const struct ctl_options *options);
+int command_feedback(const struct ctl_options *options);
 int command_edges(const struct ctl_options *options);
 int command_run(const struct ctl_options *options);
 

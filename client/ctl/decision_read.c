@@ -112,6 +112,7 @@ int decision_read(const cJSON *object, struct replay_record *ret_record)
 {
     const char *id = cJSON_GetStringValue(member_get(object, "id"));
     const char *reason = cJSON_GetStringValue(member_get(object, "reason"));
+    const cJSON *correct = member_get(object, "correct");
     struct replay_record record = {.threshold = number_of(object, "threshold"),
                                    .confidence = number_of(object, "confidence"),
                                    .deadline_ms = number_or(object, "deadline_ms", 0),
@@ -120,6 +121,9 @@ int decision_read(const cJSON *object, struct replay_record *ret_record)
     if (!id || !cJSON_IsString(member_get(object, "task")) ||
         !cJSON_IsString(member_get(object, "route"))) {
         return TANDEM_EUNSUPPORTED;
+    }
+    if (cJSON_IsBool(correct)) {
+        record.told = cJSON_IsTrue(correct) ? TOLD_RIGHT : TOLD_WRONG;
     }
     outcome_read(member_get(object, "outcome"), &record);
     record.id = strtoull(id, NULL, 10);

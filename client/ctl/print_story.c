@@ -241,6 +241,10 @@ static void outcome_say(struct story *story, const cJSON *decision,
     if (record->bytes_up > 0) {
         say(story, "; %.0f bytes sent", record->bytes_up);
     }
+    if (record->told != TOLD_NOTHING) {
+        say(story, "; the application said it was %s",
+            record->told == TOLD_RIGHT ? "right" : "wrong");
+    }
 }
 
 /* The others, as they came out beside it or were predicted. */
@@ -268,7 +272,7 @@ static void others_say(struct story *story, const struct replay_record *record)
         if (record->has_weights || !way.latency_measured) {
             cost_say(story, record->has_weights ? way.cost : at->cost);
         }
-        if (way.error_measured) {
+        if (way.error_measured && way.agreed >= 0) {
             say(story, way.agreed > 0 ? ", the same answer" : ", another answer");
         }
     }

@@ -26,6 +26,9 @@ struct app_callbacks {
                       struct app_input input, void *user);
     void (*on_cancel)(struct app_peer *peer, uint64_t id, void *user);
     void (*on_gone)(struct app_peer *peer, void *user); /* after this the peer is no more */
+    /* 0, or TANDEM_E* with a line (static): the peer is told. */
+    int (*on_feedback)(struct app_peer *peer, uint64_t decision, bool correct, const char **ret_why,
+                       void *user);
 };
 int app_new(uv_loop_t *loop, const char *path, char (*task_names)[LIMIT_NAME_BYTES + 1],
             uint32_t *task_kinds, size_t task_count, const struct app_callbacks *callbacks,

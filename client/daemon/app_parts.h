@@ -22,6 +22,8 @@ struct app_peer {
     int fd;
     uid_t uid;
     bool greeted, broken, closing;
+    int64_t words_ns;       /* since then it has */
+    unsigned words;         /* said so often how an answer was */
     int fds[LIMIT_APP_FDS]; /* received, and not yet taken by a request; oldest first */
     size_t fd_count;
     struct buf inbox, outbox;

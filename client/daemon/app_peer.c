@@ -2,6 +2,7 @@
  * frames out. */
 #include "client/daemon/app_parts.h"
 
+#include "common/base/clock.h"
 #include "common/base/error.h"
 
 #include <errno.h>
@@ -167,6 +168,44 @@ static void on_hello(struct app_peer *peer, const struct frame *frame)
     buf_fini(&header);
 }
 
+/* Each one may write a line to the disk. */
+static bool words_are_few(struct app_peer *peer, int64_t now_ns)
+{
+    if (peer->words == 0 || now_ns - peer->words_ns >= NS_PER_S) {
+        peer->words_ns = now_ns;
+        peer->words = 0;
+    }
+    return ++peer->words <= LIMIT_FEEDBACK_PER_S;
+}
+
+static void on_feedback(struct app_peer *peer, const struct frame *frame)
+{
+    const struct app_callbacks *callbacks = &peer->app->callbacks;
+    struct local_feedback feedback;
+    const char *why = NULL;
+    struct buf header;
+    int result = TANDEM_EBUSY;
+
+    if (local_feedback_unpack(frame->header, frame->header_bytes, &feedback) != 0) {
+        app_peer_fail(peer, TANDEM_EPROTO, "the feedback is malformed");
+        return;
+    }
+    buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
+    if (words_are_few(peer, clock_now_ns())) {
+        result = callbacks->on_feedback(peer, strtoull(feedback.id, NULL, 10), feedback.correct,
+                                        &why, peer->app->user);
+    }
+    if (result == 0) {
+        result = local_feedback_pack(&feedback, &header);
+    }
+    if (result == 0) {
+        app_send(peer, FRAME_FEEDBACK, frame->request_id, &header);
+    } else {
+        app_peer_error(peer, frame->request_id, result, why ? why : tandem_error_text(result));
+    }
+    buf_fini(&header);
+}
+
 static void peer_frame(struct app_peer *peer, const struct frame *frame)
 {
     if (frame->kind == FRAME_HELLO && !peer->greeted) {
@@ -181,6 +220,8 @@ static void peer_frame(struct app_peer *peer, const struct frame *frame)
         app_input_data(peer, frame);
     } else if (frame->kind == FRAME_CANCEL && !app_input_cancel(peer, frame->request_id)) {
         peer->app->callbacks.on_cancel(peer, frame->request_id, peer->app->user);
+    } else if (frame->kind == FRAME_FEEDBACK) {
+        on_feedback(peer, frame);
     }
 }
 

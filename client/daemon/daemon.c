@@ -108,6 +108,19 @@ static void on_decision(const struct decision *decision, void *user)
     buf_fini(&line);
 }
 
+static void on_told(uint64_t decision, bool correct, void *user)
+{
+    struct daemon *daemon = user;
+    struct buf line;
+
+    buf_init(&line, LIMIT_STATUS_QUEUE_BYTES);
+    if (status_told(decision, correct, &line) == 0) {
+        decision_file_write(&daemon->decisions, line.data, line.bytes, clock_now_ns());
+        decisions_arm(daemon);
+    }
+    buf_fini(&line);
+}
+
 /* ---- status ---- */
 
 static struct status_view status_view_of(const struct daemon *daemon)
@@ -410,6 +423,7 @@ static int daemon_load(struct daemon *daemon, const char *path)
     daemon->requests.config = &daemon->config;
     daemon->requests.tasks = daemon->tasks;
     daemon->requests.on_decision = on_decision;
+    daemon->requests.on_told = on_told;
     daemon->requests.on_idle = on_idle;
     daemon->requests.user = daemon;
     return result;

@@ -1,3 +1,4 @@
+#include "client/daemon/feedback.h"
 #include "client/daemon/learn.h"
 
 #include "common/base/error.h"
@@ -60,6 +61,58 @@ void learn_agreement(struct request *request, double confidence, bool agreed)
     if (learn_edge_model_is(request)) {
         confidence_pair_compare(&request->task->confidence, &known->agreement, confidence, agreed);
     }
+}
+
+/* The number of the edge of this name, -1: there is none. */
+static int edge_find(const struct requests *all, const char *name, struct link_view *ret_view)
+{
+    for (size_t i = 0; i < links_count(all->links); i++) {
+        links_view(all->links, i, ret_view);
+        if (strcmp(ret_view->name, name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static void local_told(struct client_task *task, const char *digest,
+                       const struct decision *decision, bool right, bool tell)
+{
+    if (strcmp(digest, decision->answers.local_digest) == 0) {
+        (tell ? confidence_tell : confidence_untell)(&task->confidence, decision->confidence,
+                                                     right);
+    }
+}
+
+static void edge_told(struct task_edge *known, const struct decision *decision, bool right,
+                      bool tell)
+{
+    if (strcmp(known->digest, decision->answers.edge_digest) == 0) {
+        (tell ? edge_truth_tell : edge_truth_untell)(&known->truth, right);
+    }
+}
+
+void learn_told(struct requests *all, const struct decision *decision, bool correct, bool tell)
+{
+    const enum told local = told_of(&decision->answers, JOB_SIDE_LOCAL, correct),
+                    edge = told_of(&decision->answers, JOB_SIDE_EDGE, correct);
+    const int index = tasks_find(all->tasks, decision->task);
+    struct client_task *task = index >= 0 ? &all->tasks->items[index] : NULL;
+    struct link_view view;
+    int link;
+
+    if (!task) {
+        return;
+    }
+    if (local != TOLD_NOTHING && task->has_local) {
+        local_told(task, engine_model_digest(task->local.model), decision, local == TOLD_RIGHT,
+                   tell);
+    }
+    link = edge != TOLD_NOTHING ? edge_find(all, decision->answers.edge, &view) : -1;
+    if (link >= 0) {
+        edge_told(&task->known[link], decision, edge == TOLD_RIGHT, tell);
+    }
+    all->learned++;
 }
 
 /* ---- kept over a restart ---- */
@@ -129,18 +182,6 @@ int learn_take(const struct requests *all, struct learned *ret_learned)
     }
     learned->task_count = all->tasks->count;
     return 0;
-}
-
-/* The number of the edge of this name, -1: there is none. */
-static int edge_find(const struct requests *all, const char *name, struct link_view *ret_view)
-{
-    for (size_t i = 0; i < links_count(all->links); i++) {
-        links_view(all->links, i, ret_view);
-        if (strcmp(ret_view->name, name) == 0) {
-            return (int)i;
-        }
-    }
-    return -1;
 }
 
 /* Whether the edge of this name is still where it was. */
@@ -258,6 +299,7 @@ int learn_forget(struct requests *all, const char *name)
         memcpy(task->known[i].digest, digest, sizeof(digest)); /* that is known, not learned */
     }
     confidence_init(&task->confidence);
+    feedback_forget(all, name);
     task->estimate = task->first_estimate;
     task->text = task->first_text;
     if (all->results) {

@@ -62,6 +62,7 @@ struct request {
     struct result_key cache_key, cache_scope;
     struct frame_print *cache_print; /* owned; NULL: only the same bytes are the same */
     struct result_origin cached;     /* of the answer that was there before */
+    bool cached_same;                /* it was given to the same bytes */
     char why[256];
 };
 
@@ -154,6 +155,8 @@ void request_answer_send(struct request *request, const struct job_action *actio
 void request_error_send(struct request *request, int code);
 /* Where both sides answered, the confidence learns whether they agree. */
 void request_compare(struct request *request);
+/* Whose answers there were, for what will be said of the delivered one. */
+void request_answers_note(struct request *request, const struct job_action *action);
 void request_count(struct request *request, const struct job_action *action);
 void request_decision_keep(struct request *request);
 

@@ -86,6 +86,36 @@ void request_compare(struct request *request)
     }
 }
 
+void request_answers_note(struct request *request, const struct job_action *action)
+{
+    const struct answer *local = &request->answers[JOB_SIDE_LOCAL],
+                        *edge = &request->answers[JOB_SIDE_EDGE];
+    struct told_answers *answers = &request->decision.answers;
+    struct link_view view;
+
+    answers->by = action->kind == JOB_DELIVER ? action->side : JOB_SIDES;
+    for (enum job_side side = JOB_SIDE_LOCAL; side <= JOB_SIDE_EDGE; side++) {
+        answers->whole[side] =
+            request->has_answer[side] && request->answers[side].finish != WIRE_FINISH_DEADLINE;
+    }
+    answers->agreed = answers->whole[JOB_SIDE_LOCAL] && answers->whole[JOB_SIDE_EDGE] &&
+                      answers_agree(local, edge);
+    answers->one_right = request->task->config->kind == TASK_CLASSIFY;
+    if (answers->whole[JOB_SIDE_LOCAL]) {
+        snprintf(answers->local_digest, sizeof(answers->local_digest), "%s",
+                 engine_model_digest(request->task->local.model));
+    }
+    if (answers->whole[JOB_SIDE_EDGE]) {
+        links_view(request->all->links, (size_t)request->choice.edge, &view);
+        snprintf(answers->edge, sizeof(answers->edge), "%s", view.name);
+        memcpy(answers->edge_digest, request->edge_digest, sizeof(answers->edge_digest));
+    }
+    if (answers->by == JOB_SIDE_CACHE) {
+        answers->origin = request->cached.decision;
+        answers->origin_same = request->cached_same;
+    }
+}
+
 /* By the decided route and the end; and what the delivered answer took, as far as measured. */
 static void ended_count(const struct request *request, const struct job_action *action,
                         struct counts *counts)

@@ -119,6 +119,7 @@ int request_cache_take(struct request *request, const struct result_hit *hit)
     const double age_ms = ms_between(hit->origin->kept_ns, request->start_ns);
 
     request->cached = *hit->origin;
+    request->cached_same = hit->exact;
     request->has_answer[JOB_SIDE_CACHE] = true;
     if (hit->exact) {
         snprintf(decision->reason + used, sizeof(decision->reason) - used, " by %s, %.0f ms ago",
@@ -146,6 +147,7 @@ void request_cache_keep(struct request *request, enum job_side side)
             ? edge_truth_error(&request->task->known[request->choice.edge].truth,
                                requests_edge_error(request->all, request->task->config))
             : confidence_error(&request->task->confidence, answer->confidence);
+    origin.decision = request->decision.id;
     strcpy(origin.task, request->submit.task);
     snprintf(origin.route, sizeof(origin.route), "%s", outcome->route);
     snprintf(origin.model_digest, sizeof(origin.model_digest), "%s", outcome->model_digest);

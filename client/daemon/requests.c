@@ -1,3 +1,4 @@
+#include "client/daemon/feedback.h"
 #include "client/daemon/request.h"
 
 #include "common/base/clock.h"
@@ -73,6 +74,7 @@ static void request_end(struct request *request, const struct job_action *action
     }
     decision_end(&request->decision, &request->job, action, now_ns);
     request_compare(request);
+    request_answers_note(request, action);
     if (action->kind == JOB_DELIVER) {
         request_cache_keep(request, action->side);
     }
@@ -180,6 +182,7 @@ static struct request *request_new(struct requests *all, struct app_peer *peer, 
     request->input = input;
     request->start_ns = clock_now_ns();
     request->decision.id = decision_ids_take(&all->ids);
+    request->decision.answers = (struct told_answers){.uid = app_peer_uid(peer), .by = JOB_SIDES};
     request->choice.edge = -1;
     (void)uv_timer_init(all->loop, &request->timer);
     request->timer.data = request;
@@ -338,7 +341,14 @@ static void on_peer_gone(struct app_peer *peer, void *user)
     }
 }
 
-const struct app_callbacks requests_app_callbacks = {on_submit, on_cancel, on_peer_gone};
+static int on_feedback(struct app_peer *peer, uint64_t decision, bool correct, const char **ret_why,
+                       void *user)
+{
+    return feedback_take(user, app_peer_uid(peer), decision, correct, ret_why);
+}
+
+const struct app_callbacks requests_app_callbacks = {on_submit, on_cancel, on_peer_gone,
+                                                     on_feedback};
 
 void requests_end_all(struct requests *all)
 {

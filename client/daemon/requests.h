@@ -41,6 +41,7 @@ struct requests {
     struct runner *runner;
     struct budgets *budgets; /* NULL: none */
     void (*on_decision)(const struct decision *decision, void *user);
+    void (*on_told)(uint64_t decision, bool correct, void *user); /* of its answer */
     void (*on_idle)(void *user); /* called whenever no request is left */
     void *user;
     struct request *list;

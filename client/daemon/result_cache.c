@@ -115,6 +115,16 @@ void result_cache_forget(struct result_cache *cache, const char *task, const cha
     }
 }
 
+void result_cache_forget_decision(struct result_cache *cache, uint64_t decision)
+{
+    for (struct entry *at = cache->oldest; at; at = at->newer) {
+        if (at->origin.decision == decision) {
+            entry_drop(cache, at);
+            return;
+        }
+    }
+}
+
 void result_cache_free(struct result_cache *cache)
 {
     if (cache) {

@@ -23,6 +23,7 @@ struct result_origin {
     double error_probability;         /* believed when it was kept */
     int64_t kept_ns;
     char task[LIMIT_NAME_BYTES + 1];
+    uint64_t decision; /* the id of the one that it was the answer of */
 };
 /* What was found: valid until the cache is changed. */
 struct result_hit {
@@ -59,6 +60,8 @@ int result_cache_put(struct result_cache *cache, struct result_key key, struct r
                      const struct result_origin *origin);
 /* Forgets the answers of a task, that `route` gave (NULL: all of them). */
 void result_cache_forget(struct result_cache *cache, const char *task, const char *route);
+/* Forgets the answer of this decision, if it is there. */
+void result_cache_forget_decision(struct result_cache *cache, uint64_t decision);
 /* Forgets all. */
 void result_cache_clear(struct result_cache *cache);
 void result_cache_counts(const struct result_cache *cache, struct result_counts *ret_counts);

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/stream/status_listener.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +257,24 @@ int status_forgotten(const char *task, struct buf *out)
     json_int(&json, "schema", 1);
     json_text(&json, "daemon", DAEMON);
     json_text(&json, "forgotten", task);
+    json_object_close(&json);
+    result = json_end(&json);
+    return result == 0 ? buf_append_u8(out, '\n') : result;
+}
+
+int status_told(uint64_t decision, bool correct, struct buf *out)
+{
+    struct json_writer json;
+    char id[21];
+    int result;
+
+    snprintf(id, sizeof(id), "%" PRIu64, decision);
+    json_begin(&json, out);
+    json_object_open(&json, NULL);
+    json_int(&json, "schema", 1);
+    json_text(&json, "daemon", DAEMON);
+    json_text(&json, "id", id);
+    json_bool(&json, "correct", correct);
     json_object_close(&json);
     result = json_end(&json);
     return result == 0 ? buf_append_u8(out, '\n') : result;

@@ -48,6 +48,9 @@
  *
  * Time: a deadline is a duration from the moment of the call. Nothing here depends on a wall clock.
  *
+ * Truth: a program that learns later whether an answer was right says so with tandem_feedback, and
+ * the next decisions are better for it.
+ *
  * Versions: structs that the caller fills in carry their size and grow only at the end, so a
  * program built against an older header keeps working with a newer library. Enums only grow. */
 #ifndef TANDEM_H
@@ -235,6 +238,15 @@ int tandem_classify_file(struct tandem *tandem, const char *task, const char *pa
 /* Calls a text task. */
 int tandem_generate(struct tandem *tandem, const char *task, const char *text, uint32_t deadline_ms,
                     struct tandem_answer **ret_answer);
+
+/* Says whether the answer of decision `id` (of tandem_answer_id) was right: what Tandem learns best
+ * from. Any connection of the user who asked may say it, and root, of any of the last 1024
+ * requests. The last word counts; saying the same again changes nothing. Waits for the daemon's
+ * word, at most two seconds. TANDEM_EINVAL: not an id, or a decision without an answer.
+ * TANDEM_ENOTFOUND: no such decision, or one that is too old. TANDEM_EAUTH: another user's.
+ * TANDEM_EBUSY: too much was said at a time, or is under way. TANDEM_ETIMEDOUT: the daemon, maybe
+ * an older one, said nothing. */
+int tandem_feedback(struct tandem *tandem, const char *id, int correct);
 
 /* ---- asynchronous ---- */
 

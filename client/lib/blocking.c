@@ -33,29 +33,54 @@ static void call_done(struct tandem *tandem, uint64_t request_id, int error,
     }
 }
 
+static int call_check(struct tandem *tandem)
+{
+    return tandem->callback_depth > 0
+               ? handle_fail(tandem, TANDEM_EINVAL, "no blocking calls inside a callback")
+               : 0;
+}
+
+/* Waits for what is under way with call_done. */
+static int call_wait(struct tandem *tandem, struct call *call)
+{
+    while (!call->done) {
+        (void)tandem_wait(tandem, -1); /* when the connection fails, the request has ended */
+    }
+    if (call->error != 0) {
+        (void)handle_fail(tandem, call->error, "%s", call->text);
+        tandem->failure = call->failure;
+    }
+    return call->error;
+}
+
 int tandem_call(struct tandem *tandem, const struct tandem_request *request,
                 struct tandem_answer **ret_answer)
 {
     struct call call = {.done = false};
-    int result;
+    int result = call_check(tandem);
 
-    if (tandem->callback_depth > 0) {
-        return handle_fail(tandem, TANDEM_EINVAL, "no blocking calls inside a callback");
+    if (result == 0) {
+        result = tandem_submit(tandem, request, call_done, NULL, &call, NULL);
     }
-    result = tandem_submit(tandem, request, call_done, NULL, &call, NULL);
-    if (result != 0) {
-        return result;
+    if (result == 0) {
+        result = call_wait(tandem, &call);
     }
-    while (!call.done) {
-        (void)tandem_wait(tandem, -1); /* when the connection fails, the request has ended */
+    if (result == 0) {
+        *ret_answer = call.answer;
     }
-    if (call.error != 0) {
-        (void)handle_fail(tandem, call.error, "%s", call.text);
-        tandem->failure = call.failure;
-        return call.error;
+    return result;
+}
+
+int tandem_feedback(struct tandem *tandem, const char *id, int correct)
+{
+    struct call call = {.done = false};
+    const struct pending like = {.done = call_done, .user = &call};
+    int result = call_check(tandem);
+
+    if (result == 0) {
+        result = feedback_start(tandem, id, correct != 0, &like);
     }
-    *ret_answer = call.answer;
-    return 0;
+    return result == 0 ? call_wait(tandem, &call) : result;
 }
 
 /* Reads at most LIMIT_PICTURE_BYTES into `ret_data` (an initialised buf). */

@@ -8,7 +8,8 @@
  *   receive.c                   frames from the daemon
  *   answer.c                    what the caller reads
  *   handle.c                    open, close, errors
- *   loop.c, blocking.c          process and wait; the blocking calls */
+ *   loop.c, blocking.c          process and wait; the blocking calls
+ *   feedback.c                  what the caller says of an answer */
 #ifndef TANDEM_LIB_HANDLE_H
 #define TANDEM_LIB_HANDLE_H
 
@@ -41,6 +42,7 @@ struct pending {
     int64_t guard_ns;  /* the daemon must have answered by then; INT64_MAX: no guard */
     size_t bytes;      /* of the input, counted against LIMIT_LIB_BYTES */
     size_t text_bytes; /* generated text that came so far, since the last restart */
+    bool feedback;     /* it is not a request, but what is said of one */
     bool cancelled;
     bool ended; /* the rest is how; `done` has still to run */
     uint64_t end_order;
@@ -108,6 +110,14 @@ int pending_deliver(struct tandem *tandem);
 /* ---- request.c ---- */
 /* Appends a CANCEL to the outbox, if it can be. */
 void request_cancel_send(struct tandem *tandem, const struct pending *pending);
+
+/* Whether there is a place for one more, with so many bytes. 0 or TANDEM_EBUSY, said. */
+int request_room_check(struct tandem *tandem, size_t bytes);
+
+/* ---- feedback.c ---- */
+/* Puts what is said of decision `id` (decimal) into the outbox and among what is under way, to end
+ * as `like` says. 0 or TANDEM_E*, said. */
+int feedback_start(struct tandem *tandem, const char *id, bool correct, const struct pending *like);
 
 /* ---- answer.c ---- */
 /* Takes the members of `wire`, also on failure. */

@@ -80,7 +80,10 @@ void pending_guard(struct tandem *tandem, int64_t now_ns)
         if (pending->id == 0 || pending->ended || now_ns < pending->guard_ns) {
             continue;
         }
-        if (pending->cancelled) {
+        if (pending->feedback) {
+            pending_end(tandem, pending, TANDEM_ETIMEDOUT,
+                        "tandem-client did not say whether it took the feedback", NULL);
+        } else if (pending->cancelled) {
             pending_end(tandem, pending, TANDEM_ECANCELED,
                         "cancelled; the daemon did not confirm it", NULL);
         } else {

@@ -67,6 +67,9 @@ static int receive_answer(struct tandem *tandem, const struct frame *frame)
     if (result != 0 || !pending) {
         return result;
     }
+    if (pending->feedback) {
+        return handle_fail(tandem, TANDEM_EPROTO, "the daemon takes feedback for a request");
+    }
     result = local_answer_unpack(frame->header, frame->header_bytes, &wire);
     if (result == TANDEM_ENOMEM) {
         pending_end(tandem, pending, result, tandem_strerror(result), NULL);
@@ -105,6 +108,21 @@ static int receive_error(struct tandem *tandem, const struct frame *frame)
     return 0;
 }
 
+static int receive_feedback(struct tandem *tandem, const struct frame *frame)
+{
+    struct pending *pending;
+    int result = receive_find(tandem, frame, &pending);
+
+    if (result != 0 || !pending) {
+        return result;
+    }
+    if (!pending->feedback) {
+        return handle_fail(tandem, TANDEM_EPROTO, "the daemon takes a request for feedback");
+    }
+    pending_end(tandem, pending, 0, "", NULL);
+    return 0;
+}
+
 static int receive_goodbye(struct tandem *tandem, const struct frame *frame)
 {
     (void)frame;
@@ -116,7 +134,7 @@ static int receive_goodbye(struct tandem *tandem, const struct frame *frame)
 static receive_fn *const receivers[] = {
     [FRAME_ACCEPTED] = receive_accepted, [FRAME_TOKENS] = receive_partial,
     [FRAME_RESULT] = receive_answer,     [FRAME_ERROR] = receive_error,
-    [FRAME_GOODBYE] = receive_goodbye,
+    [FRAME_GOODBYE] = receive_goodbye,   [FRAME_FEEDBACK] = receive_feedback,
 };
 
 static int receive_frame(struct tandem *tandem, const struct frame *frame)

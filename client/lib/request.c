@@ -143,7 +143,7 @@ static int request_input_open(struct tandem *tandem, const struct tandem_request
     return 0;
 }
 
-static int request_room_check(struct tandem *tandem, size_t bytes)
+int request_room_check(struct tandem *tandem, size_t bytes)
 {
     if (tandem->pending_count == LIMIT_LIB_REQUESTS) {
         return handle_fail(tandem, TANDEM_EBUSY, "%d requests are under way", LIMIT_LIB_REQUESTS);

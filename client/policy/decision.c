@@ -318,5 +318,8 @@ void decision_json(const struct decision *decision, struct json_writer *json)
     } else {
         json_null(json, "outcome");
     }
+    if (decision->answers.told != TOLD_NOTHING) {
+        json_bool(json, "correct", decision->answers.told == TOLD_RIGHT);
+    }
     decision_measured_json(decision, json);
 }

@@ -4,6 +4,7 @@
 #define TANDEM_POLICY_DECISION_H
 
 #include "client/policy/decide.h"
+#include "client/policy/told.h"
 #include "common/base/buf.h"
 #include "common/base/json.h"
 
@@ -50,6 +51,7 @@ struct decision {
     struct decision_outcome outcome;
     struct measured measured[DECISION_MEASURED];
     size_t measured_count;
+    struct told_answers answers; /* behind the outcome, and what was said of the delivered one */
 };
 void decision_outcome_init(struct decision_outcome *outcome);
 /* Adds to the reason what became of it: who was asked besides, and why the delivered answer is that

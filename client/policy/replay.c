@@ -142,6 +142,17 @@ static void side_latency(const struct replay_record *record, const struct candid
     }
 }
 
+/* What is told of the answer of `by`: of the delivered one, and what follows for another. */
+static enum told told_about(const struct replay_record *record, const char *by)
+{
+    const struct replay_side *side = side_find(record, by);
+
+    if (strcmp(by, record->by) == 0 || (side && side->agreed > 0)) {
+        return record->told;
+    }
+    return side && side->agreed == 0 && record->told == TOLD_RIGHT ? TOLD_WRONG : TOLD_NOTHING;
+}
+
 /* How wrong the answer of way->by is. */
 static void error_set(const struct replay_record *record, const struct decide_weights *weights,
                       const struct candidate *candidate, struct replay_way *way)
@@ -149,6 +160,7 @@ static void error_set(const struct replay_record *record, const struct decide_we
     const struct candidate *edge = edge_find(record, weights);
     const double sure = confidence_of(record);
     const int agreed = agreement(record);
+    const enum told told = way->by[0] ? told_about(record, way->by) : TOLD_NOTHING;
 
     way->error = candidate ? candidate->error_probability : 1;
     way->agreed = -1;
@@ -161,6 +173,10 @@ static void error_set(const struct replay_record *record, const struct decide_we
         way->error = 1 - sure; /* it is a calibrated probability */
     } else if (is_edge(way->by)) {
         way->agreed = 1;
+    }
+    if (told != TOLD_NOTHING) {
+        way->error = told == TOLD_WRONG ? 1 : 0;
+        way->error_measured = true;
     }
 }
 

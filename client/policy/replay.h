@@ -8,11 +8,14 @@
  *
  * Energy is always the device's model, of the time that was measured where one was. The error of an
  * edge's answer is always what was believed of edges; that of a local one is measured where an edge
- * answered too: the same answer is as wrong as the edge's, another one is wrong. */
+ * answered too: the same answer is as wrong as the edge's, another one is wrong. What the
+ * application said of the delivered answer goes before both: it is measured, and so is what follows
+ * from it for the other answer. */
 #ifndef TANDEM_POLICY_REPLAY_H
 #define TANDEM_POLICY_REPLAY_H
 
 #include "client/policy/decide.h"
+#include "client/policy/told.h"
 
 /* One side that ended, as if it alone had been asked. */
 struct replay_side {
@@ -39,6 +42,7 @@ struct replay_record { /* what is not recorded is NAN, "" or 0 */
     double latency_ms, bytes_up, local_wait_ms, local_run_ms;
     bool met_deadline;
     int error_code;
+    enum told told; /* of the delivered answer */
     struct replay_side sides[LIMIT_CANDIDATES];
     size_t side_count;
 };

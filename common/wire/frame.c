@@ -18,7 +18,7 @@ static const struct frame_rule rules[] = {
     [FRAME_TOKENS] = {"TOKENS", true, false}, [FRAME_RESULT] = {"RESULT", true, false},
     [FRAME_ERROR] = {"ERROR", false, false},  [FRAME_PING] = {"PING", false, false},
     [FRAME_PONG] = {"PONG", false, false},    [FRAME_GOODBYE] = {"GOODBYE", false, false},
-    [FRAME_TASKS] = {"TASKS", false, false},
+    [FRAME_TASKS] = {"TASKS", false, false},  [FRAME_FEEDBACK] = {"FEEDBACK", true, false},
 };
 
 /* NULL for a kind this version does not know. */

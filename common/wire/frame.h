@@ -41,6 +41,7 @@ enum frame_kind {
     FRAME_GOODBYE = 12, /* header empty: draining, send nothing new; running requests still end */
     FRAME_TASKS =
         13, /* edge.Hello: the tasks of the sender from now on, after a reload; optional */
+    FRAME_FEEDBACK = 14, /* local.Feedback; the daemon's own ends it */
 };
 
 struct frame {

@@ -41,6 +41,13 @@ static const struct pb_field id_fields[] = {
      .rule = PB_RULE_DECIMAL},
 };
 
+#define AT(member) PB_AT(Tandem__Local__Feedback, member, struct local_feedback, member)
+static const struct pb_field feedback_fields[] = {
+    {AT(id), .type = PB_TEXT, .capacity = ID_BYTES, .rule = PB_RULE_DECIMAL},
+    {AT(correct), .type = PB_BOOL},
+};
+#undef AT
+
 int local_accepted_pack(const char *id, struct buf *out)
 {
     Tandem__Local__Accepted message = TANDEM__LOCAL__ACCEPTED__INIT;
@@ -137,4 +144,30 @@ static int error_load(const void *from, void *to)
 int local_error_unpack(const uint8_t *data, size_t bytes, struct local_error *ret_error)
 {
     return pb_read(&tandem__local__error__descriptor, data, bytes, error_load, ret_error);
+}
+
+int local_feedback_pack(const struct local_feedback *feedback, struct buf *out)
+{
+    Tandem__Local__Feedback message = TANDEM__LOCAL__FEEDBACK__INIT;
+    const int result =
+        feedback->id[0] ? PB_STORE(feedback_fields, feedback, &message) : TANDEM_EINVAL;
+
+    return result == 0 ? pb_pack(&message.base, out) : result;
+}
+
+static int feedback_load(const void *from, void *to)
+{
+    struct local_feedback feedback = {.correct = false};
+    const int result = PB_LOAD(feedback_fields, from, &feedback);
+
+    if (result != 0 || !feedback.id[0]) {
+        return result != 0 ? result : TANDEM_EPROTO;
+    }
+    *(struct local_feedback *)to = feedback;
+    return 0;
+}
+
+int local_feedback_unpack(const uint8_t *data, size_t bytes, struct local_feedback *ret_feedback)
+{
+    return pb_read(&tandem__local__feedback__descriptor, data, bytes, feedback_load, ret_feedback);
 }

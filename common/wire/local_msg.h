@@ -52,6 +52,11 @@ struct local_error {
     uint64_t latency_us;
 };
 
+struct local_feedback {
+    char id[21]; /* of the decision; never "" */
+    bool correct;
+};
+
 int local_hello_pack(const struct local_hello *hello, struct buf *out);
 int local_hello_unpack(const uint8_t *data, size_t bytes, struct local_hello *ret_hello);
 void local_hello_fini(struct local_hello *hello);
@@ -64,5 +69,7 @@ int local_answer_unpack(const uint8_t *data, size_t bytes, struct local_answer *
 void local_answer_fini(struct local_answer *answer);
 int local_error_pack(const struct local_error *error, struct buf *out);
 int local_error_unpack(const uint8_t *data, size_t bytes, struct local_error *ret_error);
+int local_feedback_pack(const struct local_feedback *feedback, struct buf *out);
+int local_feedback_unpack(const uint8_t *data, size_t bytes, struct local_feedback *ret_feedback);
 
 #endif

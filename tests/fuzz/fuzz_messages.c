@@ -54,6 +54,7 @@ MESSAGE(local_hello, local_hello_fini)
 MESSAGE(local_submit, nothing)
 MESSAGE(local_answer, local_answer_fini)
 MESSAGE(local_error, nothing)
+MESSAGE(local_feedback, nothing)
 
 static void try_small(const uint8_t *data, size_t bytes)
 {
@@ -79,8 +80,9 @@ static void try_small(const uint8_t *data, size_t bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static void (*const tries[])(const uint8_t *data, size_t bytes) = {
-        try_edge_hello,  try_edge_request, try_answer_piece, try_edge_result, try_edge_error,
-        try_local_hello, try_local_submit, try_local_answer, try_local_error, try_small,
+        try_edge_hello,  try_edge_request, try_answer_piece,   try_edge_result,
+        try_edge_error,  try_local_hello,  try_local_submit,   try_local_answer,
+        try_local_error, try_small,        try_local_feedback,
     };
 
     if (bytes > 0) {

@@ -11,8 +11,8 @@
     ",\"met_deadline\":" met ",\"error_code\":" error "}}\n"
 #define ONE   DECISION("1", "objects", "local", "10", "true", "0")
 #define TWO   DECISION("2", "objects", "edge:hall", "90", "false", "0")
-#define TRUTH "{\"schema\":1,\"id\":\"2\",\"feedback\":{\"correct\":true}}\n"
-#define TOLD  ",\"feedback\":{\"correct\":true}}\n" /* at the end of the second */
+#define TRUTH "{\"schema\":1,\"id\":\"2\",\"correct\":true}\n"
+#define TOLD  ",\"correct\":true}\n" /* at the end of the second */
 #define THREE DECISION("3", "commands", "cascade", "60", "true", "0")
 #define FOUR  DECISION("4", "objects", "edge:den", "30", "false", "-12")
 #define ALL   "decisions 18446744073709551615 since="

@@ -52,7 +52,8 @@
 #define SHADOW                                                                                     \
     "{\"schema\":1,\"id\":\"1\",\"measured\":[{\"route\":\"local\",\"latency_ms\":30,"             \
     "\"error_code\":0,\"agreed\":true,\"confidence\":0.8}]}\n"
-#define TRUTH "{\"schema\":1,\"id\":\"1\",\"feedback\":{\"correct\":true}}\n"
+/* What the application said of an answer later. */
+#define TRUTH(id, correct) "{\"schema\":1,\"id\":\"" id "\",\"correct\":" correct "}\n"
 
 static char path[64];
 
@@ -101,7 +102,8 @@ static void test_policy(void **state)
     cJSON *object;
 
     (void)state;
-    file_make(AT_EDGE WITH_SHADOW "damaged\n" FORCED RUNNING TRUTH CANCELED UNKNOWN "[1]\n");
+    file_make(AT_EDGE WITH_SHADOW "damaged\n" FORCED RUNNING TRUTH("9", "true") CANCELED UNKNOWN
+              "[1]\n");
     object = replay_json(&stage, "--policy", "local");
     assert_non_null(strstr(stage.err, "line 3 is no JSON object"));
     assert_non_null(strstr(stage.err, "2 lines in all"));
@@ -196,6 +198,25 @@ static void test_told_later(void **state)
     unlink(path);
 }
 
+/* What was said is a measured error, of the answer and of what follows from it: 254 and 54 as they
+ * went; here 90 as predicted, and 30 with the same right answer. The last word counts. */
+static void test_truth(void **state)
+{
+    struct stage stage = nobody();
+    cJSON *object;
+
+    (void)state;
+    file_make(AT_EDGE TRUTH("1", "true") WITH_SHADOW TRUTH("2", "true") TRUTH("1", "false"));
+    object = replay_json(&stage, "--policy", "local");
+    assert_float_equal(number(object, "recorded", "cost_ms"), 54 + 200 + 54, 1e-3);
+    assert_float_equal(number(object, "recorded", "errors"), 1, 1e-6);
+    assert_float_equal(number(object, "replayed", "cost_ms"), 90 + 30, 1e-3);
+    cJSON_Delete(object);
+    assert_int_equal(ctl(&stage, "explain", "1", "--file", path, NULL), CTL_DONE);
+    assert_non_null(strstr(stage.out, "said it was wrong"));
+    unlink(path);
+}
+
 static void test_nothing_to_replay(void **state)
 {
     struct stage stage = nobody();
@@ -220,11 +241,9 @@ static void test_nothing_to_replay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_policy),
-        cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_told_later),
-        cmocka_unit_test(test_nothing_to_replay),
+        cmocka_unit_test(test_policy), cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_text),   cmocka_unit_test(test_told_later),
+        cmocka_unit_test(test_truth),  cmocka_unit_test(test_nothing_to_replay),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

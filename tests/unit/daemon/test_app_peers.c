@@ -61,6 +61,18 @@ static void on_gone(struct app_peer *peer, void *user)
     (void)user;
 }
 
+static int on_feedback(struct app_peer *peer, uint64_t decision, bool correct, const char **ret_why,
+                       void *user)
+{
+    (void)peer;
+    (void)decision;
+    (void)correct;
+    (void)ret_why;
+    (void)user;
+    fail();
+    return 0;
+}
+
 static int connect_to(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -97,7 +109,7 @@ static bool is_let_in(uv_loop_t *loop, struct app *app, const char *path)
 
 static void test_strangers_are_refused(void **state)
 {
-    static const struct app_callbacks callbacks = {on_submit, on_cancel, on_gone};
+    static const struct app_callbacks callbacks = {on_submit, on_cancel, on_gone, on_feedback};
     char dir[] = "/tmp/tandem-app-XXXXXX", path[64], error[256] = "";
     char names[1][LIMIT_NAME_BYTES + 1] = {"objects"};
     uint32_t kinds[1] = {1};

@@ -163,7 +163,7 @@ static const char *told(struct fixture *f, struct history_query query)
 static void test_by_time_number_and_id(void **state)
 {
     struct fixture *f = *state;
-    static const char truth[] = "{\"schema\":1,\"id\":\"2\",\"feedback\":{\"correct\":true}}\n";
+    static const char truth[] = "{\"schema\":1,\"id\":\"2\",\"correct\":true}\n";
 
     assert_string_equal(told(f, (struct history_query){ALL}), "");
     decision_add(f, 1, 100, true);
@@ -201,19 +201,19 @@ static void more_add(struct fixture *f, const char *line)
 static void test_told_later(void **state)
 {
     static const char measured[] = "\"measured\":[{\"route\":\"local\"}]}\n",
-                      wrong[] = ",\"feedback\":{\"correct\":false}", more[] = ",\"more\":3}\n";
+                      wrong[] = ",\"correct\":false", more[] = ",\"more\":3}\n";
     struct fixture *f = *state;
 
     decision_add(f, 3, 100, true);
     decision_add(f, 2, 200, true);
-    more_add(f, "{\"schema\":1,\"id\":\"2\",\"feedback\":{\"correct\":true}}\n");
+    more_add(f, "{\"schema\":1,\"id\":\"2\",\"correct\":true}\n");
     assert_int_equal(rename(f->path, f->old), 0);
     decision_file_close(&f->file);
     decision_file_open(&f->file, f->dir, 1);
     more_add(f, "{\"schema\":1,\"id\":\"3\",\"measured\":[{\"route\":\"local\"}]}\n");
     more_add(f, "{\"schema\":1,\"id\":\"9\",\"lost\":true}\n");
     decision_add(f, 4, 300, true);
-    more_add(f, "{\"schema\":1,\"id\":\"2\",\"feedback\":{\"correct\":false}}\n");
+    more_add(f, "{\"schema\":1,\"id\":\"2\",\"correct\":false}\n");
     more_add(f, "{\"schema\":1,\"id\":\"4\",\"more\":3}\n");
     assert_int_not_equal(f->file.pending.bytes, 0);
     assert_string_equal(told(f, (struct history_query){ALL, .id = 3}), "3 ");

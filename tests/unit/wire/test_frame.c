@@ -112,8 +112,9 @@ static void test_kinds_ids_and_payload(void **state)
 
     (void)state;
     for (unsigned kind = 0; kind < 256; kind++) {
-        const bool of_request = kind >= FRAME_REQUEST && kind <= FRAME_RESULT;
-        const bool known = kind >= FRAME_HELLO && kind <= FRAME_TASKS;
+        const bool of_request =
+            (kind >= FRAME_REQUEST && kind <= FRAME_RESULT) || kind == FRAME_FEEDBACK;
+        const bool known = kind >= FRAME_HELLO && kind <= FRAME_FEEDBACK;
         const struct frame without_id = {(uint8_t)kind, 0, 0, byte, 1, byte, 0};
         const struct frame with_payload = {(uint8_t)kind, 0, 1, byte, 0, byte, 1};
         uint8_t prefix[FRAME_PREFIX_BYTES];

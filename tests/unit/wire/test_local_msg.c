@@ -183,6 +183,29 @@ static void test_small_ones(void **state)
     buf_fini(&out);
 }
 
+static void test_feedback(void **state)
+{
+    static const uint8_t no_id[] = {0x10, 1}, letters[] = {0x0a, 2, '1', 'x', 0x10, 1};
+    struct local_feedback feedback = {.id = "18446744073709551615", .correct = true}, back;
+    struct buf out = {0};
+
+    (void)state;
+    for (int correct = 0; correct <= 1; correct++) {
+        buf_clear(&out);
+        feedback.correct = correct != 0;
+        assert_int_equal(local_feedback_pack(&feedback, &out), 0);
+        assert_int_equal(local_feedback_unpack(out.data, out.bytes, &back), 0);
+        assert_string_equal(back.id, feedback.id);
+        assert_int_equal(back.correct, correct);
+    }
+    feedback.id[0] = '\0';
+    assert_int_equal(local_feedback_pack(&feedback, &out), TANDEM_EINVAL);
+    assert_int_equal(local_feedback_unpack(no_id, sizeof(no_id), &back), TANDEM_EPROTO);
+    assert_int_equal(local_feedback_unpack(letters, sizeof(letters), &back), TANDEM_EPROTO);
+    assert_int_equal(local_feedback_unpack(NULL, 0, &back), TANDEM_EPROTO);
+    buf_fini(&out);
+}
+
 static void test_answer_copy(void **state)
 {
     static const uint32_t kinds[] = {WIRE_CLASSIFY, WIRE_DETECT, WIRE_GENERATE};
@@ -249,8 +272,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hello),         cmocka_unit_test(test_submit),
         cmocka_unit_test(test_submit_limits), cmocka_unit_test(test_answer),
-        cmocka_unit_test(test_small_ones),    cmocka_unit_test(test_answer_copy),
-        cmocka_unit_test(test_transcript),
+        cmocka_unit_test(test_small_ones),    cmocka_unit_test(test_feedback),
+        cmocka_unit_test(test_answer_copy),   cmocka_unit_test(test_transcript),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,84 @@
+#include "client/daemon/feedback.h"
+#include "client/daemon/learn.h"
+#include "client/daemon/result_cache.h"
+
+#include "common/base/error.h"
+
+#include <string.h>
+
+static struct decision *ring_find(struct requests *all, uint64_t id)
+{
+    for (size_t i = 0; i < all->ring_count; i++) {
+        if (all->ring[i].id == id) {
+            return &all->ring[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_running(const struct requests *all, uint64_t id)
+{
+    for (const struct request *at = all->list; at; at = at->next) {
+        if (!at->ended && at->decision.id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void told_set(struct requests *all, struct decision *decision, bool correct)
+{
+    struct told_answers *answers = &decision->answers;
+    const enum told told = correct ? TOLD_RIGHT : TOLD_WRONG;
+    struct decision *origin = answers->origin_same ? ring_find(all, answers->origin) : NULL;
+
+    if (answers->told != told) {
+        if (answers->taught) {
+            learn_told(all, decision, answers->told == TOLD_RIGHT, false);
+        }
+        learn_told(all, decision, correct, true);
+        answers->told = told;
+        answers->taught = true;
+        all->on_told(decision->id, correct, all->user);
+    }
+    if (!correct && all->results) {
+        result_cache_forget_decision(all->results,
+                                     answers->origin ? answers->origin : decision->id);
+    }
+    if (origin) {
+        told_set(all, origin, correct); /* which has none itself */
+    }
+}
+
+int feedback_take(struct requests *all, uid_t uid, uint64_t id, bool correct, const char **ret_why)
+{
+    struct decision *decision = ring_find(all, id);
+
+    if (!decision && is_running(all, id)) {
+        *ret_why = "the request has no answer yet";
+        return TANDEM_EINVAL;
+    }
+    if (!decision) {
+        *ret_why = "there is no decision of this id, or it is too old";
+        return TANDEM_ENOTFOUND;
+    }
+    if (uid != 0 && uid != decision->answers.uid) {
+        *ret_why = "another user asked";
+        return TANDEM_EAUTH;
+    }
+    if (decision->answers.by == JOB_SIDES) {
+        *ret_why = "the request ended without an answer";
+        return TANDEM_EINVAL;
+    }
+    told_set(all, decision, correct);
+    return 0;
+}
+
+void feedback_forget(struct requests *all, const char *task)
+{
+    for (size_t i = 0; i < all->ring_count; i++) {
+        if (strcmp(all->ring[i].task, task) == 0) {
+            all->ring[i].answers.taught = false;
+        }
+    }
+}

@@ -1,0 +1,21 @@
+/* feedback.h: what applications say of answers that they got: who may say it, of which decision,
+ * and what is learned from it. Loop thread. */
+#ifndef TANDEM_CLIENT_FEEDBACK_H
+#define TANDEM_CLIENT_FEEDBACK_H
+
+#include "client/daemon/requests.h"
+
+/* User `uid` says that the answer of decision `id` was right, or wrong. The last word counts: what
+ * an earlier one has taught is taken back. What is said of an answer from the cache that was given
+ * to the same bytes is said of the one that it repeats; an answer that is said to be wrong is not
+ * given again. (What is said of an
+ * answer that was given to a similar frame says nothing of that frame.) all->on_told hears of every
+ * decision of which something new was said. 0, or with a line (static): TANDEM_EINVAL where there
+ * is no answer, TANDEM_ENOTFOUND, TANDEM_EAUTH. */
+int feedback_take(struct requests *all, uid_t uid, uint64_t id, bool correct, const char **ret_why);
+
+/* A task's knowledge was reset: what was said of its answers before is not to be taken back from
+ * it. */
+void feedback_forget(struct requests *all, const char *task);
+
+#endif

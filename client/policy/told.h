@@ -1,0 +1,39 @@
+/* told.h: what applications say of delivered answers (tandem_feedback), and whose answers that
+ * judges. Pure, any thread.
+ *
+ * What is said of the delivered answer holds for whoever gave it. The other side's answer, where
+ * both gave a whole one, is as right when it was the same; when it was another one, it was wrong if
+ * the delivered one was right and only one can be (classes), and else nothing is known of it.
+ * Nothing follows from what is said of a text that the deadline cut short. */
+#ifndef TANDEM_POLICY_TOLD_H
+#define TANDEM_POLICY_TOLD_H
+
+#include "client/policy/job.h"
+#include "common/base/limits.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum told { TOLD_NOTHING, TOLD_RIGHT, TOLD_WRONG };
+
+/* The answers of one request. Zeroed and with by = JOB_SIDES: there was none. */
+struct told_answers {
+    uint32_t uid;     /* of the user who asked */
+    enum job_side by; /* whose answer was delivered; JOB_SIDES: nobody's */
+    bool whole[JOB_SIDES];
+    bool agreed;                            /* of two whole ones: they were the same */
+    bool one_right;                         /* of two different ones one at most is right */
+    char edge[LIMIT_NAME_BYTES + 1];        /* that was asked; "": none */
+    char local_digest[33], edge_digest[33]; /* of the models; "": not known */
+    uint64_t origin;                        /* by = JOB_SIDE_CACHE: the decision whose answer
+                                               it was, */
+    bool origin_same;                       /* to the same bytes */
+    enum told told;                         /* of the delivered answer */
+    bool taught;                            /* and it was learned from */
+};
+
+/* What it says of the answer of `side` (local or edge) that the delivered one was right, or wrong.
+ */
+enum told told_of(const struct told_answers *answers, enum job_side side, bool correct);
+
+#endif

@@ -1,0 +1,247 @@
+/* What is said of answers: who may say it, whom it teaches, and that the last word counts. The
+ * decisions are put into memory by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/daemon/fake_parts.h"
+
+#include "client/daemon/feedback.h"
+#include "client/daemon/learn.h"
+#include "common/base/error.h"
+
+#define USER  1000
+#define SURE  0.85 /* of the local answers */
+#define BIN   8
+#define LOCAL "11111111111111111111111111111111"
+#define EDGE  "22222222222222222222222222222222"
+
+static struct client_config config = {.result_cache_bytes = 1 << 20};
+static struct task_config task_config = {.name = (char *)(uintptr_t) "objects",
+                                         .kind = TASK_CLASSIFY};
+static struct client_task task;
+static struct tasks tasks = {.configs = &task_config, .items = &task, .count = 1};
+static struct requests all;
+static char links; /* only its address */
+static unsigned words, rights;
+
+static void on_told(uint64_t decision, bool correct, void *user)
+{
+    (void)decision;
+    (void)user;
+    words++;
+    rights += correct;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    words = rights = 0;
+    clock_set_fake(fake_now, NULL);
+    task = (struct client_task){.config = &task_config, .has_local = true};
+    confidence_init(&task.confidence);
+    strcpy(task.known[0].digest, EDGE);
+    strcpy(fake.local_digest, LOCAL);
+    all = (struct requests){
+        .config = &config, .tasks = &tasks, .links = (struct links *)&links, .on_told = on_told};
+    return requests_init(&all);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    requests_fini(&all);
+    clock_set_fake(NULL, NULL);
+    return 0;
+}
+
+/* A decision that has ended: `by` answered, and `both` says whether the other did, too. */
+static struct decision *decision_add(uint64_t id, enum job_side by, bool both, bool agreed)
+{
+    struct decision *decision = &all.ring[all.ring_count++];
+
+    *decision = (struct decision){.id = id,
+                                  .task = "objects",
+                                  .confidence = SURE,
+                                  .has_outcome = true,
+                                  .answers = {.uid = USER,
+                                              .by = by,
+                                              .agreed = agreed,
+                                              .one_right = true,
+                                              .edge = "den",
+                                              .local_digest = LOCAL,
+                                              .edge_digest = EDGE}};
+    if (by == JOB_SIDE_LOCAL || by == JOB_SIDE_EDGE) {
+        decision->answers.whole[by] = true;
+    }
+    if (both) {
+        decision->answers.whole[JOB_SIDE_LOCAL] = decision->answers.whole[JOB_SIDE_EDGE] = true;
+    }
+    all.ring_next = all.ring_count;
+    return decision;
+}
+
+static int say(uint64_t id, bool correct)
+{
+    const char *why = NULL;
+    const int result = feedback_take(&all, USER, id, correct, &why);
+
+    assert_true((result == 0) == (why == NULL));
+    return result;
+}
+
+static void local_check(unsigned told, unsigned right)
+{
+    assert_int_equal(task.confidence.told[BIN], told);
+    assert_int_equal(task.confidence.right[BIN], right);
+}
+
+static void edge_check(unsigned told, unsigned wrong)
+{
+    assert_int_equal(task.known[0].truth.told, told);
+    assert_int_equal(task.known[0].truth.wrong, wrong);
+}
+
+static void test_who_may_say_it(void **state)
+{
+    const char *why = NULL;
+
+    (void)state;
+    (void)decision_add(5, JOB_SIDE_LOCAL, false, false);
+    (void)decision_add(6, JOB_SIDES, false, false);
+    assert_int_equal(say(4, true), TANDEM_ENOTFOUND);
+    assert_int_equal(say(6, true), TANDEM_EINVAL);
+    assert_int_equal(feedback_take(&all, USER + 1, 5, true, &why), TANDEM_EAUTH);
+    local_check(0, 0);
+    assert_int_equal(words, 0);
+    assert_int_equal(feedback_take(&all, 0, 5, true, &why), 0);
+    local_check(1, 1);
+}
+
+static void test_last_word_counts(void **state)
+{
+    const struct decision *decision = decision_add(5, JOB_SIDE_LOCAL, false, false);
+
+    (void)state;
+    assert_int_equal(say(5, true), 0);
+    local_check(1, 1);
+    assert_int_equal(say(5, true), 0);
+    local_check(1, 1);
+    assert_int_equal(words, 1); /* nothing new */
+    assert_int_equal(decision->answers.told, TOLD_RIGHT);
+    assert_int_equal(say(5, false), 0);
+    local_check(1, 0);
+    assert_int_equal(words, 2);
+    assert_int_equal(decision->answers.told, TOLD_WRONG);
+    assert_int_equal(rights, 1);
+    edge_check(0, 0);
+}
+
+static void test_both_sides(void **state)
+{
+    (void)state;
+    (void)decision_add(1, JOB_SIDE_EDGE, true, false);
+    (void)decision_add(2, JOB_SIDE_EDGE, true, true);
+    assert_int_equal(say(1, true), 0); /* so the other one was wrong */
+    local_check(1, 0);
+    edge_check(1, 0);
+    assert_int_equal(say(1, false), 0); /* nothing is known of the other one */
+    local_check(0, 0);
+    edge_check(1, 1);
+    assert_int_equal(say(2, false), 0);
+    local_check(1, 0);
+    edge_check(2, 2);
+}
+
+/* What is said of a model's answers concerns that model. */
+static void test_another_model(void **state)
+{
+    (void)state;
+    (void)decision_add(1, JOB_SIDE_EDGE, true, true);
+    strcpy(fake.local_digest, EDGE);
+    assert_int_equal(say(1, false), 0);
+    local_check(0, 0);
+    edge_check(1, 1);
+    strcpy(fake.local_digest, LOCAL);
+    strcpy(task.known[0].digest, LOCAL);
+    assert_int_equal(say(1, true), 0);
+    edge_check(1, 1);
+}
+
+/* What was forgotten is not taken back from what was learned since. */
+static void test_after_forget(void **state)
+{
+    (void)state;
+    (void)decision_add(1, JOB_SIDE_LOCAL, false, false);
+    (void)decision_add(2, JOB_SIDE_LOCAL, false, false);
+    assert_int_equal(say(1, true), 0);
+    assert_int_equal(learn_forget(&all, "objects"), 0);
+    local_check(0, 0);
+    assert_int_equal(say(2, true), 0);
+    assert_int_equal(say(1, false), 0);
+    local_check(2, 1);
+}
+
+static void answer_keep(uint64_t decision)
+{
+    struct answer_label labels[1] = {{(char *)(uintptr_t) "cat", 0.85}};
+    const struct answer answer = {.kind = WIRE_CLASSIFY, .labels = labels, .label_count = 1};
+    const struct result_origin origin = {.route = "local", .task = "objects", .decision = decision};
+
+    assert_int_equal(result_cache_put(all.results, (struct result_key){decision, 0},
+                                      (struct result_key){0, 0}, NULL, &answer, &origin),
+                     0);
+}
+
+static size_t kept(void)
+{
+    struct result_counts counts;
+
+    result_cache_counts(all.results, &counts);
+    return counts.entries;
+}
+
+/* What is said of a repeated answer is said of the one that it repeats; one that was given to a
+ * similar frame teaches nothing; and neither is given again once it was wrong. */
+static void test_cached(void **state)
+{
+    struct decision *repeat, *similar, *origin;
+
+    (void)state;
+    origin = decision_add(1, JOB_SIDE_LOCAL, false, false);
+    (void)decision_add(2, JOB_SIDE_LOCAL, false, false);
+    repeat = decision_add(3, JOB_SIDE_CACHE, false, false);
+    similar = decision_add(4, JOB_SIDE_CACHE, false, false);
+    repeat->answers.origin = 1;
+    repeat->answers.origin_same = true;
+    similar->answers.origin = 2;
+    answer_keep(1);
+    answer_keep(2);
+    assert_int_equal(say(3, true), 0);
+    local_check(1, 1);
+    assert_int_equal(origin->answers.told, TOLD_RIGHT);
+    assert_int_equal(words, 2);
+    assert_int_equal(kept(), 2);
+    assert_int_equal(say(3, false), 0);
+    local_check(1, 0);
+    assert_int_equal(kept(), 1);
+    assert_int_equal(say(4, false), 0);
+    local_check(1, 0);
+    assert_int_equal(kept(), 0);
+}
+
+int main(void)
+{
+#define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        WITH(test_who_may_say_it), WITH(test_last_word_counts), WITH(test_both_sides),
+        WITH(test_another_model),  WITH(test_after_forget),     WITH(test_cached),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
