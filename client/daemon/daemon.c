@@ -108,16 +108,30 @@ static void on_decision(const struct decision *decision, void *user)
     buf_fini(&line);
 }
 
+/* A line of its own behind the decision's (amendment.h); `result` is of making it. */
+static void line_add(struct daemon *daemon, int result, const struct buf *line)
+{
+    if (result == 0) {
+        decision_file_write(&daemon->decisions, line->data, line->bytes, clock_now_ns());
+        decisions_arm(daemon);
+    }
+}
+
 static void on_told(uint64_t decision, bool correct, void *user)
 {
-    struct daemon *daemon = user;
     struct buf line;
 
     buf_init(&line, LIMIT_STATUS_QUEUE_BYTES);
-    if (status_told(decision, correct, &line) == 0) {
-        decision_file_write(&daemon->decisions, line.data, line.bytes, clock_now_ns());
-        decisions_arm(daemon);
-    }
+    line_add(user, status_told(decision, correct, &line), &line);
+    buf_fini(&line);
+}
+
+static void on_measured(const struct decision *decision, void *user)
+{
+    struct buf line;
+
+    buf_init(&line, LIMIT_STATUS_QUEUE_BYTES);
+    line_add(user, status_measured(decision, &line), &line);
     buf_fini(&line);
 }
 
@@ -345,6 +359,7 @@ static void on_signal(uv_signal_t *handle, int number)
     log_info("stopping: %zu accepted request%s may take %lld ms", COUNTED(daemon->requests.live),
              (long long)daemon->config.drain_timeout_ms);
     (void)notify_stopping();
+    shadows_stop(&daemon->requests);
     app_drain(daemon->app);
     (void)uv_timer_start(&daemon->drain_timer, on_drain_timer,
                          (uint64_t)daemon->config.drain_timeout_ms, 0);
@@ -424,6 +439,7 @@ static int daemon_load(struct daemon *daemon, const char *path)
     daemon->requests.tasks = daemon->tasks;
     daemon->requests.on_decision = on_decision;
     daemon->requests.on_told = on_told;
+    daemon->requests.on_measured = on_measured;
     daemon->requests.on_idle = on_idle;
     daemon->requests.user = daemon;
     return result;
@@ -483,6 +499,7 @@ static void daemon_close(struct daemon *daemon)
 {
     status_listener_free(daemon->status);
     daemon->status = NULL;
+    shadows_stop(&daemon->requests);
     requests_end_all(&daemon->requests);
     app_close(daemon->app);
     links_close(daemon->links);

@@ -151,6 +151,18 @@ static const struct config_key keys[] = {
              "or would miss the deadline. cascade: at the task's confidence_threshold. Where the "
              "route is not to be had, a request takes the other side, and its reason says so."},
     {.section = "policy",
+     .key = "shadow_percent",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(shadow_percent),
+     .default_text = "0",
+     .min = 0,
+     .max = 100,
+     .unit = "%",
+     .help = "So many of the answered requests are also run on the side that did not run, for the "
+             "record: tandemctl replay then rests on what was measured. Nobody waits for such a "
+             "run. It takes joule and megabytes, gives way to every request, and sends nothing "
+             "that may not leave the device. Turns of sessions have none."},
+    {.section = "policy",
      .key = "prefer",
      .type = CONFIG_CHOICE,
      .offset = AT(prefer),

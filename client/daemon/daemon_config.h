@@ -17,6 +17,7 @@ struct client_config {
     bool allow_plaintext;
     char *tls_cert, *tls_key, *tls_ca;
     int prefer, mode, observe_route;
+    double shadow_percent;
     double one_miss_ms, one_megabyte_ms, one_error_ms, one_joule_ms, edge_error;
     int64_t probe_bytes, bytes_per_hour;          /* bytes_per_hour 0: no limit */
     double joule_per_hour;                        /* 0: no limit */

@@ -47,20 +47,30 @@ void learn_edge_model(struct requests *all, size_t edge, size_t index, const cha
     snprintf(known->digest, sizeof(known->digest), "%s", digest);
 }
 
+static bool model_is(const struct task_edge *known, const char *digest)
+{
+    return !known->digest[0] || !digest[0] || strcmp(known->digest, digest) == 0;
+}
+
 bool learn_edge_model_is(const struct request *request)
 {
-    const char *digest = request->task->known[request->choice.edge].digest;
+    return model_is(&request->task->known[request->choice.edge], request->edge_digest);
+}
 
-    return !digest[0] || !request->edge_digest[0] || strcmp(digest, request->edge_digest) == 0;
+void learn_agreement_of(struct client_task *task, size_t edge, const char *digest,
+                        double confidence, bool agreed)
+{
+    struct task_edge *known = &task->known[edge];
+
+    if (model_is(known, digest)) {
+        confidence_pair_compare(&task->confidence, &known->agreement, confidence, agreed);
+    }
 }
 
 void learn_agreement(struct request *request, double confidence, bool agreed)
 {
-    struct task_edge *known = &request->task->known[request->choice.edge];
-
-    if (learn_edge_model_is(request)) {
-        confidence_pair_compare(&request->task->confidence, &known->agreement, confidence, agreed);
-    }
+    learn_agreement_of(request->task, (size_t)request->choice.edge, request->edge_digest,
+                       confidence, agreed);
 }
 
 /* The number of the edge of this name, -1: there is none. */

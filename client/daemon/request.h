@@ -6,6 +6,7 @@
 
 #include "client/daemon/requests.h"
 #include "client/daemon/result_cache.h"
+#include "client/policy/shadow.h"
 #include "common/base/clock.h"
 
 struct session {
@@ -20,6 +21,7 @@ struct session {
 struct request_upload { /* the picture in another form than it came in, for the edge */
     struct upload_source source;
     uv_work_t work;
+    struct engine_picture picture; /* that is made smaller; borrowed */
     struct upload_form form;
     uint8_t *data; /* owned; NULL: what came is sent */
     size_t bytes;
@@ -64,6 +66,9 @@ struct request {
     struct result_origin cached;     /* of the answer that was there before */
     bool cached_same;                /* it was given to the same bytes */
     char why[256];
+    bool shadow; /* when it is freed, this is run for the record: */
+    struct shadow_plan shadow_plan;
+    enum job_side shadow_by; /* who answered */
 };
 
 static inline double ms_between(int64_t from_ns, int64_t to_ns)
@@ -95,7 +100,19 @@ struct estimate_text_work request_work(const struct request *request);
 /* Every local run that is kept a place for starts. */
 void requests_pull_in(struct requests *all);
 
-/* request_decide.c: the decision's record, from the choice. */
+/* Whether a request has a local run or awaits one. */
+bool requests_local_wanted(const struct requests *all);
+
+/* request_decide.c: who may see what the request brings. */
+struct privacy {
+    bool never_leaves;
+    const char *only_edge; /* borrowed of the task; NULL: any */
+};
+struct privacy request_privacy(const struct client_task *task, const struct local_submit *submit);
+/* The tokens that a text may get at most. */
+uint32_t request_most_tokens(const struct client_task *task, const struct local_submit *submit);
+
+/* The decision's record, from the choice. */
 void request_decision_fill(struct request *request);
 
 /* request_observe.c: with `mode = observe`, after request_decision_fill: what was decided stays on
@@ -106,6 +123,10 @@ int request_observe(struct request *request, int result);
 /* request_local.c, request_edge.c: start the one side or the other. */
 void request_local_start(struct request *request);
 void request_edge_start(struct request *request);
+/* What a local run that has ended teaches. */
+void request_run_learn(struct client_task *task, const struct runner_job *job);
+/* Whether a request is at this edge, or on its way there. */
+bool requests_edge_wanted(const struct requests *all, size_t edge);
 /* Once the picture has the form to be sent. */
 void request_edge_send(struct request *request);
 /* The edge was asked and will not be waited for any longer: if that was long enough, it is
@@ -138,6 +159,13 @@ void request_upload_forms(const struct requests *all, const struct client_task *
 bool request_upload_begin(struct request *request);
 /* It is not wanted any more; true where it had not been made yet, so that nothing was sent. */
 bool request_upload_cancel(struct request *request);
+/* The two parts of making a form: `upload->picture` in upload->form, on any thread; and on the
+ * loop's what that teaches, with what came where it failed. */
+void request_upload_make(struct request_upload *upload);
+void request_upload_made(struct requests *all, struct client_task *task,
+                         struct request_upload *upload);
+struct engine_picture request_picture(const struct local_submit *submit,
+                                      const struct app_input *input);
 /* Boxes of an answer to another form, to pixels of the picture that came. */
 void request_upload_boxes(const struct request *request, struct answer *answer);
 
@@ -157,6 +185,7 @@ void request_error_send(struct request *request, int code);
 void request_compare(struct request *request);
 /* Whose answers there were, for what will be said of the delivered one. */
 void request_answers_note(struct request *request, const struct job_action *action);
+bool answers_agree(const struct answer *a, const struct answer *b);
 void request_count(struct request *request, const struct job_action *action);
 void request_decision_keep(struct request *request);
 

@@ -68,7 +68,7 @@ void request_error_send(struct request *request, int code)
     buf_fini(&header);
 }
 
-static bool answers_agree(const struct answer *a, const struct answer *b)
+bool answers_agree(const struct answer *a, const struct answer *b)
 {
     if (a->kind == WIRE_GENERATE) {
         return a->text_bytes == b->text_bytes && memcmp(a->text, b->text, a->text_bytes) == 0;
@@ -166,6 +166,16 @@ void request_count(struct request *request, const struct job_action *action)
     } else {
         counts->edge++;
     }
+}
+
+struct decision *requests_ring_find(struct requests *all, uint64_t id)
+{
+    for (size_t i = 0; i < all->ring_count; i++) {
+        if (all->ring[i].id == id) {
+            return &all->ring[i];
+        }
+    }
+    return NULL;
 }
 
 void request_decision_keep(struct request *request)

@@ -7,15 +7,26 @@
 #include <stdio.h>
 #include <string.h>
 
+uint32_t request_most_tokens(const struct client_task *task, const struct local_submit *submit)
+{
+    return submit->max_new_tokens ? submit->max_new_tokens : (uint32_t)task->config->max_new_tokens;
+}
+
+struct privacy request_privacy(const struct client_task *task, const struct local_submit *submit)
+{
+    const char *leaves = task->config->leaves_device;
+
+    return (struct privacy){.never_leaves =
+                                submit->leaves_device == 1 || strcmp(leaves, "never") == 0,
+                            .only_edge = strcmp(leaves, "any_edge") == 0 ? NULL : leaves};
+}
+
 /* What a text request asks of whoever computes it. */
 static struct estimate_text_work text_work(const struct client_task *task,
                                            const struct local_submit *submit, uint64_t prompt_bytes)
 {
-    const uint32_t most =
-        submit->max_new_tokens ? submit->max_new_tokens : (uint32_t)task->config->max_new_tokens;
-
     return (struct estimate_text_work){.prompt_bytes = (double)prompt_bytes,
-                                       .most_tokens = (double)most};
+                                       .most_tokens = (double)request_most_tokens(task, submit)};
 }
 
 struct estimate_text_work request_work(const struct request *request)
@@ -199,6 +210,7 @@ static int decide_as(struct requests *all, const struct client_task *task,
                      const size_t held_bytes[LIMIT_EDGES], const struct decide_cached *cached,
                      int64_t now_ns, struct choice *ret_choice)
 {
+    const struct privacy privacy = request_privacy(task, submit);
     const struct estimate_text_work work = text_work(task, submit, input_bytes);
     struct decide_edge edges[LIMIT_EDGES];
     struct decide_insured insured[INSURED_MAX];
@@ -221,11 +233,9 @@ static int decide_as(struct requests *all, const struct client_task *task,
 
     forced_fill(submit, &input);
     input.fixed = fixed;
-    input.never_leaves =
-        submit->leaves_device == 1 || strcmp(task->config->leaves_device, "never") == 0;
+    input.never_leaves = privacy.never_leaves;
     input.too_big = input_bytes > LIMIT_PAYLOAD_BYTES;
-    input.only_edge =
-        strcmp(task->config->leaves_device, "any_edge") == 0 ? NULL : task->config->leaves_device;
+    input.only_edge = privacy.only_edge;
     if (budget_ns > 0) {
         budget_ns -= (int64_t)submit->capture_age_us * NS_PER_US;
         input.deadline_ns = now_ns + (budget_ns > 1 ? budget_ns : 1);

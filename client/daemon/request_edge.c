@@ -103,6 +103,7 @@ static void edge_gone_say(struct request *request)
 
 void request_edge_start(struct request *request)
 {
+    shadows_make_way_there(request->all, (size_t)request->choice.edge);
     if (!request_upload_begin(request)) {
         request_edge_send(request);
     }
@@ -188,6 +189,17 @@ static void edge_learn(struct request *request, size_t edge, double total_ms, do
     }
 }
 
+bool requests_edge_wanted(const struct requests *all, size_t edge)
+{
+    for (const struct request *at = all->list; at; at = at->next) {
+        if (!at->ended && at->choice.edge == (int)edge &&
+            at->job.side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct request *request_find(struct requests *all, size_t edge, uint64_t id)
 {
     for (struct request *at = all->list; at; at = at->next) {
@@ -230,6 +242,7 @@ static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result,
     struct link_view view;
 
     if (!request || request->has_answer[JOB_SIDE_EDGE]) {
+        (void)shadow_edge_result(user, edge, id, result);
         return;
     }
     outcome = &request->decision.outcome;
@@ -266,6 +279,7 @@ static void on_edge_error(size_t edge, uint64_t id, const struct edge_error *err
     struct request *request = request_find(user, edge, id);
 
     if (!request) {
+        (void)shadow_edge_error(user, edge, id, error->code);
         return;
     }
     request_edge_release(request);
@@ -289,6 +303,8 @@ static void on_edge_acked(size_t edge, uint64_t id, void *user)
 
     if (request && !request->has_answer[JOB_SIDE_EDGE]) {
         request->decision.outcome.up_ms = ms_between(request->edge_sent_ns, clock_now_ns());
+    } else if (!request) {
+        shadow_edge_acked(user, edge, id);
     }
 }
 
@@ -314,6 +330,7 @@ static void on_edge_gone(size_t edge, void *user)
     struct requests *all = user;
     struct request *next;
 
+    shadows_edge_gone(all, edge);
     for (struct request *at = all->list; at; at = next) {
         next = at->next;
         if (at->choice.edge == (int)edge && at->job.side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING &&

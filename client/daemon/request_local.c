@@ -16,9 +16,7 @@ void request_local_start(struct request *request)
     job->transcript = request->session != NULL;
     job->picture = request->submit.picture;
     job->sampling = request->submit.sampling;
-    job->max_new_tokens = request->submit.max_new_tokens
-                              ? request->submit.max_new_tokens
-                              : (uint32_t)request->task->config->max_new_tokens;
+    job->max_new_tokens = request_most_tokens(request->task, &request->submit);
     job->deadline_ns = request->job.plan.deadline_ns;
     job->deliver_late = request->job.plan.deliver_late;
     job->yields = request->job.plan.yields;
@@ -27,6 +25,7 @@ void request_local_start(struct request *request)
     atomic_store(&job->begun, false);
     request->local_out = true;
     request_local_reserve(request, request_run_ms(request));
+    shadows_make_way_here(request->all);
     runner_submit(request->all->runner, job);
 }
 
@@ -55,7 +54,7 @@ static void on_text(struct runner_job *job, const uint8_t *text, size_t bytes, v
 
 /* What a run teaches. One that was cut short took at least this long, and how sure the model was of
  * the beginning of a text says little about the whole. */
-static void run_learn(struct client_task *task, const struct runner_job *job)
+void request_run_learn(struct client_task *task, const struct runner_job *job)
 {
     const double run_ms = ms_between(0, job->run_ns);
 
@@ -78,11 +77,13 @@ static void on_done(struct runner_job *job, void *user)
     struct decision_outcome *outcome = &request->decision.outcome;
     struct job_event_data event = {.kind = JOB_LOCAL_FAILED, .error = job->error};
 
-    (void)user;
+    if (shadow_local_done(user, job)) {
+        return;
+    }
     request->local_out = false;
     request_local_spent(request, ms_between(0, job->run_ns));
     if (job->error == 0) {
-        run_learn(request->task, job);
+        request_run_learn(request->task, job);
     } else if (job->error == TANDEM_ECANCELED && job->answer.text) {
         text_learn(request->task, job);
         request_doubt_learn(request);

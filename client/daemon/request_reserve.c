@@ -26,6 +26,16 @@ static bool has_run(const struct request *request)
                                   request->job.side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING);
 }
 
+bool requests_local_wanted(const struct requests *all)
+{
+    for (const struct request *at = all->list; at; at = at->next) {
+        if (has_run(at)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 size_t requests_insured(const struct requests *all, double late_ms, struct decide_insured *insured,
                         size_t max)
 {
@@ -53,7 +63,7 @@ size_t requests_insured(const struct requests *all, double late_ms, struct decid
             .begun = at->local_out && atomic_load(&at->local.begun),
             .margin_ns = (int64_t)((ESTIMATE_MARGIN_MS + late_ms) * (double)NS_PER_MS)};
     }
-    return count;
+    return shadows_insured(all, insured, count, max);
 }
 
 void requests_pull_in(struct requests *all)

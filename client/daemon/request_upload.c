@@ -15,21 +15,22 @@
 
 #define PNG_FIRST_BYTE 0x89 /* a JPEG begins with another */
 
-static struct engine_picture picture_of(const struct request *request)
+struct engine_picture request_picture(const struct local_submit *submit,
+                                      const struct app_input *input)
 {
-    const struct wire_picture *picture = &request->submit.picture;
+    const struct wire_picture *picture = &submit->picture;
 
     return (struct engine_picture){(enum engine_pixel_format)picture->format,
                                    picture->width,
                                    picture->height,
                                    picture->stride_bytes,
-                                   request->input.data,
-                                   request->input.bytes};
+                                   input->data,
+                                   input->bytes};
 }
 
 void request_upload_look(struct request *request)
 {
-    const struct engine_picture picture = picture_of(request);
+    const struct engine_picture picture = request_picture(&request->submit, &request->input);
     struct upload_source *source = &request->upload.source;
 
     source->bytes = picture.bytes;
@@ -88,27 +89,30 @@ void request_upload_forms(const struct requests *all, const struct client_task *
 
 /* ---- making one ---- */
 
-static void on_make(uv_work_t *work)
+void request_upload_make(struct request_upload *upload)
 {
-    struct request *request = work->data;
-    struct request_upload *upload = &request->upload;
-    const struct engine_picture picture = picture_of(request);
     const int64_t began_ns = clock_now_ns();
 
     upload->error =
-        engine_picture_encode(&picture, upload->form.width, upload->form.height,
+        engine_picture_encode(&upload->picture, upload->form.width, upload->form.height,
                               upload->form.quality, &upload->data, &upload->bytes, upload->why);
     upload->made_ns = clock_now_ns() - began_ns;
 }
 
-/* What was made teaches, also where nobody waits for it any more. */
-static void made_take(struct request *request)
+static void on_make(uv_work_t *work)
 {
-    struct request_upload *upload = &request->upload;
+    struct request *request = work->data;
 
-    requests_computed(request->all, ms_between(0, upload->made_ns));
+    request_upload_make(&request->upload);
+}
+
+/* What was made teaches, also where nobody waits for it any more. */
+void request_upload_made(struct requests *all, struct client_task *task,
+                         struct request_upload *upload)
+{
+    requests_computed(all, ms_between(0, upload->made_ns));
     if (upload->error == 0) {
-        upload_made(&request->task->upload, &upload->source, &upload->form, upload->bytes,
+        upload_made(&task->upload, &upload->source, &upload->form, upload->bytes,
                     ms_between(0, upload->made_ns));
         upload->form.bytes = (double)upload->bytes;
         upload->form.prepare_ms = ms_between(0, upload->made_ns);
@@ -134,7 +138,7 @@ static void on_made(uv_work_t *work, int status)
     if (status != 0) { /* it was called back before the thread had begun */
         upload->error = TANDEM_ECANCELED;
     }
-    made_take(request);
+    request_upload_made(request->all, request->task, upload);
     if (request->ended || request->job.side[JOB_SIDE_EDGE] != JOB_SIDE_RUNNING) {
         request_free_if_done(request);
         return;
@@ -167,6 +171,7 @@ bool request_upload_begin(struct request *request)
         return false;
     }
     upload->form = request->choice.candidates[asked].upload;
+    upload->picture = request_picture(&request->submit, &request->input);
     upload->asked_ns = clock_now_ns();
     upload->work.data = request;
     upload->out = uv_queue_work(request->all->loop, &upload->work, on_make, on_made) == 0;

@@ -22,6 +22,7 @@ void request_free_if_done(struct request *request)
     }
     *at = request->next;
     all->live--;
+    shadow_begin(request);
     app_input_release(&request->input);
     buf_fini(&request->transcript);
     answer_fini(&request->answers[JOB_SIDE_LOCAL]);
@@ -33,6 +34,7 @@ void request_free_if_done(struct request *request)
     buf_fini(&request->said[JOB_SIDE_EDGE]);
     tasks_unref(request->tasks);
     free(request);
+    shadows_look(all);
     if (all->live == 0) {
         all->on_idle(all->user);
     }
@@ -75,6 +77,7 @@ static void request_end(struct request *request, const struct job_action *action
     decision_end(&request->decision, &request->job, action, now_ns);
     request_compare(request);
     request_answers_note(request, action);
+    shadow_choose(request, action->kind == JOB_DELIVER ? action->side : JOB_SIDES);
     if (action->kind == JOB_DELIVER) {
         request_cache_keep(request, action->side);
     }
@@ -359,6 +362,13 @@ void requests_end_all(struct requests *all)
 
 int requests_init(struct requests *all)
 {
+    uint64_t seed;
+    const int result = random_bytes(&seed, sizeof(seed));
+
+    if (result != 0) {
+        return result;
+    }
+    random_seed(&all->random, seed);
     all->ring = calloc(LIMIT_DECISION_RING, sizeof(*all->ring));
     all->next_wire_id = 1; /* 0 is the connection itself; a restart has another boot id */
     return all->ring ? requests_results_reset(all) : TANDEM_ENOMEM;
@@ -377,6 +387,7 @@ int requests_results_reset(struct requests *all)
 
 void requests_fini(struct requests *all)
 {
+    shadows_free(all);
     sessions_free(all->sessions);
     result_cache_free(all->results);
     free(all->ring);

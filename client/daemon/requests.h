@@ -6,8 +6,10 @@
 #include "client/daemon/app.h"
 #include "client/daemon/decision_ids.h"
 #include "client/daemon/link.h"
+#include "client/daemon/shadows.h"
 #include "client/daemon/tasks.h"
 #include "client/policy/decision.h"
+#include "common/base/random.h"
 
 struct request;
 struct result_cache;
@@ -42,6 +44,8 @@ struct requests {
     struct budgets *budgets; /* NULL: none */
     void (*on_decision)(const struct decision *decision, void *user);
     void (*on_told)(uint64_t decision, bool correct, void *user); /* of its answer */
+    /* More is known of a decision than its line says: its id and what was measured. */
+    void (*on_measured)(const struct decision *decision, void *user);
     void (*on_idle)(void *user); /* called whenever no request is left */
     void *user;
     struct request *list;
@@ -56,6 +60,8 @@ struct requests {
     size_t session_count;
     struct estimate_samples late_ms; /* that timers were, over LIMIT_TIMER_US */
     struct result_cache *results;    /* NULL: nothing is kept */
+    struct shadows shadows;
+    struct random_source random; /* which requests have a shadow */
 };
 int requests_init(
     struct requests *requests); /* the members above `list` are the caller's; 0 or TANDEM_E* */
@@ -68,6 +74,8 @@ extern const struct app_callbacks requests_app_callbacks;
 extern const struct runner_callbacks requests_runner_callbacks;
 /* Ends every request with `error` (draining is over). */
 void requests_end_all(struct requests *requests);
+/* The record of one that has ended, as long as memory has it; NULL. */
+struct decision *requests_ring_find(struct requests *requests, uint64_t id);
 /* How often answers of edges to this task are believed to be wrong before anybody said so. */
 double requests_edge_error(const struct requests *requests, const struct task_config *task);
 /* Bytes that asking an edge takes, up and down: what was seen of requests, and a little more. */

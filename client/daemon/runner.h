@@ -5,8 +5,8 @@
  *
  * A step is one picture, one chunk of a prompt, or one generated token. Before every step the
  * runner takes the job with the earliest deadline (without one: last; among equals the one that
- * came first; those that yield behind all others). A generation that is set aside keeps its pages
- * and goes on later as if nothing had been.
+ * came first; those that yield behind all others, and shadow runs behind these). A generation that
+ * is set aside keeps its pages and goes on later as if nothing had been.
  *
  * Pages: the job whose turn it is always gets them. When the pool has none left, the generation
  * that stands last in that order gives up its own, keeps its text, and computes the rows of its
@@ -77,7 +77,8 @@ struct runner_job {
     bool stream;     /* text is handed to on_text as it comes */
     bool deliver_late;
     double doubt_below; /* on_doubt once a text is less sure; 0: never */
-    bool yields;        /* goes behind all that do not */
+    bool yields;        /* goes behind all that do not, */
+    bool shadow;        /* and this behind everything: nobody waits for it */
     struct wire_picture picture;
     struct wire_sampling sampling;
     uint32_t max_new_tokens;

@@ -9,6 +9,9 @@
 /* Whether `a` goes before `b`, which came later. Equals keep the order they came in. */
 static bool job_goes_first(const struct runner_job *a, const struct runner_job *b)
 {
+    if (a->shadow != b->shadow) {
+        return b->shadow;
+    }
     if (a->yields != b->yields) {
         return b->yields;
     }

@@ -2,12 +2,14 @@
 
 #include "client/daemon/app.h"
 #include "client/daemon/request.h"
+#include "client/policy/candidates.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/stream/status_listener.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -132,6 +134,28 @@ static void edges_json(const struct status_view *view, struct json_writer *json)
     json_array_close(json);
 }
 
+/* What shadow runs were, and what they took. */
+static void shadows_json(const struct requests *requests, struct json_writer *json)
+{
+    const struct shadow_counts *counts = &requests->shadows.counts;
+    const struct decide_energy energy = client_config_energy(requests->config);
+
+    json_object_open(json, "shadows");
+    json_uint(json, "under_way", requests->shadows.count);
+    json_uint(json, "local", counts->local);
+    json_uint(json, "edge", counts->edge);
+    json_object_open(json, "dropped");
+    for (int why = 0; why < SHADOW_VERDICTS; why++) {
+        if (shadow_drop_names[why]) {
+            json_uint(json, shadow_drop_names[why], counts->dropped[why]);
+        }
+    }
+    json_object_close(json);
+    json_double(json, "bytes_up", counts->bytes_up);
+    json_double(json, "energy_j", candidate_joule(&energy, counts->run_ms, counts->bytes_up));
+    json_object_close(json);
+}
+
 static void status_json(const struct status_view *view, struct json_writer *json)
 {
     const struct counts *counts = &view->requests->counts;
@@ -167,6 +191,7 @@ static void status_json(const struct status_view *view, struct json_writer *json
     json_uint(json, "log_lines_lost", log_lost_lines());
     json_uint(json, "decision_lines_lost", view->decisions->lost);
     json_object_close(json);
+    shadows_json(view->requests, json);
 }
 
 /* ---- metrics ---- */
@@ -220,6 +245,7 @@ static void metrics_json(const struct status_view *view, struct json_writer *jso
     json_uint(json, "hedges", counts->hedges);
     json_uint(json, "misses", counts->late);
     json_uint(json, "bytes_up", counts->bytes_up);
+    shadows_json(requests, json);
     json_uint(json, "answer_tokens", counts->answer_tokens);
     json_uint(json, "cached_tokens", counts->cached_tokens);
     status_budget_metrics(requests, json);
@@ -262,22 +288,44 @@ int status_forgotten(const char *task, struct buf *out)
     return result == 0 ? buf_append_u8(out, '\n') : result;
 }
 
+/* The head of an amendment's line; its one member follows, and line_close. */
+static void line_open(struct json_writer *json, uint64_t decision, struct buf *out)
+{
+    char id[21];
+
+    snprintf(id, sizeof(id), "%" PRIu64, decision);
+    json_begin(json, out);
+    json_object_open(json, NULL);
+    json_int(json, "schema", 1);
+    json_text(json, "daemon", DAEMON);
+    json_text(json, "id", id);
+}
+
+static int line_close(struct json_writer *json, struct buf *out)
+{
+    int result;
+
+    json_object_close(json);
+    result = json_end(json);
+    return result == 0 ? buf_append_u8(out, '\n') : result;
+}
+
 int status_told(uint64_t decision, bool correct, struct buf *out)
 {
     struct json_writer json;
-    char id[21];
-    int result;
 
-    snprintf(id, sizeof(id), "%" PRIu64, decision);
-    json_begin(&json, out);
-    json_object_open(&json, NULL);
-    json_int(&json, "schema", 1);
-    json_text(&json, "daemon", DAEMON);
-    json_text(&json, "id", id);
+    line_open(&json, decision, out);
     json_bool(&json, "correct", correct);
-    json_object_close(&json);
-    result = json_end(&json);
-    return result == 0 ? buf_append_u8(out, '\n') : result;
+    return line_close(&json, out);
+}
+
+int status_measured(const struct decision *decision, struct buf *out)
+{
+    struct json_writer json;
+
+    line_open(&json, decision->id, out);
+    decision_measured_json(decision, &json);
+    return line_close(&json, out);
 }
 
 int status_decision(const struct decision *decision, struct buf *out)

@@ -27,10 +27,8 @@ static double miss_probability(const struct latency *latency, double left_ms)
 
 /* What running here and sending `bytes` takes of the battery, as far as the device's model knows.
  */
-static double energy_of(const struct decide_input *input, double run_ms, double bytes)
+double candidate_joule(const struct decide_energy *energy, double run_ms, double bytes)
 {
-    const struct decide_energy *energy = &input->energy;
-
     return energy->compute_watt > 0 || energy->joule_per_byte > 0
                ? energy->compute_watt * run_ms / MS_PER_S + energy->joule_per_byte * bytes
                : NAN;
@@ -105,7 +103,8 @@ static void edge_add(const struct decide_input *input, struct choice *choice, si
     candidate->latency = form->latency;
     candidate->upload = form->upload;
     candidate->bytes = form->upload.bytes;
-    candidate->energy_j = energy_of(input, form->upload.prepare_ms, candidate->bytes);
+    candidate->energy_j =
+        candidate_joule(&input->energy, form->upload.prepare_ms, candidate->bytes);
     candidate->error_probability = fmin(error + form->upload.error, 1);
     candidate_finish(input, candidate);
 }
@@ -179,7 +178,7 @@ static void local_add(const struct decide_input *input, struct choice *choice, d
     strcpy(candidate->route, "local");
     candidate->latency_known = input->local_known;
     candidate->latency = input->local;
-    candidate->energy_j = energy_of(input, input->local_run_ms, 0);
+    candidate->energy_j = candidate_joule(&input->energy, input->local_run_ms, 0);
     candidate->error_probability = error;
     candidate_finish(input, candidate);
 }
@@ -190,7 +189,7 @@ static void cache_add(const struct decide_input *input, struct choice *choice)
 
     strcpy(candidate->route, "cache");
     candidate->latency_known = true;
-    candidate->energy_j = energy_of(input, 0, 0);
+    candidate->energy_j = candidate_joule(&input->energy, 0, 0);
     candidate->error_probability = input->cached->error_probability;
     candidate_finish(input, candidate);
 }
@@ -198,7 +197,7 @@ static void cache_add(const struct decide_input *input, struct choice *choice)
 /* What asking an edge costs besides its time. */
 static double send_ms(const struct decide_input *input, const struct upload_form *upload)
 {
-    const double joule = energy_of(input, upload->prepare_ms, upload->bytes);
+    const double joule = candidate_joule(&input->energy, upload->prepare_ms, upload->bytes);
 
     return input->weights.one_megabyte_ms * upload->bytes / MEGABYTE +
            (isnan(joule) ? 0 : input->weights.one_joule_ms * joule);
@@ -235,8 +234,9 @@ static void cascade_add(const struct decide_input *input, const struct confidenc
                                     : input->local.p95_ms + edge.latency.p95_ms;
     candidate->bytes = ret_cascade->sent * edge.bytes;
     candidate->upload = edge.upload;
-    candidate->energy_j = energy_of(
-        input, input->local_run_ms + ret_cascade->sent * edge.upload.prepare_ms, candidate->bytes);
+    candidate->energy_j = candidate_joule(
+        &input->energy, input->local_run_ms + ret_cascade->sent * edge.upload.prepare_ms,
+        candidate->bytes);
     candidate->error_probability = ret_cascade->error;
     candidate_finish(input, candidate);
     if (input->deadline_ns != 0 && candidate->latency_known) {

@@ -19,6 +19,9 @@ size_t candidates_thriftiest(const struct choice *choice, enum decide_forced for
 /* J of decide.h from what is expected; NAN while the latency is not known. What is NAN (no
  * deadline, no model of the energy) costs nothing. */
 double candidate_cost(const struct decide_weights *weights, const struct candidate *candidate);
+/* What a run of so long and so many bytes sent take of this device; NAN: its energy is not known.
+ */
+double candidate_joule(const struct decide_energy *energy, double run_ms, double bytes);
 /* What is believed of the answers of an edge, by its number. */
 struct edge_belief candidate_edge_belief(const struct decide_input *input, size_t edge);
 bool candidate_is_wanted(enum decide_forced forced, enum job_route kind);

@@ -107,8 +107,12 @@
 #define LIMIT_STATUS_STREAMS      4          /* answers in pieces at a time */
 #define LIMIT_STATUS_QUEUE_BYTES  (1u << 20) /* slow readers are cut off here */
 #define LIMIT_DECISION_RING       1024
-#define LIMIT_RESULT_ENTRIES      4096 /* answers in the result cache, whatever their size */
-#define LIMIT_RESULT_SIMILAR      16   /* frames of one scope that a new one is compared with */
+#define LIMIT_SHADOWS             32          /* shadow runs at one time, with those that wait */
+#define LIMIT_SHADOW_BYTES        (32u << 20) /* inputs that they hold, all together */
+#define LIMIT_SHADOW_WAIT_MS      10000 /* for its place; what is later tells of another time */
+#define LIMIT_SHADOW_RUN_MS       30000 /* what an edge may take for one */
+#define LIMIT_RESULT_ENTRIES      4096  /* answers in the result cache, whatever their size */
+#define LIMIT_RESULT_SIMILAR      16    /* frames of one scope that a new one is compared with */
 #define LIMIT_DECISION_FILE_BYTES                                                                  \
     (16 << 20) /* decisions.jsonl; the one before it is kept as .1                                 \
                 */

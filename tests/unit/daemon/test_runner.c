@@ -112,22 +112,28 @@ static void steps(struct runner_queue *queue, int count)
 
 static void test_order(void **state)
 {
-    struct runner_job jobs[7] = {picture_job(0),
+    struct runner_job jobs[9] = {picture_job(0),
                                  picture_job(3 * NS_PER_S),
                                  picture_job(0),
                                  text_job("walk", 2 * NS_PER_S),
                                  picture_job(3 * NS_PER_S),
                                  picture_job(3 * NS_PER_S),
-                                 picture_job(2 * NS_PER_S)};
-    static const size_t order[7] = {3, 1, 4, 0, 2, 6, 5};
+                                 picture_job(2 * NS_PER_S),
+                                 picture_job(3 * NS_PER_S),
+                                 text_job("walk", 0)};
+    static const size_t order[9] = {3, 1, 4, 0, 2, 6, 5, 7, 8};
     struct runner_queue queue = {.first = NULL};
 
     (void)state;
     jobs[5].yields = jobs[6].yields = true; /* however soon they are due */
-    for (size_t i = 0; i < 7; i++) {
+    jobs[7].shadow = jobs[8].shadow = true;
+    for (size_t i = 9; i-- > 7;) {
         runner_queue_add(&queue, &jobs[i]);
     }
     for (size_t i = 0; i < 7; i++) {
+        runner_queue_add(&queue, &jobs[i]);
+    }
+    for (size_t i = 0; i < 9; i++) {
         assert_ptr_equal(until_end(&queue), &jobs[order[i]]);
         assert_int_equal(jobs[order[i]].error, 0);
         answer_fini(&jobs[order[i]].answer);
