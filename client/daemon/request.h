@@ -30,6 +30,10 @@ struct request_upload { /* the picture in another form than it came in, for the 
     int64_t asked_ns, made_ns; /* made_ns: how long the thread worked */
     bool out;                  /* a thread has it */
 };
+struct edge_hold { /* what asking an edge takes of the hourly budgets */
+    double amounts[BUDGETS];
+    double expected_bytes; /* of the bytes, those that come */
+};
 struct request {
     struct request *next;
     struct requests *all;
@@ -56,11 +60,10 @@ struct request {
     enum job_side shown_side;   /* whose text the caller has seen, */
     size_t shown_bytes;         /* and how much of it */
     int64_t start_ns, edge_sent_ns;
-    int64_t due_ns;           /* when the timer is to fire */
-    double reserved[BUDGETS]; /* of the hourly budgets, while the edge is asked, */
-    double expected_bytes;    /* of these, what comes */
-    double reserved_run_j;    /* and while it runs here */
-    bool cacheable;           /* its answer may be kept under these: */
+    int64_t due_ns;        /* when the timer is to fire */
+    struct edge_hold hold; /* of the hourly budgets, while the edge is asked, */
+    double reserved_run_j; /* and while it runs here */
+    bool cacheable;        /* its answer may be kept under these: */
     struct result_key cache_key, cache_scope;
     struct frame_print *cache_print; /* owned; NULL: only the same bytes are the same */
     struct result_origin cached;     /* of the answer that was there before */
@@ -135,6 +138,9 @@ void request_edge_given_up(struct request *request);
 
 /* request_budget.c: reserves what asking the edge with so many bytes takes, and lets it go again
  * (nothing reserved is fine). False: that is not left of the hour. */
+bool edge_hold(struct requests *all, const struct client_task *task,
+               const struct local_submit *submit, size_t up_bytes, struct edge_hold *hold);
+void edge_hold_release(struct requests *all, struct edge_hold *hold);
 bool request_edge_reserve(struct request *request, size_t up_bytes);
 void request_edge_release(struct request *request);
 /* The same for a local run that is believed to take so long, and what it took. */

@@ -43,36 +43,44 @@ static double run_joule(const struct requests *all, double run_ms)
     return client_config_energy(all->config).compute_watt * run_ms / MS_PER_S;
 }
 
-bool request_edge_reserve(struct request *request, size_t up_bytes)
+bool edge_hold(struct requests *all, const struct client_task *task,
+               const struct local_submit *submit, size_t up_bytes, struct edge_hold *hold)
 {
-    const struct estimate_text_work work = request_work(request);
-    struct budgets *budgets = request->all->budgets;
-    const double bytes =
-        requests_edge_bytes(request->task, &request->submit, work.most_tokens, (double)up_bytes);
+    const double most_tokens = (double)request_most_tokens(task, submit);
+    const double bytes = requests_edge_bytes(task, submit, most_tokens, (double)up_bytes);
 
-    request_edge_release(request);
-    if (bytes > budgets_left(budgets, BUDGET_BYTES)) {
+    edge_hold_release(all, hold);
+    if (bytes > budgets_left(all->budgets, BUDGET_BYTES)) {
         return false;
     }
-    request->reserved[BUDGET_BYTES] = bytes;
-    request->reserved[BUDGET_JOULE] =
-        (double)up_bytes * client_config_energy(request->all->config).joule_per_byte;
-    request->expected_bytes = down_bytes(request->task, &request->submit, work.most_tokens);
-    budgets_expect(budgets, request->expected_bytes);
+    hold->amounts[BUDGET_BYTES] = bytes;
+    hold->amounts[BUDGET_JOULE] =
+        (double)up_bytes * client_config_energy(all->config).joule_per_byte;
+    hold->expected_bytes = down_bytes(task, submit, most_tokens);
+    budgets_expect(all->budgets, hold->expected_bytes);
     for (int kind = 0; kind < BUDGETS; kind++) {
-        budgets_reserve(budgets, (enum budget_kind)kind, request->reserved[kind]);
+        budgets_reserve(all->budgets, (enum budget_kind)kind, hold->amounts[kind]);
     }
     return true;
 }
 
+void edge_hold_release(struct requests *all, struct edge_hold *hold)
+{
+    budgets_expect_no_more(all->budgets, hold->expected_bytes);
+    for (int kind = 0; kind < BUDGETS; kind++) {
+        budgets_release(all->budgets, (enum budget_kind)kind, hold->amounts[kind]);
+    }
+    *hold = (struct edge_hold){.expected_bytes = 0};
+}
+
+bool request_edge_reserve(struct request *request, size_t up_bytes)
+{
+    return edge_hold(request->all, request->task, &request->submit, up_bytes, &request->hold);
+}
+
 void request_edge_release(struct request *request)
 {
-    budgets_expect_no_more(request->all->budgets, request->expected_bytes);
-    request->expected_bytes = 0;
-    for (int kind = 0; kind < BUDGETS; kind++) {
-        budgets_release(request->all->budgets, (enum budget_kind)kind, request->reserved[kind]);
-        request->reserved[kind] = 0;
-    }
+    edge_hold_release(request->all, &request->hold);
 }
 
 void request_local_reserve(struct request *request, double run_ms)

@@ -32,6 +32,7 @@ struct shadow {
     int64_t asked_ns, sent_ns;
     bool unwanted; /* the edge side, once its picture is made */
     double up_ms, bytes_up;
+    struct edge_hold hold; /* of the hourly budgets, while the edge is asked */
 };
 
 /* shadows.c: one side has ended with what is in `measured`, or was dropped. The shadow may be gone

@@ -16,7 +16,7 @@
 static struct shadow_place place_of(const struct shadow *shadow)
 {
     return (struct shadow_place){.usable = shadow->tasks == shadow->all->tasks,
-                                 .within_budget = true,
+                                 .within_budget = budgets_allow_extra(shadow->all->budgets),
                                  .since_ns = shadow->since_ns,
                                  .now_ns = clock_now_ns()};
 }
@@ -107,6 +107,7 @@ bool shadow_local_done(struct requests *all, struct runner_job *job)
     measured = &shadow->measured[JOB_SIDE_LOCAL];
     shadow->local_out = false;
     all->shadows.counts.run_ms += ms_between(0, job->run_ns);
+    requests_computed(all, ms_between(0, job->run_ns));
     if (job->error == TANDEM_ECANCELED) {
         answer_fini(&job->answer);
         if (shadow->state[JOB_SIDE_LOCAL] == SHADOW_RUNNING) {
@@ -171,9 +172,14 @@ static int edge_send(struct shadow *shadow)
                                    .max_new_tokens = shadow->submit.max_new_tokens,
                                    .budget_us = LIMIT_SHADOW_RUN_MS * UINT64_C(1000),
                                    .payload_bytes = bytes};
-    uint8_t *payload = malloc(bytes);
-    int result = payload ? 0 : TANDEM_ENOMEM;
+    uint8_t *payload;
+    int result;
 
+    if (!edge_hold(all, shadow->task, &shadow->submit, bytes, &shadow->hold)) {
+        return TANDEM_ENOROUTE;
+    }
+    payload = malloc(bytes);
+    result = payload ? 0 : TANDEM_ENOMEM;
     if (made) {
         message.picture = (struct wire_picture){.format = ENGINE_PIXELS_ENCODED};
     }
@@ -186,7 +192,7 @@ static int edge_send(struct shadow *shadow)
     }
     if (result != 0) {
         free(payload);
-        return result;
+        return result; /* what was reserved goes with the side */
     }
     shadow->sent_ns = clock_now_ns();
     shadow->up_ms = NAN;
@@ -198,8 +204,11 @@ static int edge_send(struct shadow *shadow)
 
 static void edge_begin(struct shadow *shadow)
 {
-    if (edge_send(shadow) != 0) {
-        shadow_side_drop(shadow, JOB_SIDE_EDGE, SHADOW_DROPPED_GONE);
+    const int result = edge_send(shadow);
+
+    if (result != 0) {
+        shadow_side_drop(shadow, JOB_SIDE_EDGE,
+                         result == TANDEM_ENOROUTE ? SHADOW_DROPPED_BUDGET : SHADOW_DROPPED_GONE);
     }
 }
 

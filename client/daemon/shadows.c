@@ -190,6 +190,9 @@ void shadow_side_end(struct shadow *shadow, enum job_side side)
     struct measured *measured = &shadow->measured[side];
 
     shadow->state[side] = SHADOW_ENDED;
+    if (side == JOB_SIDE_EDGE) {
+        edge_hold_release(all, &shadow->hold);
+    }
     shadow->has_measured[side] = true;
     measured->agreed = agreed_with_delivered(shadow, side);
     if (side == JOB_SIDE_LOCAL) {
@@ -205,6 +208,9 @@ void shadow_side_end(struct shadow *shadow, enum job_side side)
 void shadow_side_drop(struct shadow *shadow, enum job_side side, enum shadow_verdict why)
 {
     shadow->state[side] = SHADOW_ENDED;
+    if (side == JOB_SIDE_EDGE) {
+        edge_hold_release(shadow->all, &shadow->hold);
+    }
     shadow->all->shadows.counts.dropped[why]++;
     shadow_settle(shadow);
 }
@@ -261,6 +267,7 @@ void shadows_stop(struct requests *all)
         if (at->state[JOB_SIDE_EDGE] == SHADOW_RUNNING && !at->upload.out) {
             links_cancel(all->links, at->edge, at->wire_id);
         }
+        edge_hold_release(all, &at->hold);
         at->state[JOB_SIDE_LOCAL] = at->state[JOB_SIDE_EDGE] = SHADOW_ENDED;
         shadow_free_if_done(at);
     }

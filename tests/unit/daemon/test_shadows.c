@@ -114,9 +114,11 @@ static int teardown(void **state)
             requests_runner_callbacks.on_done(fake.started[i], &all);
         }
     }
+    budgets_close(all.budgets);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(all.live, 0);
     requests_fini(&all);
+    budgets_free(all.budgets);
     assert_int_equal(all.shadows.count, 0);
     assert_int_equal(all.shadows.held_bytes, 0);
     clock_set_fake(NULL, NULL);
@@ -424,6 +426,52 @@ static void test_no_shadow(void **state)
     assert_int_equal(all.shadows.count, 0);
 }
 
+/* ---- budgets ---- */
+
+static void budgets_make(int64_t bytes, double joule)
+{
+    config.state_dir = (char *)(uintptr_t) "";
+    config.bytes_per_hour = bytes;
+    config.joule_per_hour = joule;
+    all.budgets = budgets_open(&loop, &config);
+    assert_non_null(all.budgets);
+}
+
+/* Reserved while the edge is asked; what is not left of the hour is not sent, what is used up lets
+ * nothing run. */
+static void test_bytes(void **state)
+{
+    (void)state;
+    budgets_make(2500, 0);
+    (void)submit(OBJECTS, "");
+    local_end(0, "cat");
+    assert_int_equal(fake.sent_count, 1);
+    assert_true(budgets_left(all.budgets, BUDGET_BYTES) < 1000);
+    edge_end("dog");
+    assert_true(budgets_left(all.budgets, BUDGET_BYTES) == 2500);
+    (void)submit(OBJECTS, "");
+    budgets_spend(all.budgets, BUDGET_BYTES, 1500);
+    local_end(0, "cat");
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_BUDGET], 1);
+    assert_true(budgets_left(all.budgets, BUDGET_BYTES) == 1000);
+}
+
+static void test_joule(void **state)
+{
+    (void)state;
+    budgets_make(0, 0.1);
+    (void)submit(OBJECTS, "edge:den");
+    edge_end("dog");
+    local_end(0, "dog"); /* 2 W for 30 ms */
+    assert_float_equal(budgets_left(all.budgets, BUDGET_JOULE), 0.04f, 1e-6);
+    budgets_spend(all.budgets, BUDGET_JOULE, 0.05);
+    (void)submit(OBJECTS, "edge:den");
+    edge_end("dog");
+    assert_int_equal(fake.started_count, 0);
+    assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_BUDGET], 1);
+}
+
 /* ---- bounds ---- */
 
 static void test_room(void **state)
@@ -511,6 +559,8 @@ int main(void)
                                        FRESH(test_link_is_wanted),
                                        FRESH(test_privacy),
                                        FRESH(test_no_shadow),
+                                       FRESH(test_bytes),
+                                       FRESH(test_joule),
                                        FRESH(test_room),
                                        FRESH(test_late),
                                        FRESH(test_reload),
