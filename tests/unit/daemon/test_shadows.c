@@ -27,8 +27,7 @@ static struct task_config configs[TASKS];
 static struct client_task items[TASKS];
 static struct tasks tasks, others; /* `others`: after a reload */
 static struct requests all;
-static struct local_model model; /* only its digest counts */
-static struct decision told;     /* by on_measured */
+static struct decision told; /* by on_measured */
 static int told_count;
 static char peer; /* only its address */
 
@@ -56,8 +55,7 @@ static void task_init(int index, const char *name, int kind)
                                           .kind = kind,
                                           .leaves_device = (char *)(uintptr_t) "any_edge",
                                           .max_new_tokens = 10};
-    items[index] =
-        (struct client_task){.config = &configs[index], .has_local = true, .local = model};
+    items[index] = (struct client_task){.config = &configs[index], .has_local = true};
     estimate_local_init(&items[index].estimate);
     estimate_local_add(&items[index].estimate, LOCAL_MS);
     estimate_text_init(&items[index].text);
@@ -532,21 +530,6 @@ static void test_stop(void **state)
     assert_int_equal(told_count, 0);
 }
 
-static int model_open(void **state)
-{
-    char error[ENGINE_ERROR_BYTES];
-
-    (void)state;
-    return local_model_open("deploy/models/objects-local.gguf", WIRE_CLASSIFY, 1, 0, &model, error);
-}
-
-static int model_close(void **state)
-{
-    (void)state;
-    local_model_close(&model);
-    return 0;
-}
-
 int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -566,5 +549,5 @@ int main(void)
                                        FRESH(test_reload),
                                        FRESH(test_stop)};
 
-    return cmocka_run_group_tests(tests, model_open, model_close);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
