@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-#define PRIOR_WEIGHT 5.0
-#define BOUND_ALPHA  0.02
+#define PRIOR_WEIGHT 10.0 /* models are calibrated when they are made: few answers say less */
+#define BOUND_ALPHA  0.01
 #define TOP_CLAIM    0.98 /* what the answers of the surest bin say of themselves: most are near 1 */
 #define SEEN_PRIOR                                                                                 \
     1.0 /* each bin is believed to have been seen this often before the first request */

@@ -39,7 +39,7 @@ void confidence_pair_forget(struct confidence *confidence, struct confidence_pai
 void confidence_tell(struct confidence *confidence, double local_confidence, bool right);
 void confidence_untell(struct confidence *confidence, double local_confidence, bool right);
 /* Expected error of a local answer this sure. The prior is calibration (one minus the mean
- * confidence of the bin) with the weight of a few samples. What agreement says weighs as much as it
+ * confidence of the bin) with the weight of some samples. What agreement says weighs as much as it
  * has samples, and as at most CONFIDENCE_AGREEMENT_WEIGHT of them against the truth. */
 #define CONFIDENCE_AGREEMENT_WEIGHT 10.0
 double confidence_error(const struct confidence *confidence, double local_confidence);

@@ -26,7 +26,7 @@ static void test_prior_is_calibration(void **state)
 }
 
 /* What answers say of themselves, not where their bin lies: three at 0.99 after the first 0.98
- * claim an error of 1 - (0.98 + 2.97) / 4 = 0.0125; all agreed: 5 * 0.0125 / 8. */
+ * claim an error of 1 - (0.98 + 2.97) / 4 = 0.0125; all agreed: 10 * 0.0125 / 13. */
 static void test_prior_is_what_was_claimed(void **state)
 {
     struct confidence confidence;
@@ -39,7 +39,7 @@ static void test_prior_is_what_was_claimed(void **state)
     }
     confidence_bins(&confidence, bins);
     assert_float_equal(bins[9].claimed_error, 0.0125f, 1e-6);
-    assert_float_equal(bins[9].error, (float)(5 * 0.0125 / 8), 1e-6);
+    assert_float_equal(bins[9].error, (float)(10 * 0.0125 / 13), 1e-6);
 }
 
 static void test_odd_values_have_a_bin(void **state)
@@ -83,7 +83,7 @@ static void test_bins_learn(void **state)
 }
 
 /* Worked out by hand: the prior of bin b is 1 - (b + 0.5) / 10 (of the last 0.02) with the weight
- * of five; answers in the middle of their bin leave it. */
+ * of ten; answers in the middle of their bin leave it. */
 static void test_bins_that_rise_are_one(void **state)
 {
     struct confidence confidence;
@@ -92,23 +92,23 @@ static void test_bins_that_rise_are_one(void **state)
 
     (void)state;
     confidence_init(&confidence);
-    for (int i = 0; i < 15; i++) { /* bin 8: (5 * 0.15 + 10) / 20 = 0.5375; bin 7: 0.25 */
+    for (int i = 0; i < 15; i++) { /* bin 8: (10 * 0.15 + 10) / 25 = 0.46; bin 7: 0.25 */
         confidence_compare(&confidence, 0.85, i >= 10);
     }
-    /* 7 and 8: (1.25 + 10.75) / 25 = 0.48 > 0.35 of 6; with it: (1.75 + 12) / 30 = 0.4583 > 0.45 of
-     * 5; with it: (2.25 + 13.75) / 35 = 0.4571, less than 0.55 of 4. Bin 9 stays at 0.02. */
+    /* 7 and 8: (2.5 + 11.5) / 35 = 0.4 > 0.35 of 6; with it: (3.5 + 14) / 45 = 0.3889, less than
+     * 0.45 of 5. Bin 9 stays at 0.02. */
     confidence_bins(&confidence, bins);
-    assert_float_equal(bins[4].error, 0.55, 1e-9);
-    for (int bin = 5; bin <= 8; bin++) {
-        assert_float_equal(bins[bin].error, (float)16 / 35, 1e-6);
+    assert_float_equal(bins[5].error, (float)0.45, 1e-9);
+    for (int bin = 6; bin <= 8; bin++) {
+        assert_float_equal(bins[bin].error, (float)17.5 / 45, 1e-6);
     }
     assert_float_equal(bins[9].error, (float)0.02, 1e-6);
-    assert_float_equal(confidence_error(&confidence, 0.65), (float)16 / 35, 1e-6);
+    assert_float_equal(confidence_error(&confidence, 0.65), (float)17.5 / 45, 1e-6);
     log_n = log(16);
-    assert_float_equal(bins[4].error_bound, (float)(0.55 + sqrt(0.02 * 0.55 * 0.45 * log_n / 5)),
+    assert_float_equal(bins[5].error_bound, (float)(0.45 + sqrt(0.01 * 0.45 * 0.55 * log_n / 10)),
                        1e-6);
     assert_float_equal(bins[8].error_bound,
-                       (float)(16.0 / 35 + sqrt(0.02 * (16.0 / 35) * (19.0 / 35) * log_n / 35)),
+                       (float)(17.5 / 45 + sqrt(0.01 * (17.5 / 45) * (27.5 / 45) * log_n / 45)),
                        1e-6);
 }
 
