@@ -55,9 +55,12 @@ static size_t line_bytes(const char *text, size_t width)
     return at;
 }
 
-/* Appends the paragraph as at most `lines` lines and forgets it. */
-static int story_put(struct story *story, size_t width, size_t lines, struct buf *out)
+/* Appends the paragraph and forgets it: on at most as many of the `*lines` that are left as leave
+ * two for each of the `after` that follow. */
+static int story_put(struct story *story, size_t width, size_t after, size_t *lines,
+                     struct buf *out)
 {
+    const size_t most = *lines - 2 * after;
     const char *text = story->text;
     struct buf clean;
     int result;
@@ -66,10 +69,10 @@ static int story_put(struct story *story, size_t width, size_t lines, struct buf
     result = text_clean_append(&clean, story->text, false);
     result = result == 0 ? buf_append_u8(&clean, 0) : result;
     text = result == 0 ? (const char *)clean.data : "";
-    for (size_t line = 0; result == 0 && line < lines && *text; line++) {
+    for (size_t line = 0; result == 0 && line < most && *text; line++, --*lines) {
         const size_t indent = line > 0 ? INDENT : 0;
         size_t bytes = line_bytes(text, width - indent);
-        const bool cut = line + 1 == lines && text[bytes] != '\0';
+        const bool cut = line + 1 == most && text[bytes] != '\0';
 
         if (cut) {
             bytes = line_bytes(text, width - indent - 4); /* " ..." */
@@ -129,7 +132,7 @@ static void routes_say(struct story *story, struct replay_record *record)
 {
     qsort(record->candidates, record->candidate_count, sizeof(record->candidates[0]),
           cheaper_first);
-    say(story, "possible:");
+    say(story, "possible%s:", record->candidate_count > 0 ? ", as predicted" : "");
     for (size_t i = 0; i < record->candidate_count && i < ROUTES; i++) {
         const struct candidate *at = &record->candidates[i];
 
@@ -148,20 +151,43 @@ static void routes_say(struct story *story, struct replay_record *record)
     say(story, "%s", record->candidate_count == 0 ? " nothing" : "");
 }
 
+/* What became of the promise that a local run answers in time whatever the edge does. */
+static void reserve_say(struct story *story, const cJSON *decision)
+{
+    static const char *const words[][2] = {
+        {"kept", "a place was kept here in case the edge is late"},
+        {"raced", "local started at once, as no place was free later"},
+        {"none", "no place was free here in case the edge is late"}};
+    const char *reserve = member_text(decision, "reserve");
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(reserve, words[i][0]) == 0) {
+            say(story, "; %s", words[i][1]);
+        }
+    }
+}
+
+/* Numbers that the reason has are not said again. */
+static void sure_say(struct story *story, const cJSON *decision)
+{
+    const cJSON *sure = member_get(decision, "confidence");
+    char text[PRINT_NUMBER_BYTES];
+
+    if (cJSON_IsNumber(sure) &&
+        !strstr(member_text(decision, "reason"), print_number(sure, 2, text))) {
+        say(story, "; local was %s sure", text);
+    }
+}
+
 static void choice_say(struct story *story, const cJSON *decision,
                        const struct replay_record *record)
 {
-    const cJSON *threshold = member_get(decision, "threshold"),
-                *sure = member_get(decision, "confidence");
-
-    say(story, "%s %s: %s", record->observed ? "only observed; would have chosen" : "chosen:",
-        record->route[0] ? record->route : "no route", member_text(decision, "reason"));
-    if (cJSON_IsNumber(sure)) {
-        say(story, "; local was %.2f sure", sure->valuedouble);
+    if (!record->observed) { /* else the reason says both */
+        say(story, "chosen: %s: ", record->route[0] ? record->route : "no route");
     }
-    if (cJSON_IsNumber(threshold)) {
-        say(story, ", %.2f is enough", threshold->valuedouble);
-    }
+    say(story, "%s", member_text(decision, "reason"));
+    sure_say(story, decision);
+    reserve_say(story, decision);
 }
 
 /* One part of the time, rounded as it is shown, so that what is shown adds up. */
@@ -191,6 +217,7 @@ static void times_say(struct story *story, const cJSON *outcome)
     const int digits = digits_of(latency);
     const double scale = pow(10, digits);
     const bool by_edge = strncmp(member_text(outcome, "route"), "edge:", 5) == 0;
+    const bool edge_was_asked = member_number_or_0(outcome, "bytes_up") > 0;
     double sum = 0, left_ms = round(latency * scale) / scale;
     bool both;
 
@@ -198,14 +225,20 @@ static void times_say(struct story *story, const cJSON *outcome)
         sum += member_number_or_0(outcome, parts[i].key);
     }
     both = sum <= latency; /* else they ran at the same time: the ones of who answered */
-    say(story, "%.*f ms = ", digits, latency);
+    say(story, "%.*f ms", digits, latency);
+    if (sum <= 0) {
+        return; /* nothing of it was measured, as of an answer from the cache */
+    }
+    say(story, " = ");
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (parts[i].here != by_edge || (both && by_edge)) {
             part_say(story, outcome, parts[i].key, parts[i].what, digits, &left_ms);
         }
     }
     say(story, "%.*f %s", digits, fabs(left_ms) < 0.5 / scale ? 0 : left_ms,
-        by_edge ? "back and the rest" : "the rest");
+        by_edge          ? "back and the rest"
+        : edge_was_asked ? "waiting for the edge and the rest"
+                         : "the rest");
 }
 
 static void outcome_say(struct story *story, const cJSON *decision,
@@ -219,7 +252,7 @@ static void outcome_say(struct story *story, const cJSON *decision,
         say(story, "still running");
         return;
     }
-    if (record->error_code != 0 && record->error_code != TANDEM_ELATE) {
+    if (record->error_code != 0 && !record->by[0]) {
         say(story, "failed: %s", tandem_error_text(record->error_code));
         if (!isnan(record->latency_ms)) {
             say(story, ", after %.*f ms", digits_of(record->latency_ms), record->latency_ms);
@@ -284,6 +317,7 @@ static void others_say(struct story *story, const struct replay_record *record)
 int print_story(const cJSON *decision, const struct table_style *style, struct buf *out)
 {
     const size_t width = style->width > 20 && style->width < WIDTH ? style->width : WIDTH;
+    size_t lines = PRINT_STORY_LINES;
     struct replay_record record;
     struct story *story = calloc(1, sizeof(*story));
     int result = decision_read(decision, &record);
@@ -294,16 +328,16 @@ int print_story(const cJSON *decision, const struct table_style *style, struct b
         return !story ? TANDEM_ENOMEM : print_decision(decision, style, out);
     }
     head_say(story, decision);
-    result = story_put(story, width, 2, out);
+    result = story_put(story, width, 4, &lines, out);
     routes_say(story, &record);
-    result = result == 0 ? story_put(story, width, 2, out) : result;
+    result = result == 0 ? story_put(story, width, 3, &lines, out) : result;
     choice_say(story, decision, &record);
-    result = result == 0 ? story_put(story, width, 2, out) : result;
+    result = result == 0 ? story_put(story, width, 2, &lines, out) : result;
     outcome_say(story, decision, &record);
-    result = result == 0 ? story_put(story, width, 2, out) : result;
+    result = result == 0 ? story_put(story, width, 1, &lines, out) : result;
     if (ended) {
         others_say(story, &record);
-        result = result == 0 ? story_put(story, width, 2, out) : result;
+        result = result == 0 ? story_put(story, width, 0, &lines, out) : result;
     }
     free(story);
     return result;

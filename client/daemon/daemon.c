@@ -152,8 +152,11 @@ static struct status_view status_view_of(const struct daemon *daemon)
  */
 static void forget_answer(struct daemon *daemon, const char *task, struct buf *out)
 {
+    char error[LIMIT_STATUS_LINE_BYTES + 32];
+
     if (learn_forget(&daemon->requests, task) != 0) {
-        (void)status_error_json("tandem-client", "there is no task of this name", out);
+        snprintf(error, sizeof(error), "there is no task %s", task);
+        (void)status_error_json("tandem-client", error, out);
         return;
     }
     learned_file_save(daemon->learned);

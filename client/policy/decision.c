@@ -166,14 +166,26 @@ static void upload_note(struct decision *decision)
     }
 }
 
+/* One that failed: its error says most of it, but not that of an edge that was asked. */
+static void fail_end(const struct job *job, const struct job_action *end,
+                     char note[DECISION_NOTE_BYTES])
+{
+    const int edge_error = job->error[JOB_SIDE_EDGE];
+
+    if (job->edge_gone || (edge_error != 0 && edge_error != end->error)) {
+        snprintf(note, DECISION_NOTE_BYTES, "the edge failed (%s)", edge_error_text(job));
+    }
+}
+
 void decision_end(struct decision *decision, const struct job *job, const struct job_action *end,
                   int64_t now_ns)
 {
     char note[DECISION_NOTE_BYTES] = "";
     const size_t used = strlen(decision->reason);
 
-    /* of one that failed the error says it */
-    if (end->kind == JOB_DELIVER && job->plan.route == JOB_CASCADE) {
+    if (end->kind == JOB_FAIL) {
+        fail_end(job, end, note);
+    } else if (end->kind == JOB_DELIVER && job->plan.route == JOB_CASCADE) {
         cascade_end(decision, job, end->side, now_ns, note);
     } else if (end->kind == JOB_DELIVER && job->plan.route == JOB_EDGE) {
         edge_end(job, end->side, note);

@@ -81,7 +81,9 @@ const char *reason_of_choice(const struct decide_input *input, const struct choi
     case JOB_LOCAL:
         return edge_is_late ? "edge would miss the deadline" : "local is fast and accurate enough";
     case JOB_EDGE:
-        return input->has_local ? "edge is accurate and in time" : "no local model";
+        return !input->has_local ? "no local model"
+               : edge_is_late    ? "edge may be late, its answer is worth the risk"
+                                 : "edge is accurate and in time";
     case JOB_CASCADE:
         break;
     }

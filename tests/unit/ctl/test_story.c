@@ -85,8 +85,8 @@ static void test_old_record(void **state)
 
     (void)state;
     has(text, "decision 18446744073709551615: objects, 2025-11-24 16:00:00.123, deadline 100\n"
-              "  ms, session talk\npossible: ");
-    has(text, "possible: cascade in 30.0 ms (p95 85.0), cost 65.0; edge:den in 40.0 ms (p95\n");
+              "  ms, session talk\npossible, as predicted: ");
+    has(text, "possible, as predicted: cascade in 30.0 ms (p95 85.0), cost 65.0; edge:den in\n");
     has(text, "chosen: cascade: local first, edge if not sure: not sure, 0.60 < 0.70,");
     /* 2.0 + 18.3 + 15.0 + 20.5 + 5.5 = 61.3: as shown, they add up */
     has(text, "answered by edge:den, in time, 61.3 ms = 2.0 waited here + 18.3 run here + 15.0\n"
@@ -132,7 +132,59 @@ static void test_without_an_answer(void **state)
     has(story(HEAD CANDIDATES "\"observed\":true,\"route\":\"local\",\"reason\":\"x\",\"outcome\":{"
                               "\"route\":\"edge:den\",\"latency_ms\":44,\"met_deadline\":true}}",
               0, 10),
-        "only observed; would have chosen local: x\nanswered by edge:den,");
+        "\nx\nanswered by edge:den,");
+}
+
+/* The promise, in one clause; nothing where it was not asked for. */
+static void test_reserve(void **state)
+{
+    static const char *const cases[][2] = {
+        {"\"kept\"", "in time; a place was kept here in case the edge is late"},
+        {"\"raced\"", "in time; local started at once, as no place was free later"},
+        {"\"none\"", "in time; no place was free here in case the edge is late"},
+        {"null", "in time"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char line[1024], wanted[256];
+
+        snprintf(line, sizeof(line),
+                 HEAD
+                 "\"candidates\":[],\"route\":\"edge:den\",\"reason\":\"in time\",\"reserve\":%s,"
+                 "\"outcome\":null}",
+                 cases[i][0]);
+        snprintf(wanted, sizeof(wanted), "\nchosen: edge:den: %s\nstill running\n", cases[i][1]);
+        has(story(line, 0, PRINT_STORY_LINES), wanted);
+    }
+}
+
+/* Decisions as a daemon made them, one of each kind, and their stories as they are told: whoever
+ * changes a word sees here what becomes of it. */
+static void test_real_ones(void **state)
+{
+    static char wanted[65536];
+    char *line = NULL, *at = wanted;
+    size_t room = 0, count = 0;
+    FILE *decisions = fopen("tests/unit/ctl/stories.jsonl", "r"),
+         *stories = fopen("tests/unit/ctl/stories.txt", "r");
+
+    (void)state;
+    assert_non_null(decisions);
+    assert_non_null(stories);
+    wanted[fread(wanted, 1, sizeof(wanted) - 1, stories)] = '\0';
+    for (; getline(&line, &room, decisions) > 0; count++) {
+        const char *told = story(line, 0, PRINT_STORY_LINES);
+        const size_t bytes = strlen(told);
+
+        if (strncmp(at, told, bytes) != 0 || at[bytes] != '\n') {
+            fail_msg("told:\n%s\nwanted:\n%.*s", told, (int)(strstr(at, "\n\n") - at), at);
+        }
+        at += bytes + 1; /* an empty line between two */
+    }
+    assert_true(*at == '\0' && count >= 16);
+    free(line);
+    (void)fclose(decisions);
+    (void)fclose(stories);
 }
 
 /* The longest there can be: every candidate, names and reasons as long as they may be. */
@@ -175,7 +227,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_old_record),       cmocka_unit_test(test_measured),
         cmocka_unit_test(test_at_the_same_time), cmocka_unit_test(test_without_an_answer),
-        cmocka_unit_test(test_the_longest),
+        cmocka_unit_test(test_the_longest),      cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_real_ones),
     };
 
     (void)setenv("TZ", "UTC", 1);

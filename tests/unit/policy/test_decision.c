@@ -173,6 +173,36 @@ static void test_stayed(void **state)
     }
 }
 
+/* Of one that failed the error says most, but not what became of the edge. */
+static void test_failed(void **state)
+{
+    static const struct {
+        struct ending ending;
+        int error;
+        const char *said;
+    } cases[] = {
+        {{ALONE, .local = IDLE, .edge = FAILED, .edge_error = TANDEM_ENOROUTE, .gone = true},
+         TANDEM_ENOROUTE,
+         "why: the edge failed (its connection was lost)"},
+        {{ALONE, .local = FAILED, .edge = FAILED, .edge_error = TANDEM_EBUSY},
+         TANDEM_EIO,
+         "why: the edge failed ("},
+        {{ALONE, .local = IDLE, .edge = FAILED, .edge_error = TANDEM_EBUSY}, TANDEM_EBUSY, "why"},
+        {{ALONE, .local = IDLE, .edge = FAILED}, TANDEM_ELATE, "why"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct decision decision = {.reason = "why", .confidence = NAN};
+        const struct job job = job_make(&cases[i].ending);
+
+        decision_end(&decision, &job,
+                     &(struct job_action){.kind = JOB_FAIL, .error = cases[i].error}, 0);
+        assert_memory_equal(decision.reason, cases[i].said, strlen(cases[i].said));
+        assert_true(decision.reason[strlen(cases[i].said)] == '\0' ||
+                    strchr(cases[i].said, '\0')[-1] == '(');
+    }
+}
+
 static void test_errors_and_long_reasons(void **state)
 {
     struct decision decision = {.reason = "why", .confidence = 0.6};
@@ -190,7 +220,7 @@ static void test_errors_and_long_reasons(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_ending),
-                                       cmocka_unit_test(test_stayed),
+                                       cmocka_unit_test(test_stayed), cmocka_unit_test(test_failed),
                                        cmocka_unit_test(test_errors_and_long_reasons)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

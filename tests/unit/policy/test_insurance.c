@@ -294,7 +294,7 @@ static void test_never_in_time(void **state)
     input.deadline_ns = input.now_ns + 102 * NS_PER_MS;
     input.no_reserve = NO_RESERVE_DROP;
     assert_int_equal(decide(&input, &choice), 0);
-    assert_string_equal(choice.reason, "edge is accurate and in time");
+    assert_string_equal(choice.reason, "edge may be late, its answer is worth the risk");
     assert_true(choice.plan.race);
     assert_int_equal(choice.reserve, RESERVE_NONE);
     input.deadline_ns = input.now_ns + 103 * NS_PER_MS;
