@@ -108,6 +108,20 @@ static void outcome_read(const cJSON *outcome, struct replay_record *record)
     record->error_code = error_of(outcome);
 }
 
+/* Of a request that ended so no other route could have made more. */
+static bool is_beyond_routes(int error_code)
+{
+    static const int codes[] = {TANDEM_ECANCELED, TANDEM_ESUPERSEDED, TANDEM_EINVAL,
+                                TANDEM_EFORMAT,   TANDEM_ENOTASK,     TANDEM_EUNSUPPORTED};
+
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (error_code == codes[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int decision_read(const cJSON *object, struct replay_record *ret_record)
 {
     const char *id = cJSON_GetStringValue(member_get(object, "id"));
@@ -134,8 +148,7 @@ int decision_read(const cJSON *object, struct replay_record *ret_record)
     sides_read(object, &record);
     weights_read(member_get(object, "weights"), &record);
     *ret_record = record;
-    return !cJSON_IsObject(member_get(object, "outcome")) ||
-                   record.error_code == TANDEM_ECANCELED || record.error_code == TANDEM_ESUPERSEDED
+    return !cJSON_IsObject(member_get(object, "outcome")) || is_beyond_routes(record.error_code)
                ? TANDEM_ENOTFOUND
                : 0;
 }

@@ -8,8 +8,9 @@
 
 /* Members that are missing, null or of another kind count as not recorded, what is too long is cut,
  * and of candidates and sides the first LIMIT_CANDIDATES count. 0; TANDEM_EUNSUPPORTED: it is no
- * decision (but speaks of one); TANDEM_ENOTFOUND: its request had not ended, or was cancelled or
- * superseded (the record is filled then, too). */
+ * decision (but speaks of one); TANDEM_ENOTFOUND: its request had not ended, was cancelled or
+ * superseded, or was at fault itself, so that no route could have made more of it (the record is
+ * filled then, too). */
 int decision_read(const cJSON *object, struct replay_record *ret_record);
 
 #endif

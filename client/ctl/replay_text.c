@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,13 +68,14 @@ static int totals_print(struct replay_report *report, const struct table_style *
                                                   {.title = "CHANGE", .right = true},
                                                   {.title = "REPLAYED FIGURE IS"}};
     struct replay_totals *b = &report->before, *a = &report->after;
-    char latency[FIGURE_BYTES], bytes[FIGURE_BYTES], errors[FIGURE_BYTES];
+    char latency[FIGURE_BYTES], bytes[FIGURE_BYTES], errors[FIGURE_BYTES], compared[FIGURE_BYTES];
     struct table table;
     int result;
 
     mark_text(a->latency_measured, a->count, latency);
     mark_text(a->bytes_measured, a->count, bytes);
     mark_text(a->error_measured, a->count, errors);
+    snprintf(compared, sizeof(compared), "of %zu known", a->compared);
     table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
     figure_row(&table, "mean cost, ms", 2, mean(b->cost, b->count), mean(a->cost, a->count),
                "of the figures below");
@@ -86,7 +88,7 @@ static int totals_print(struct replay_report *report, const struct table_style *
                a->energy_known ? a->energy_j : NAN, a->energy_known ? "predicted" : "-");
     figure_row(&table, "megabytes", 3, b->megabytes, a->megabytes, bytes);
     figure_row(&table, "expected errors", 1, b->errors, a->errors, errors);
-    figure_row(&table, "agreement, %", 1, percent_agreed(b), percent_agreed(a), "measured");
+    figure_row(&table, "agreement, %", 1, percent_agreed(b), percent_agreed(a), compared);
     result = table_print(&table, style, out);
     table_fini(&table);
     return result;
@@ -143,24 +145,62 @@ static int largest_print(const struct replay_report *report, const struct table_
     }
     result = buf_append_u8(out, '\n');
     result = result == 0 ? table_print(&table, style, out) : result;
+    result = result == 0 ? buf_append_text(out, "p: as predicted, m: measured\n") : result;
     table_fini(&table);
     return result;
+}
+
+/* One line of the counts that are not 0, after `title`; nothing where all are. */
+static int counts_print(const char *title, const uint64_t *counts, const char *const *words,
+                        size_t count, struct buf *out)
+{
+    bool any = false;
+    int result = 0;
+
+    for (size_t i = 0; result == 0 && i < count; i++) {
+        if (counts[i] > 0) {
+            result = buf_printf(out, "%s%" PRIu64 " %s", any ? ", " : title, counts[i], words[i]);
+            any = true;
+        }
+    }
+    return result == 0 && any ? buf_append_u8(out, '\n') : result;
+}
+
+/* "policy tandem, prefer battery": what differs from what was recorded. */
+static int policy_print(const struct replay_options *options, struct buf *out)
+{
+    const struct decide_weights *weights = &options->weights;
+    const double given[] = {weights->one_miss_ms, weights->one_megabyte_ms, weights->one_error_ms,
+                            weights->one_joule_ms};
+    bool other = false;
+    int result = buf_printf(out, "policy %s", replay_policy_names[options->policy]);
+
+    if (result == 0 && options->prefer >= 0) {
+        result = buf_printf(out, ", prefer %s", prefer_names[options->prefer]);
+    }
+    for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
+        other = other || !isnan(given[i]);
+    }
+    return result == 0 && other ? buf_append_text(out, ", other weights") : result;
 }
 
 int replay_report_text(struct replay_report *report, const struct table_style *style,
                        struct buf *out)
 {
+    static const char *const kept_words[] = {"forced by their callers", "without another way"},
+                             *const out_words[] = {"unfinished or at fault", "without a latency",
+                                                   "lines that are no JSON"};
+    const uint64_t kept[] = {report->forced, report->impossible},
+                   out_of_it[] = {report->unfinished, report->unpriced, report->bad_lines};
     const double percent = 100 * mean((double)report->changed, report->requests);
-    int result = buf_printf(
-        out, "%" PRIu64 " requests, policy %s: %" PRIu64 " (%.1f %%) would have gone elsewhere\n",
-        report->requests, replay_policy_names[report->options.policy], report->changed, percent);
+    int result = buf_printf(out, "%" PRIu64 " requests, ", report->requests);
 
-    if (result == 0 && report->forced + report->impossible + report->unpriced > 0) {
-        result = buf_printf(out,
-                            "forced by the caller %" PRIu64 ", not possible otherwise %" PRIu64
-                            " (both as recorded); left out, latency unknown %" PRIu64 "\n",
-                            report->forced, report->impossible, report->unpriced);
-    }
+    result = result == 0 ? policy_print(&report->options, out) : result;
+    result = result == 0 ? buf_printf(out, ": %" PRIu64 " (%.1f %%) would have gone elsewhere\n",
+                                      report->changed, percent)
+                         : result;
+    result = result == 0 ? counts_print("as recorded: ", kept, kept_words, 2, out) : result;
+    result = result == 0 ? counts_print("left out: ", out_of_it, out_words, 3, out) : result;
     result = result == 0 ? buf_append_u8(out, '\n') : result;
     result = result == 0 ? totals_print(report, style, out) : result;
     result = result == 0 ? buf_append_u8(out, '\n') : result;

@@ -43,6 +43,12 @@
     CANDIDATES                                                                                     \
     "\"route\":\"local\",\"reason\":\"x\",\"outcome\":{\"route\":null,\"latency_ms\":1,"           \
     "\"met_deadline\":false,\"error_code\":-10}}\n"
+/* Not a picture: on no route anything else would have come of it. */
+#define AT_FAULT                                                                                   \
+    HEAD("7")                                                                                      \
+    CANDIDATES                                                                                     \
+    "\"route\":\"edge:den\",\"reason\":\"x\",\"outcome\":{\"route\":null,\"latency_ms\":1,"        \
+    "\"met_deadline\":false,\"error_code\":-4}}\n"
 #define UNKNOWN                                                                                    \
     HEAD("6")                                                                                      \
     "\"candidates\":[{\"route\":\"local\",\"latency_ms\":null},{\"route\":\"edge:den\"}],"         \
@@ -159,10 +165,14 @@ static void test_text(void **state)
     struct stage stage = nobody();
 
     (void)state;
-    file_make(AT_EDGE WITH_SHADOW FORCED);
+    file_make(AT_EDGE WITH_SHADOW FORCED AT_FAULT RUNNING UNKNOWN);
     assert_int_equal(ctl(&stage, "replay", path, "--policy", "local", NULL), CTL_DONE);
     assert_non_null(strstr(stage.out, "3 requests, policy local: 2 (66.7 %) would have gone else"));
-    assert_non_null(strstr(stage.out, "forced by the caller 1,"));
+    assert_non_null(strstr(stage.out, "\nas recorded: 1 forced by their callers\n"
+                                      "left out: 2 unfinished or at fault, 1 without a latency\n"));
+    assert_non_null(
+        strstr(stage.out, "agreement, %         100.0     100.0    +0.0  of 2 known\n"));
+    assert_non_null(strstr(stage.out, "\np: as predicted, m: measured\n"));
     assert_non_null(
         strstr(stage.out, "mean latency, ms     44.00     31.33  -12.67  67 % measured"));
     assert_non_null(
@@ -173,6 +183,11 @@ static void test_text(void **state)
     assert_non_null(freopen(path, "r", stdin));
     assert_int_equal(ctl(&stage, "replay", "-", NULL), CTL_DONE);
     assert_non_null(strstr(stage.out, "policy tandem: 0 (0.0 %)"));
+    assert_non_null(strstr(stage.out, "3 requests, policy tandem: 0 (0.0 %)"));
+    assert_int_equal(ctl(&stage, "replay", path, "--prefer", "battery", NULL), CTL_DONE);
+    assert_non_null(strstr(stage.out, "policy tandem, prefer battery: "));
+    assert_int_equal(ctl(&stage, "replay", path, "--one-error-ms", "9", NULL), CTL_DONE);
+    assert_non_null(strstr(stage.out, "policy tandem, other weights: "));
     unlink(path);
 }
 
