@@ -98,7 +98,7 @@ int command_edges(const struct ctl_options *options)
 
 static bool is_cache(const char *key)
 {
-    static const char *const words[] = {"sessions", "cached_tokens", "prompt_tokens"};
+    static const char *const words[] = {"sessions", "cached_tokens", "prompt_tokens", "results"};
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (strcmp(key, words[i]) == 0) {
@@ -155,11 +155,5 @@ static int show_part(const struct ctl_options *options, bool (*wanted)(const cha
 
 int command_cache(const struct ctl_options *options)
 {
-    if (!options->server) {
-        return ctl_fail(
-            TANDEM_EUNSUPPORTED,
-            "tandem-client keeps no results in this version; `tandemctl cache --server` shows "
-            "the KV pages of an edge node");
-    }
     return show_part(options, is_cache);
 }

@@ -156,6 +156,27 @@ static void shadows_json(const struct requests *requests, struct json_writer *js
     json_object_close(json);
 }
 
+/* The answers that are kept; null: none ever is. */
+static void results_json(const struct requests *requests, struct json_writer *json)
+{
+    struct result_counts counts;
+
+    if (!requests->results) {
+        json_null(json, "results");
+        return;
+    }
+    result_cache_counts(requests->results, &counts);
+    json_object_open(json, "results");
+    json_uint(json, "entries", counts.entries);
+    json_uint(json, "bytes", counts.bytes);
+    json_uint(json, "bytes_max", (uint64_t)requests->config->result_cache_bytes);
+    json_uint(json, "exact_hits", counts.exact_hits);
+    json_uint(json, "similar_hits", counts.similar_hits);
+    json_uint(json, "misses", counts.misses);
+    json_uint(json, "evictions", counts.evictions);
+    json_object_close(json);
+}
+
 static void status_json(const struct status_view *view, struct json_writer *json)
 {
     const struct counts *counts = &view->requests->counts;
@@ -177,6 +198,7 @@ static void status_json(const struct status_view *view, struct json_writer *json
     tasks_json(view, json);
     edges_json(view, json);
     status_budget_json(view->requests, json);
+    results_json(view->requests, json);
     json_object_open(json, "counters");
     json_uint(json, "requests", counts->requests);
     json_uint(json, "local", counts->local);

@@ -66,6 +66,9 @@ static void test_same_picture(void **state)
     tandem_answer_free(first);
     tandem_answer_free(again);
     assert_true(site_number(site.status_socket, "counters.cache") == 1);
+    assert_true(site_number(site.status_socket, "results.exact_hits") == 1);
+    assert_true(site_number(site.status_socket, "results.entries") == 1);
+    assert_true(site_number(site.status_socket, "results.bytes") > 0);
 }
 
 /* A route that the caller forces is taken, whatever is kept. */

@@ -213,7 +213,7 @@ static inline int ctl(struct stage *stage, const char *first, ...)
     "{\"schema\":1,\"daemon\":\"tandem-client\",\"app_socket\":\"%s\",\"tasks\":["                 \
     "{\"name\":\"objects\",\"kind\":\"classify\"},"                                                \
     "{\"name\":\"commands\",\"kind\":\"generate\",\"kv_pages_free\":7}],"                          \
-    "\"edges\":[{\"name\":\"hall\",\"state\":\"up\"}],"                                            \
+    "\"edges\":[{\"name\":\"hall\",\"state\":\"up\"}],\"results\":{\"entries\":3},"                \
     "\"batches\":{\"steps\":3,\"cached_tokens\":5},\"sessions\":2}\n"
 #define FIRST                                                                                      \
     "{\"schema\":1,\"id\":\"1\",\"task\":\"objects\",\"route\":\"local\",\"outcome\":{\"route\":"  \
