@@ -11,7 +11,8 @@
 /* Any object: numbers and texts as lines "key  value" (nested ones as "outer.inner"), lists of
  * objects as tables, a client's tasks as print_tasks has them. */
 int print_object(const cJSON *object, const struct table_style *style, struct buf *out);
-/* A list of objects as a table with a column for each key. */
+/* A list of objects as a table with a column for each key, or, where that is wider than the
+ * reader's lines, as a block for each object. */
 int print_list(const cJSON *list, const struct table_style *style, struct buf *out);
 
 /* The tasks of a client's status: the local model's file and its mean run, how many of its answers

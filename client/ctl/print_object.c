@@ -120,6 +120,30 @@ static size_t list_columns(const cJSON *list, struct table_column columns[TABLE_
     return count;
 }
 
+/* What is wider than the reader's lines: a block for each object, a key a line. */
+static int blocks_print(const cJSON *list, const struct table_style *style, struct buf *out)
+{
+    static const struct table_column columns[] = {{.title = "key"}, {.title = "value"}};
+    struct table table;
+    int result = 0;
+
+    table_init(&table, columns, 2);
+    table.without_titles = true;
+    table.wrap = true;
+    for (const cJSON *row = list->child; result == 0 && row; row = row->next) {
+        for (const cJSON *item = cJSON_IsObject(row) ? row->child : NULL; item; item = item->next) {
+            if (is_scalar(item)) {
+                table_cell(&table, "%s", item->string);
+                value_cell(&table, item);
+            }
+        }
+        result = table_print(&table, style, out);
+        result = result == 0 && row->next ? buf_append_u8(out, '\n') : result;
+    }
+    table_fini(&table);
+    return result;
+}
+
 int print_list(const cJSON *list, const struct table_style *style, struct buf *out)
 {
     struct table_column columns[TABLE_COLUMNS_MAX];
@@ -136,7 +160,9 @@ int print_list(const cJSON *list, const struct table_style *style, struct buf *o
             value_cell(&table, cJSON_GetObjectItemCaseSensitive(row, columns[i].title));
         }
     }
-    result = table_print(&table, style, out);
+    result = style->width > 0 && table_width(&table) > style->width
+                 ? blocks_print(list, style, out)
+                 : table_print(&table, style, out);
     table_fini(&table);
     return result;
 }
@@ -174,6 +200,7 @@ int print_object(const cJSON *object, const struct table_style *style, struct bu
 
     table_init(&table, columns, 2);
     table.without_titles = true;
+    table.wrap = true;
     scalars_add(&table, object, "", 0);
     result = table_print(&table, style, out);
     table_fini(&table);

@@ -100,10 +100,9 @@ static void table_widths(const struct table *table, size_t widths[TABLE_COLUMNS_
     }
 }
 
-/* What a line takes, without a wrapped last column, which goes on below. */
-static size_t line_takes(const struct table *table, const size_t widths[TABLE_COLUMNS_MAX])
+/* What the first `count` columns take. */
+static size_t line_takes(const size_t widths[TABLE_COLUMNS_MAX], size_t count)
 {
-    const size_t count = table->column_count - (table->wrap ? 1 : 0);
     size_t sum = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -112,11 +111,22 @@ static size_t line_takes(const struct table *table, const size_t widths[TABLE_CO
     return sum;
 }
 
-/* Leaves out what may be until a line fits, or nothing more may be. */
+size_t table_width(const struct table *table)
+{
+    size_t widths[TABLE_COLUMNS_MAX];
+
+    table_widths(table, widths);
+    return line_takes(widths, table->column_count);
+}
+
+/* Leaves out what may be until a line fits, or nothing more may be. A wrapped last column goes on
+ * below. */
 static void columns_drop(const struct table *table, size_t line_width,
                          size_t widths[TABLE_COLUMNS_MAX])
 {
-    while (line_width > 0 && line_takes(table, widths) > line_width) {
+    const size_t count = table->column_count - (table->wrap ? 1 : 0);
+
+    while (line_width > 0 && line_takes(widths, count) > line_width) {
         size_t worst = table->column_count;
 
         for (size_t i = 0; i < table->column_count; i++) {

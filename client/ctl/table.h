@@ -39,6 +39,8 @@ void table_init(struct table *table, const struct table_column *columns, size_t 
 void table_fini(struct table *table);
 /* The next cell, row by row. */
 void table_cell(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What its lines take, were nothing left out, cut or wrapped. */
+size_t table_width(const struct table *table);
 /* Appends all rows, with the titles first; no line is wider than the style's width, which the last
  * column wraps or is cut for. Forgets the rows. 0, TANDEM_ENOMEM, TANDEM_ETOOBIG. */
 int table_print(struct table *table, const struct table_style *style, struct buf *out);

@@ -316,6 +316,33 @@ static void test_object(void **state)
     cJSON_Delete(status);
 }
 
+/* Nothing is cut where a table would be wider than the terminal. */
+static void test_object_narrow(void **state)
+{
+    static const struct table_style narrow = {.width = 30}, wide = {.width = 40};
+    cJSON *status =
+        cJSON_Parse("{\"kernels\":\"OpenBLAS 0.3.21 of twelve words\",\"edges\":[{\"name\":"
+                    "\"hall\",\"url\":\"tcp://192.0.2.10:7447\"},{\"name\":\"roof\","
+                    "\"state\":\"down\",\"load\":{\"queued\":1}}]}");
+    struct buf out;
+    char *text;
+
+    (void)state;
+    buf_init(&out, 0);
+    assert_int_equal(print_object(status, &narrow, &out), 0);
+    text = text_take(&out);
+    assert_string_equal(text, "kernels  \n    OpenBLAS 0.3.21 of twelve\n    words\n"
+                              "\nedges\n"
+                              "name  hall\nurl   tcp://192.0.2.10:7447\n\n"
+                              "name   roof\nstate  down\n");
+    free(text);
+    assert_int_equal(print_object(status, &wide, &out), 0);
+    text = text_take(&out);
+    expect_has(text, "\nname  url                    state\nhall  tcp://192.0.2.10:7447  -\n");
+    free(text);
+    cJSON_Delete(status);
+}
+
 /* A failure without a decision is JSON too, with every key of the contract. */
 static void test_run_failure_json(void **state)
 {
@@ -356,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_decision_rows_narrow),
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_object),
+        cmocka_unit_test(test_object_narrow),
         cmocka_unit_test(test_run_failure_json),
     };
 
