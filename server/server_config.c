@@ -94,26 +94,14 @@ static const struct config_key keys[] = {
      .max = LIMIT_DEADLINE_MS,
      .unit = "ms",
      .help = "After SIGTERM, how long accepted requests may go on before they end with an error."},
-    {.section = "tls",
-     .key = "cert",
-     .type = CONFIG_TEXT,
-     .offset = AT(tls_cert),
-     .default_text = "",
-     .help = "This server's certificate (PEM). With it every tcp and ipc listener speaks TLS 1.3 "
-             "and clients need certificates."},
-    {.section = "tls",
-     .key = "key",
-     .type = CONFIG_TEXT,
-     .offset = AT(tls_key),
-     .default_text = "",
-     .help = "The certificate's private key (PEM)."},
-    {.section = "tls",
-     .key = "ca",
-     .type = CONFIG_TEXT,
-     .offset = AT(tls_ca),
-     .default_text = "",
-     .help = "The authority that client certificates must come from (PEM). The name in a "
-             "certificate is the tenant."},
+    CONFIG_TLS_KEY(
+        struct server_config, cert,
+        "This server's certificate (PEM). With it every tcp and ipc listener speaks TLS 1.3 "
+        "and clients need certificates."),
+    CONFIG_TLS_KEY(struct server_config, key, "The certificate's private key (PEM)."),
+    CONFIG_TLS_KEY(struct server_config, ca,
+                   "The authority that client certificates must come from (PEM). The name in a "
+                   "certificate is the tenant."),
     {.section = "tenant",
      .key = "token_file",
      .type = CONFIG_TEXT,
@@ -297,18 +285,13 @@ int server_config_load(const char *path, struct server_config *ret_config,
 {
     struct server_config config = {0};
     int result = config_load(&server_config_schema, path, &config, error);
-    size_t given = 0;
 
     if (result != 0) {
         config_free(&server_config_schema, &config);
         return result;
     }
-    given = (size_t)(config.tls_cert[0] != 0) + (size_t)(config.tls_key[0] != 0) +
-            (size_t)(config.tls_ca[0] != 0);
-    if (given != 0 && given != 3) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: [tls]: cert, key and ca belong together", path);
-        result = TANDEM_ECONFIG;
-    } else if (config.status_socket[0] == '\0' || config.tasks_dir[0] == '\0') {
+    result = config_tls_check(path, config.tls_cert, config.tls_key, config.tls_ca, error);
+    if (result == 0 && (config.status_socket[0] == '\0' || config.tasks_dir[0] == '\0')) {
         snprintf(error, CONFIG_ERROR_BYTES,
                  "%s: [server]: status_socket and tasks_dir must not be empty", path);
         result = TANDEM_ECONFIG;

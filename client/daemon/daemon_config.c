@@ -115,24 +115,12 @@ static const struct config_key keys[] = {
      .unit = "kbit/s",
      .help = "At most so much leaves towards this edge in any second, over all connections to it, "
              "TLS counted in, TCP and IP headers not; at least 32. 0: no cap."},
-    {.section = "tls",
-     .key = "cert",
-     .type = CONFIG_TEXT,
-     .offset = AT(tls_cert),
-     .default_text = "",
-     .help = "This device's certificate (PEM). With it every edge connection speaks TLS 1.3."},
-    {.section = "tls",
-     .key = "key",
-     .type = CONFIG_TEXT,
-     .offset = AT(tls_key),
-     .default_text = "",
-     .help = "The certificate's private key (PEM)."},
-    {.section = "tls",
-     .key = "ca",
-     .type = CONFIG_TEXT,
-     .offset = AT(tls_ca),
-     .default_text = "",
-     .help = "The authority that an edge's certificate must come from (PEM)."},
+    CONFIG_TLS_KEY(
+        struct client_config, cert,
+        "This device's certificate (PEM). With it every edge connection speaks TLS 1.3."),
+    CONFIG_TLS_KEY(struct client_config, key, "The certificate's private key (PEM)."),
+    CONFIG_TLS_KEY(struct client_config, ca,
+                   "The authority that an edge's certificate must come from (PEM)."),
     {.section = "policy",
      .key = "mode",
      .type = CONFIG_CHOICE,
@@ -356,9 +344,9 @@ int client_config_load(const char *path, struct client_config *config,
     if (result != 0) {
         return result;
     }
-    if (tls != (config->tls_key[0] != 0) || tls != (config->tls_ca[0] != 0)) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: [tls] cert, key and ca: all three or none", path);
-        return TANDEM_ECONFIG;
+    result = config_tls_check(path, config->tls_cert, config->tls_key, config->tls_ca, error);
+    if (result != 0) {
+        return result;
     }
     if (strcmp(config->app_socket, config->status_socket) == 0) {
         snprintf(error, CONFIG_ERROR_BYTES,

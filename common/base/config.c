@@ -456,3 +456,15 @@ void config_free(const struct config_schema *schema, void *target)
         items_set(repeated, target, NULL, 0);
     }
 }
+
+int config_tls_check(const char *path, const char *cert, const char *key, const char *ca,
+                     char error[CONFIG_ERROR_BYTES])
+{
+    const int given = (cert[0] != '\0') + (key[0] != '\0') + (ca[0] != '\0');
+
+    if (given == 0 || given == 3) {
+        return 0;
+    }
+    snprintf(error, CONFIG_ERROR_BYTES, "%s: [tls] cert, key and ca: all three or none", path);
+    return TANDEM_ECONFIG;
+}

@@ -35,6 +35,13 @@ struct config_key {
     const char *const *choices; /* CONFIG_CHOICE: NULL-terminated words */
 };
 
+/* A key of [tls], which both daemons have: `name` is cert, key or ca, and a text of `target`. */
+#define CONFIG_TLS_KEY(target, name, help_text)                                                    \
+    {                                                                                              \
+        .section = "tls", .key = #name, .type = CONFIG_TEXT,                                       \
+        .offset = offsetof(target, tls_##name), .default_text = "", .help = (help_text)            \
+    }
+
 /* A section that may stand several times with a name: [edge NAME]. The owner supplies the array. */
 struct config_repeated {
     const char *section;
@@ -65,6 +72,10 @@ int config_load(const struct config_schema *schema, const char *path, void *targ
 /* The same from memory; `name` stands for the path in messages. */
 int config_parse(const struct config_schema *schema, const char *name, const char *text,
                  void *target, char error[CONFIG_ERROR_BYTES]);
+/* What [tls] of the file `path` says: all three, or none. 0, or TANDEM_ECONFIG with one line in
+ * `error`. */
+int config_tls_check(const char *path, const char *cert, const char *key, const char *ca,
+                     char error[CONFIG_ERROR_BYTES]);
 /* Frees the texts and repeated items of `target` and zeroes the described members. */
 void config_free(const struct config_schema *schema, void *target);
 /* Appends the effective configuration, in file syntax. */

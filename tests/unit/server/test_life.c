@@ -161,7 +161,7 @@ static void test_bad_starts(void **state)
     config_write(f, "colour = red\n");
     expect_refused(f, "[server] colour");
     config_write(f, "[tls]\ncert = /tmp/x\n");
-    expect_refused(f, "belong together");
+    expect_refused(f, "all three or none");
     config_write(f, "");
     file_write(in_dir(f, "tasks.d/boxes.conf", path),
                "[task]\nkind = detect\n[edge]\nmodel = p.gguf\n");

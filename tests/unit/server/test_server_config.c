@@ -91,7 +91,7 @@ static void test_words_that_are_wrong(void **state)
     expect_error("[server]\nlisten =\n", "neither tcp://");
     expect_error("[server]\nmetrics = 127.0.0.1:9000\n", "metrics");
     expect_error("[server]\ncache_dir = /x\n", "cache_dir"); /* no option that does nothing */
-    expect_error("[tls]\ncert = a\n", "belong together");
+    expect_error("[tls]\ncert = a\n", "all three or none");
     expect_error("[server]\nstatus_socket =\n", "must not be empty");
     expect_error("[server]\ncache_bytes = 1K\n", "cache_bytes");
 }
