@@ -187,7 +187,9 @@ static void choice_say(struct story *story, const cJSON *decision,
     }
     say(story, "%s", member_text(decision, "reason"));
     sure_say(story, decision);
-    reserve_say(story, decision);
+    if (!record->observed) { /* else it is what would have been */
+        reserve_say(story, decision);
+    }
 }
 
 /* One part of the time, rounded as it is shown, so that what is shown adds up. */

@@ -115,7 +115,8 @@ static void test_local(void **state)
     cJSON_Delete(decision);
     assert_int_equal(
         site_run(&out, NULL, "tandemctl", "explain", id, "--socket", site.status_socket, NULL), 0);
-    has(out, "only observed");
+    has(out, "\nobserved only: would have taken ");
+    assert_null(strstr(out, "a place was kept")); /* nor was it */
     has(out, "answered by local");
     free(out);
     decision = site_status(site.status_socket);
