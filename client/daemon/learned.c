@@ -31,6 +31,17 @@ static int samples_write(const char *key, const struct estimate_samples *samples
     return result == 0 && held ? buf_append_text(out, "\n") : result;
 }
 
+static int spread_write(const char *key, const struct estimate_spread *spread, int64_t now_ns,
+                        struct buf *out)
+{
+    const int64_t age_ns = now_ns - spread->newest_ns;
+
+    return spread->weight > 0
+               ? buf_printf(out, "%s %" PRId64 " %.9g %.9g\n", key,
+                            age_ns > 0 ? age_ns / NS_PER_MS : 0, spread->squares, spread->weight)
+               : 0;
+}
+
 static int rate_write(const char *key, const struct ewma *mean,
                       const struct quantile_window *window, struct buf *out)
 {
@@ -64,6 +75,9 @@ static int pair_write(const struct learned_pair *pair, int64_t now_ns, struct bu
 
     if (result == 0) {
         result = samples_write("rest", &pair->estimate.rest, now_ns, out);
+    }
+    if (result == 0) {
+        result = spread_write("rest_spread", &pair->estimate.rest_spread, now_ns, out);
     }
     if (result == 0) {
         result = samples_write("failed", &pair->estimate.failed, now_ns, out);
@@ -135,6 +149,12 @@ int learned_write(const struct learned *learned, int64_t now_ns, int64_t unix_ns
         }
         if (result == 0) {
             result = samples_write("up_bytes_per_ms", &link->link.up_bytes_per_ms, now_ns, out);
+        }
+        if (result == 0) {
+            result = spread_write("rtt_spread", &link->link.rtt_spread, now_ns, out);
+        }
+        if (result == 0) {
+            result = spread_write("up_spread", &link->link.up_spread, now_ns, out);
         }
     }
     for (size_t i = 0; result == 0 && i < learned->task_count; i++) {

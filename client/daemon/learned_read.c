@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VALUE_MAX    1e12 /* of anything that is measured */
-#define COUNT_MAX    1e15
-#define AGE_MAX_MS   (INT64_C(366) * 86400 * 1000)
-#define TAIL_LOG_MAX 3.0
+#define VALUE_MAX         1e12 /* of anything that is measured */
+#define COUNT_MAX         1e15
+#define AGE_MAX_MS        (INT64_C(366) * 86400 * 1000)
+#define TAIL_LOG_MAX      3.0
+#define SPREAD_WEIGHT_MAX 100.0
 
 struct reader {
     struct learned *learned;
@@ -126,6 +127,22 @@ static int samples_read(struct reader *reader, struct estimate_samples *samples,
         }
         estimate_samples_add(samples, value, reader->now_ns - age_ns(reader, age_ms));
     }
+    return 0;
+}
+
+static int spread_read(struct reader *reader, struct estimate_spread *spread)
+{
+    double age_ms, squares, weight;
+
+    if (spread->weight > 0 || !number_take(reader, 0, COUNT_MAX, &age_ms) ||
+        !number_take(reader, 0, VALUE_MAX, &squares) ||
+        !number_take(reader, 0, SPREAD_WEIGHT_MAX, &weight)) {
+        return wrong(reader, "a spread is not AGE SQUARES WEIGHT, or comes twice");
+    }
+    if (squares > 2 * weight * ESTIMATE_SPREAD_ERROR_MAX * ESTIMATE_SPREAD_ERROR_MAX) {
+        return wrong(reader, "a spread is wider than any error");
+    }
+    *spread = (struct estimate_spread){squares, weight, reader->now_ns - age_ns(reader, age_ms)};
     return 0;
 }
 
@@ -244,6 +261,16 @@ static int up_read(struct reader *reader)
     return samples_read(reader, &reader->link->link.up_bytes_per_ms, 1e-9); /* its logarithm */
 }
 
+static int rtt_spread_read(struct reader *reader)
+{
+    return spread_read(reader, &reader->link->link.rtt_spread);
+}
+
+static int up_spread_read(struct reader *reader)
+{
+    return spread_read(reader, &reader->link->link.up_spread);
+}
+
 static int run_read(struct reader *reader)
 {
     return rate_read(reader, &reader->task->run.run, &reader->task->run.window);
@@ -287,6 +314,11 @@ static int right_read(struct reader *reader)
 static int rest_read(struct reader *reader)
 {
     return samples_read(reader, &reader->pair->estimate.rest, 0);
+}
+
+static int rest_spread_read(struct reader *reader)
+{
+    return spread_read(reader, &reader->pair->estimate.rest_spread);
 }
 
 static int failed_read(struct reader *reader)
@@ -351,6 +383,8 @@ static const struct line {
     {"end", OF_ALL, end_read},
     {"rtt_ms", OF_LINK, rtt_read},
     {"up_bytes_per_ms", OF_LINK, up_read},
+    {"rtt_spread", OF_LINK, rtt_spread_read},
+    {"up_spread", OF_LINK, up_spread_read},
     {"run", OF_TASK, run_read},
     {"density", OF_TASK, density_read},
     {"prefill", OF_TASK, prefill_read},
@@ -361,6 +395,7 @@ static const struct line {
     {"right", OF_TASK, right_read},
     {"with", OF_TASK, pair_read},
     {"rest", OF_PAIR, rest_read},
+    {"rest_spread", OF_PAIR, rest_spread_read},
     {"failed", OF_PAIR, failed_read},
     {"tail_log", OF_PAIR, tail_read},
     {"both", OF_PAIR, both_read},

@@ -305,6 +305,8 @@ static void on_pong(struct conn *conn, int64_t rtt_ns, const struct edge_load *l
 
     if (estimate_link_rtt(&link->estimate, (double)rtt_ns / (double)NS_PER_MS, clock_now_ns())) {
         conn_ping(conn);
+    } else if (link->estimate.up_bytes_per_ms.count == 0) {
+        links_probe(link->links, link->index); /* before the first request asks */
     }
     if (load) {
         load_set(link, load);

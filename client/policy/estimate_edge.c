@@ -9,9 +9,13 @@
 #define TRANSFER_SHARE_MIN                                                                         \
     0.1 /* of the time to an acknowledgement, whatever the round trip says                         \
          */
+#define RATE_UNKNOWN         1250.0 /* bytes/ms: 10 Mbit/s */
+#define RATE_PRIOR           1.0 /* standard deviations of logarithms, where little was measured */
+#define RTT_PRIOR            0.5
+#define REST_PRIOR           0.5
+#define REST_GRAIN_MS        1.0              /* no rest is so small that a part of this matters */
 #define LOAD_HALF_LIFE_NS    (50 * NS_PER_MS) /* queues of short requests change as fast */
 #define TAIL_STEP            0.2 /* of the logarithm of the spread, for one that was over it */
-#define TAIL_LOG_FIRST       0.5 /* few samples show less than there is */
 #define TAIL_LOG_MAX         3.0
 #define TAIL_SHARE_MIN       0.02 /* of the mean: no spread is smaller */
 #define STALL_FACTOR         4
@@ -40,6 +44,13 @@ double estimate_link_stall_ms(const struct estimate_link *link, int64_t now_ns)
     return STALL_SLACK_MS + (isnan(p95) ? 0 : STALL_FACTOR * p95);
 }
 
+static void rtt_add(struct estimate_link *link, double rtt_ms, int64_t now_ns)
+{
+    estimate_spread_add(&link->rtt_spread, estimate_samples_geometric(&link->rtt_ms, now_ns),
+                        rtt_ms, now_ns);
+    estimate_samples_add(&link->rtt_ms, rtt_ms, now_ns);
+}
+
 bool estimate_link_rtt(struct estimate_link *link, double rtt_ms, int64_t now_ns)
 {
     const int64_t sent_ns = now_ns - (int64_t)(rtt_ms * (double)NS_PER_MS);
@@ -55,7 +66,7 @@ bool estimate_link_rtt(struct estimate_link *link, double rtt_ms, int64_t now_ns
         }
     }
     link->outlier = false;
-    estimate_samples_add(&link->rtt_ms, rtt_ms, now_ns);
+    rtt_add(link, rtt_ms, now_ns);
     return false;
 }
 
@@ -65,14 +76,17 @@ void estimate_link_back(struct estimate_link *link, int64_t now_ns)
     link->recovered_ns = now_ns;
 }
 
-static double up_ms_of(double up_bytes, double bytes_per_ms)
+/* The rate that is expected, in bytes/ms. */
+static double rate_usual(const struct estimate_link *link, int64_t now_ns)
 {
-    return bytes_per_ms > 0 ? up_bytes / bytes_per_ms : 0; /* NAN: not measured yet */
+    return link->up_bytes_per_ms.count > 0
+               ? estimate_samples_geometric(&link->up_bytes_per_ms, now_ns)
+               : RATE_UNKNOWN;
 }
 
 double estimate_link_ms(const struct estimate_link *link, uint64_t up_bytes, int64_t now_ns)
 {
-    return up_ms_of((double)up_bytes, estimate_samples_geometric(&link->up_bytes_per_ms, now_ns)) +
+    return (double)up_bytes / rate_usual(link, now_ns) +
            estimate_samples_geometric(&link->rtt_ms, now_ns);
 }
 
@@ -104,19 +118,22 @@ void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elap
         link->rtt_ms.count > 0 ? estimate_samples_geometric(&link->rtt_ms, now_ns) : 0;
     const bool busy = link->acked_ns != 0 && since_ms < elapsed_ms - rtt_ms;
     const double took_ms = busy ? since_ms : elapsed_ms - rtt_ms;
+    double rate;
 
     if (bytes < BANDWIDTH_BYTES_MIN || !(elapsed_ms > 0)) {
         return;
     }
     link->acked_ns = now_ns;
     if (link->rtt_ms.count > 0 && elapsed_ms < rtt_ms) {
-        estimate_samples_add(&link->rtt_ms, elapsed_ms, now_ns); /* it is not longer than that */
+        rtt_add(link, elapsed_ms, now_ns); /* it is not longer than that */
     }
     if (transfer_is_outlier(link, bytes, elapsed_ms, now_ns)) {
         return;
     }
-    estimate_samples_add(&link->up_bytes_per_ms,
-                         (double)bytes / fmax(took_ms, TRANSFER_SHARE_MIN * elapsed_ms), now_ns);
+    rate = (double)bytes / fmax(took_ms, TRANSFER_SHARE_MIN * elapsed_ms);
+    estimate_spread_add(&link->up_spread, rate, /* of its time, which is the longer the slower */
+                        estimate_samples_geometric(&link->up_bytes_per_ms, now_ns), now_ns);
+    estimate_samples_add(&link->up_bytes_per_ms, rate, now_ns);
 }
 
 void estimate_link_probed(struct estimate_link *link, uint64_t bytes, double rtt_ms, int64_t now_ns)
@@ -153,7 +170,6 @@ double estimate_link_wait_ms(const struct estimate_link *link, int64_t now_ns)
 void estimate_edge_init(struct estimate_edge *edge)
 {
     memset(edge, 0, sizeof(*edge));
-    edge->tail_log = TAIL_LOG_FIRST;
 }
 
 void estimate_edge_sent(struct estimate_edge *edge, int64_t now_ns)
@@ -169,6 +185,9 @@ void estimate_edge_add(struct estimate_edge *edge, double total_ms, double wait_
     edge->overdue = 0;
     edge->overdue_ms = 0;
     estimate_samples_add(&edge->failed, 0, now_ns);
+    estimate_spread_add(&edge->rest_spread,
+                        estimate_samples_mean(&edge->rest, NAN, now_ns) + REST_GRAIN_MS,
+                        fmax(rest_ms, 0) + REST_GRAIN_MS, now_ns);
     estimate_samples_add(&edge->rest, fmax(rest_ms, 0), now_ns);
 }
 
@@ -209,28 +228,29 @@ static double stuck_probability(const struct estimate_edge *edge, const struct e
     return (1 - exp2(-(double)edge->overdue)) * exp2(-age_ns / (double)OVERDUE_HALF_LIFE_NS);
 }
 
-static double above_mean(const struct estimate_samples *samples, double prior, int64_t now_ns)
+/* How far the edge's wait may lie over what is expected of it. */
+static double wait_above(const struct estimate_link *link, double wait_ms, int64_t now_ns)
 {
-    const double above = estimate_samples_quantile(samples, 0.95, prior, now_ns) -
-                         estimate_samples_mean(samples, prior, now_ns);
-
-    return above > 0 ? above : 0; /* NAN too: nothing is known */
+    return link->wait_ms.count == 0
+               ? wait_ms
+               : fmax(estimate_samples_quantile(&link->wait_ms, 0.95, NAN, now_ns) -
+                          estimate_samples_mean(&link->wait_ms, NAN, now_ns),
+                      0);
 }
 
 /* How far the 95 % point lies over the mean: the parts vary by themselves, so their squares add. */
 static double tail_of(const struct estimate_edge *edge, const struct estimate_link *link,
                       uint64_t up_bytes, double wait_ms, double hint_ms, int64_t now_ns)
 {
-    const double slow = estimate_samples_quantile(&link->up_bytes_per_ms, 0.05, NAN, now_ns);
-    const double usual = estimate_samples_geometric(&link->up_bytes_per_ms, now_ns);
-    const double up =
-        slow > 0 ? up_ms_of((double)up_bytes, slow) - up_ms_of((double)up_bytes, usual) : 0;
-    const double rtt = above_mean(&link->rtt_ms, NAN, now_ns);
-    const double wait = link->wait_ms.count > 0 ? above_mean(&link->wait_ms, NAN, now_ns) : wait_ms;
-    const double rest = estimate_samples_quantile(&edge->rest, 0.95, 2 * hint_ms, now_ns) -
-                        estimate_samples_mean(&edge->rest, hint_ms, now_ns);
+    const double up = (double)up_bytes / rate_usual(link, now_ns) *
+                      (estimate_spread_factor(&link->up_spread, RATE_PRIOR, now_ns) - 1);
+    const double rtt = estimate_samples_geometric(&link->rtt_ms, now_ns) *
+                       (estimate_spread_factor(&link->rtt_spread, RTT_PRIOR, now_ns) - 1);
+    const double wait = wait_above(link, wait_ms, now_ns);
+    const double rest = (estimate_samples_mean(&edge->rest, hint_ms, now_ns) + REST_GRAIN_MS) *
+                        (estimate_spread_factor(&edge->rest_spread, REST_PRIOR, now_ns) - 1);
 
-    return sqrt(up * up + rtt * rtt + wait * wait + (rest > 0 ? rest * rest : 0));
+    return sqrt(up * up + rtt * rtt + wait * wait + rest * rest);
 }
 
 void estimate_edge_failed(struct estimate_edge *edge, double waited_ms, int64_t now_ns)

@@ -11,10 +11,12 @@
 
 #include "client/policy/estimate_local.h"
 #include "client/policy/estimate_samples.h"
+#include "client/policy/estimate_spread.h"
 
 struct estimate_link {
     struct estimate_samples rtt_ms;
     struct estimate_samples up_bytes_per_ms;
+    struct estimate_spread rtt_spread, up_spread;
     struct estimate_samples wait_ms; /* that requests had in the edge's queue */
     double reported_wait_ms;         /* the edge's last word on its queue, */
     int64_t reported_ns;             /* and when it came; 0: none */
@@ -24,7 +26,8 @@ struct estimate_link {
     int64_t recovered_ns; /* when the link spoke again after a silence; 0: never was silent */
 };
 struct estimate_edge {
-    struct estimate_samples rest;   /* ms that the link and the edge's queue do not explain */
+    struct estimate_samples rest; /* ms that the link and the edge's queue do not explain */
+    struct estimate_spread rest_spread;
     struct estimate_samples failed; /* 1: it was given up after its 95 % point; 0: it answered */
     int64_t failed_sent_ns;         /* when the last that was given up had been sent */
     unsigned overdue;               /* answers in a row that did not come in time */
@@ -60,8 +63,8 @@ void estimate_link_waited(struct estimate_link *link, double wait_ms, int64_t no
 double estimate_link_wait_ms(const struct estimate_link *link, int64_t now_ns);
 /* A link that owes us a reply and says nothing for longer than this is stalled. */
 double estimate_link_stall_ms(const struct estimate_link *link, int64_t now_ns);
-/* The link's part of a request: `up_bytes` up and the round trip. NAN before the first round trip.
- */
+/* The link's part of a request: `up_bytes` up and the round trip. NAN before the first round trip;
+ * a rate that was not measured yet is believed to be a common one, and known to be a guess. */
 double estimate_link_ms(const struct estimate_link *link, uint64_t up_bytes, int64_t now_ns);
 
 void estimate_edge_init(struct estimate_edge *edge);
@@ -73,7 +76,8 @@ void estimate_edge_add(struct estimate_edge *edge, double total_ms, double wait_
                        int64_t now_ns);
 /* An answer took `total_ms` where `predicted` was said: the spread grows a little where it was over
  * the 95 % point, and shrinks by a nineteenth of that where it was not, so that in the long run one
- * in twenty is over it, whatever the link does. */
+ * in twenty is over it, whatever the link does (adaptive conformal inference, Gibbs and Candès,
+ * NeurIPS 2021). */
 void estimate_edge_check(struct estimate_edge *edge, const struct latency *predicted,
                          double total_ms);
 /* It was given up after its 95 % point; and how likely that is for the next request: not at all

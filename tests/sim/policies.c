@@ -244,13 +244,20 @@ static void oracle_choose(struct run *run, struct request *request)
 }
 
 const struct policy policies[] = {
-    {"local", local_choose, false},         {"edge", edge_choose, false},
-    {"threshold", threshold_choose, false}, {"availability", availability_choose, false},
-    {"latency", latency_choose, false},     {"switch", switch_choose, false},
-    {"race", race_choose, false},           {"hi_lcb", hi_lcb_choose, false},
-    {"hindsight", threshold_choose, true},  {"informed", informed_choose, false},
-    {"oracle", oracle_choose, false},       {"tandem", tandem_choose, false},
-    {"random", random_choose, false},       {NULL, NULL, false},
+    {"local", local_choose, false, false},
+    {"edge", edge_choose, false, false},
+    {"threshold", threshold_choose, false, false},
+    {"availability", availability_choose, false, false},
+    {"latency", latency_choose, false, false},
+    {"switch", switch_choose, false, false},
+    {"race", race_choose, false, false},
+    {"hi_lcb", hi_lcb_choose, false, false},
+    {"hindsight", threshold_choose, true, false},
+    {"informed", informed_choose, false, false},
+    {"oracle", oracle_choose, false, false},
+    {"tandem", tandem_choose, false, true},
+    {"random", random_choose, false, false},
+    {NULL, NULL, false, false},
 };
 
 const struct policy *policy_find(const char *name)

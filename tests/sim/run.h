@@ -90,6 +90,7 @@ struct policy {
     /* Fills request->plan and request->edge. */
     void (*choose)(struct run *run, struct request *request);
     bool cascade_threshold; /* takes run->threshold */
+    bool probes;            /* measures the rate of a link that is new */
 };
 struct run {
     const struct scene *scene;

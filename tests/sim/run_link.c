@@ -92,6 +92,8 @@ void on_pong(struct run *run, const struct event *event)
     if (estimate_link_rtt(&link->estimate, (double)(run->now_ns - sent_ns) / (double)NS_PER_MS,
                           run->now_ns)) {
         ping_send(run, event->client, event->edge, 0);
+    } else if (run->policy->probes && link->estimate.up_bytes_per_ms.count == 0) {
+        link_probe(run, event->client, event->edge); /* before the first request asks */
     }
 }
 

@@ -35,6 +35,8 @@ static void learned_make(void)
         estimate_samples_add(&learned.links[0].link.rtt_ms, 10 + i, NOW_NS - (40 - i) * NS_PER_S);
     }
     estimate_samples_add(&learned.links[0].link.up_bytes_per_ms, 1250.5, NOW_NS);
+    estimate_spread_add(&learned.links[0].link.up_spread, 1, 2, NOW_NS);
+    estimate_spread_add(&learned.links[0].link.rtt_spread, 1, 3, NOW_NS);
     for (int i = 0; i < 2; i++) {
         snprintf(tasks[i].name, sizeof(tasks[i].name), "task%d", i);
         estimate_local_init(&tasks[i].run);
@@ -58,6 +60,7 @@ static void learned_make(void)
     strcpy(pair->digest, "ff");
     estimate_edge_init(&pair->estimate);
     estimate_edge_add(&pair->estimate, 30, 2, 8, NOW_NS);
+    estimate_spread_add(&pair->estimate.rest_spread, 1, 4, NOW_NS);
     pair->estimate.tail_log = -1.25;
     confidence_pair_compare(&task->confidence, &pair->agreement, 0.91, true);
     confidence_pair_compare(&task->confidence, &pair->agreement, 0.45, false);
@@ -123,6 +126,10 @@ static void test_found_again(void **state)
     assert_int_equal(pair->truth.told, 1);
     assert_int_equal(pair->truth.wrong, 1);
     assert_float_equal(pair->estimate.tail_log, -1.25, 1e-9);
+    assert_true(fabs(got.links[0].link.up_spread.squares - 2 * log(2) * log(2)) < 1e-6);
+    assert_true(fabs(got.links[0].link.rtt_spread.squares - 2 * log(3) * log(3)) < 1e-6);
+    assert_true(fabs(pair->estimate.rest_spread.squares - 2 * log(4) * log(4)) < 1e-6);
+    assert_float_equal(pair->estimate.rest_spread.weight, 1, 1e-6);
     assert_int_equal(pair->estimate.rest.count, 1);
     assert_string_equal(got.tasks[1].digest, "");
     learned_fini(&got);
@@ -148,6 +155,7 @@ static void test_samples_are_old(void **state)
                          0);
         samples = &got.links[0].link.up_bytes_per_ms;
         assert_int_equal((NOW_NS - samples->at_ns[0]) / NS_PER_S, oldest_s[i]);
+        assert_int_equal((NOW_NS - got.links[0].link.up_spread.newest_ns) / NS_PER_S, oldest_s[i]);
         /* One fresh measurement outweighs all that was kept. */
         estimate_samples_add(&got.links[0].link.rtt_ms, 500, NOW_NS);
         assert_true(estimate_samples_mean(&got.links[0].link.rtt_ms, NAN, NOW_NS) > 400);
@@ -216,6 +224,11 @@ static void test_wrong_lines(void **state)
         TASK "seen 1 2 3 4 5 6 7 8 9 10 11\nend\n",
         TASK "told 0 0 0 0 0 0 0 0 0 0\nright 1 0 0 0 0 0 0 0 0 0\nend\n",
         PAIR "tail_log 99\nend\n",
+        PAIR "rest_spread 5 1\nend\n",
+        PAIR "rest_spread 5 1 1\nrest_spread 5 1 1\nend\n",
+        HEAD "edge e -\nup_spread 5 19 1\nend\n",
+        HEAD "edge e -\nrtt_spread 5 nan 1\nend\n",
+        HEAD "edge e -\nrtt_spread 5 1 1000\nend\n",
         PAIR "truth 1 2\nend\n",
         PAIR "claimed 0 0 0 0 0 0 0 0 0 nan\nend\n",
         PAIR "both 0 0 0 0 0 0 0 0 0 0\nagreed 1 0 0 0 0 0 0 0 0 0\nend\n",

@@ -88,7 +88,7 @@ static void test_prior_and_age(void **state)
 
     (void)state;
     fresh();
-    assert_true(fabs(latency_at(START_NS).mean_ms - 13) < 0.01); /* what it says of itself */
+    assert_true(fabs(latency_at(START_NS).mean_ms - 13) < 0.1); /* what it says of itself */
     answers(20, 40, START_NS);
     young = latency_at(START_NS);
     assert_true(fabs(young.mean_ms - 41) < 3);
@@ -255,6 +255,31 @@ static void test_upload_is_counted_once(void **state)
     assert_true(fabs(estimate_link_ms(&link_1ms, 100000, START_NS) - 100) < 0.01);
 }
 
+/* The 95 % point of an upload over a link whose rate is a guess is far off; a few uploads that took
+ * what was expected bring it near; one that takes four times as long moves it again. */
+static void test_rate_is_little_known_at_first(void **state)
+{
+    struct latency guess, once, often, shaken;
+
+    (void)state;
+    fresh();
+    assert_true(estimate_edge_get(&edge, &link_1ms, 100000, 0, 1, START_NS, &guess));
+    estimate_link_acked(&link_1ms, 100000, 81, START_NS); /* what was guessed */
+    assert_true(estimate_edge_get(&edge, &link_1ms, 100000, 0, 1, START_NS, &once));
+    for (int i = 1; i < 20; i++) {
+        estimate_link_acked(&link_1ms, 100000, 81, START_NS + i * NS_PER_S);
+    }
+    assert_true(
+        estimate_edge_get(&edge, &link_1ms, 100000, 0, 1, START_NS + 20 * NS_PER_S, &often));
+    estimate_link_acked(&link_1ms, 100000, 4 * 81, START_NS + 20 * NS_PER_S);
+    assert_true(
+        estimate_edge_get(&edge, &link_1ms, 100000, 0, 1, START_NS + 20 * NS_PER_S, &shaken));
+    assert_true(guess.p95_ms > 3 * guess.mean_ms);
+    assert_true(once.p95_ms > 2 * once.mean_ms);
+    assert_true(often.p95_ms < 1.7 * often.mean_ms);
+    assert_true(shaken.p95_ms - shaken.mean_ms > 1.5 * (often.p95_ms - often.mean_ms));
+}
+
 /* A failure is forgotten in seconds, whether the edge is asked again or not. */
 static void test_failure_is_forgotten(void **state)
 {
@@ -315,6 +340,7 @@ int main(void)
                                        cmocka_unit_test(test_recovery_by_a_new_connection),
                                        cmocka_unit_test(test_slow_link_is_learned),
                                        cmocka_unit_test(test_upload_is_counted_once),
+                                       cmocka_unit_test(test_rate_is_little_known_at_first),
                                        cmocka_unit_test(test_failure_is_forgotten),
                                        cmocka_unit_test(test_failure_in_a_silence_is_over),
                                        cmocka_unit_test(test_first_round_trip_is_confirmed)};
