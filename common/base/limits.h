@@ -31,6 +31,7 @@
 #define LIMIT_MODEL_CLASSES        65536
 #define LIMIT_STEM_LAYERS          16
 #define LIMIT_CALIBRATION_POINTS   16 /* of a model's table from raw confidence to probability */
+#define LIMIT_CALIBRATION_BYTES    (64u << 20) /* logits of all examples of a fit */
 
 /* engine: inputs */
 #define LIMIT_PICTURE_BYTES       (16u << 20) /* encoded */

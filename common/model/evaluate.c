@@ -2,8 +2,7 @@
  * line, input and truth with a tab between them: for a picture model a picture's path (taken from
  * the list's folder) and the name or number of its class; for a token encoder token ids and as many
  * class numbers. The last line of the output is `accuracy: X`, of pictures or of tokens. */
-#include "common/base/limits.h"
-#include "common/model/progress.h"
+#include "common/model/examples.h"
 #include "common/model/tool.h"
 
 #include <math.h>
@@ -38,55 +37,29 @@ static void row_score(struct evaluation *evaluation, const float *logits, uint32
     evaluation->surprise += log(sum) - ((double)logits[truth] - (double)logits[best]);
 }
 
-/* A class by its name, or by its number where the model has no such name. */
-static int class_find(const struct engine_model_info *info, const char *word, uint32_t *ret_class)
-{
-    char *end = NULL;
-    unsigned long number;
-
-    for (uint32_t i = 0; info->labels && i < info->n_class; i++) {
-        if (strcmp(info->labels[i], word) == 0) {
-            *ret_class = i;
-            return 0;
-        }
-    }
-    number = strtoul(word, &end, 10);
-    if (word[0] < '0' || word[0] > '9' || *end != '\0' || number >= info->n_class) {
-        return TANDEM_EINVAL;
-    }
-    *ret_class = (uint32_t)number;
-    return 0;
-}
-
-static int picture_evaluate(struct evaluation *evaluation, const char *input, const char *truth,
+static int picture_evaluate(const char *input, const char *truth, void *user,
                             char error[ENGINE_ERROR_BYTES])
 {
-    const char *slash = strrchr(evaluation->list, '/');
-    const int folder = input[0] == '/' || !slash ? 0 : (int)(slash + 1 - evaluation->list);
+    struct evaluation *evaluation = user;
     const float *logits = NULL;
-    char path[4096];
     uint32_t class;
-    int rc;
+    int rc = example_class(evaluation->info, truth, &class, error);
 
-    if (class_find(evaluation->info, truth, &class) != 0) {
-        snprintf(error, ENGINE_ERROR_BYTES, "\"%.60s\" is no class of the model", truth);
-        return TANDEM_EINVAL;
-    }
-    if (snprintf(path, sizeof(path), "%.*s%s", folder, evaluation->list, input) >=
-        (int)sizeof(path)) {
-        snprintf(error, ENGINE_ERROR_BYTES, "the path of the picture is too long");
-        return TANDEM_ETOOBIG;
-    }
-    rc = input_encode_picture(evaluation->model, evaluation->context, path, &logits, error);
     if (rc == 0) {
+        rc = example_picture(evaluation->model, evaluation->context, evaluation->list, input,
+                             &logits, error);
+    }
+    if (rc == 0) {
+        evaluation->examples++;
         row_score(evaluation, logits, class);
     }
     return rc;
 }
 
-static int tokens_evaluate(struct evaluation *evaluation, const char *input, const char *truth,
+static int tokens_evaluate(const char *input, const char *truth, void *user,
                            char error[ENGINE_ERROR_BYTES])
 {
+    struct evaluation *evaluation = user;
     const struct engine_model_info *info = evaluation->info;
     const float *logits = NULL;
     size_t count = 0, truth_count = 0;
@@ -114,56 +87,11 @@ static int tokens_evaluate(struct evaluation *evaluation, const char *input, con
                  tandem_error_text(rc));
         return rc;
     }
+    evaluation->examples++;
     for (size_t i = 0; i < count; i++) {
         row_score(evaluation, logits + i * info->n_class, evaluation->truths[i]);
     }
     return 0;
-}
-
-/* `line` is cut in place. */
-static int line_evaluate(struct evaluation *evaluation, char *line, char error[ENGINE_ERROR_BYTES])
-{
-    char *tab = strchr(line, '\t');
-
-    if (!tab || tab == line || strchr(tab + 1, '\t')) {
-        snprintf(error, ENGINE_ERROR_BYTES, "an input, one tab and the truth are expected");
-        return TANDEM_EFORMAT;
-    }
-    *tab = '\0';
-    evaluation->examples++;
-    return evaluation->info->architecture == ENGINE_VIT
-               ? picture_evaluate(evaluation, line, tab + 1, error)
-               : tokens_evaluate(evaluation, line, tab + 1, error);
-}
-
-/* The lines of `text`, which ends with a NUL. Errors name the line. */
-static int list_evaluate(struct evaluation *evaluation, char *text, size_t bytes, FILE *notes,
-                         char error[ENGINE_ERROR_BYTES])
-{
-    struct progress progress;
-    const progress_fn show = progress_begin(&progress, notes, "B", 1);
-    char why[ENGINE_ERROR_BYTES] = "";
-    size_t line = 0;
-    int rc = 0;
-
-    for (char *at = text, *end; rc == 0 && *at; at = end) {
-        end = at + strcspn(at, "\n");
-        if (*end == '\n') {
-            *end++ = '\0';
-        }
-        line++;
-        rc = *at ? line_evaluate(evaluation, at, why) : 0;
-        if (rc == 0 && show) {
-            show((uint64_t)(end - text), bytes, &progress);
-        }
-    }
-    if (rc != 0) {
-        snprintf(error, ENGINE_ERROR_BYTES, "%.200s:%zu: %.250s", evaluation->list, line, why);
-    } else if (evaluation->answers == 0) {
-        snprintf(error, ENGINE_ERROR_BYTES, "%.300s: no examples", evaluation->list);
-        rc = TANDEM_EFORMAT;
-    }
-    return rc;
 }
 
 static void result_print(const struct evaluation *evaluation, const struct tool *tool)
@@ -191,14 +119,12 @@ int evaluate_run(struct tool *tool)
     struct evaluation evaluation = {
         .model = tool->model, .info = engine_model_info(tool->model), .list = tool->options.text};
     char error[ENGINE_ERROR_BYTES] = "";
-    struct buf text;
     int rc;
 
     if (engine_is_decoder(evaluation.info->architecture)) {
         return tool_say(tool, TOOL_FAILED, "%s: a decoder has no classes; perplexity measures it",
                         tool->options.file);
     }
-    buf_init(&text, LIMIT_TEXT_FILE_BYTES + 1);
     evaluation.ids = calloc(evaluation.info->n_context, sizeof(*evaluation.ids));
     evaluation.truths = calloc(evaluation.info->n_context, sizeof(*evaluation.truths));
     if (!evaluation.ids || !evaluation.truths) {
@@ -206,12 +132,13 @@ int evaluate_run(struct tool *tool)
         rc = TANDEM_ENOMEM;
         goto out;
     }
-    rc = input_file(evaluation.list, LIMIT_TEXT_FILE_BYTES, &text, error);
-    rc = rc ? rc : buf_append_u8(&text, '\0');
-    rc = rc ? rc
-            : input_context(tool->model, evaluation.info->n_context, &evaluation.context, error);
-    rc =
-        rc ? rc : list_evaluate(&evaluation, (char *)text.data, text.bytes - 1, tool->notes, error);
+    rc = input_context(tool->model, evaluation.info->n_context, &evaluation.context, error);
+    if (rc == 0) {
+        rc = examples_each(evaluation.list, tool->notes,
+                           evaluation.info->architecture == ENGINE_VIT ? picture_evaluate
+                                                                       : tokens_evaluate,
+                           &evaluation, error);
+    }
     if (rc == 0) {
         result_print(&evaluation, tool);
     }
@@ -219,6 +146,5 @@ out:
     engine_context_free(evaluation.context);
     free(evaluation.truths);
     free(evaluation.ids);
-    buf_fini(&text);
     return rc == 0 ? TOOL_DONE : tool_say(tool, TOOL_FAILED, "%s", error);
 }

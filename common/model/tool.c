@@ -18,8 +18,9 @@ enum {
     FOR_PERPLEXITY = 16,
     FOR_QUANTIZE = 32,
     FOR_SYNTH = 64,
+    FOR_BENCH = 128,
     FOR_EVALUATE = 256,
-    FOR_BENCH = 128
+    FOR_CALIBRATE = 512
 };
 
 #define AT(field) offsetof(struct tool_options, field)
@@ -86,6 +87,13 @@ static const struct command commands[] = {
      true,
      evaluate_run,
      "how often an encoder is right: a line of LIST is input, tab, truth"},
+    {"calibrate",
+     FOR_CALIBRATE,
+     {FILE_IN, {"LIST", AT(text)}, {"OUT", AT(output)}},
+     true,
+     true,
+     calibrate_run,
+     "OUT is FILE with how far its confidence can be believed, measured on LIST"},
     {"bench",
      FOR_BENCH,
      {FILE_IN},
@@ -128,7 +136,7 @@ struct option {
 };
 
 static const struct option options[] = {
-    {"--json", NULL, KIND_FLAG, FOR_INFO | FOR_EVALUATE | FOR_BENCH, AT(json), 0,
+    {"--json", NULL, KIND_FLAG, FOR_INFO | FOR_EVALUATE | FOR_CALIBRATE | FOR_BENCH, AT(json), 0,
      "one JSON object instead of lines"},
     {"--csv", NULL, KIND_FLAG, FOR_BENCH, AT(csv), 0, "CSV with a header line instead"},
     {"-p", "N", KIND_COUNT, FOR_BENCH, AT(prompt_tokens), LIMIT_MODEL_CONTEXT_TOKENS,
@@ -152,7 +160,7 @@ static const struct option options[] = {
      "choose among the fewest whose probabilities reach X; 1: all"},
     {"--seed", "N", KIND_COUNT, FOR_RUN | FOR_SYNTH, AT(seed), 0x1p64,
      "of the random numbers; 0 is the default"},
-    {"--max-tokens", "N", KIND_COUNT, FOR_RUN, AT(max_tokens), UINT32_MAX,
+    {"--max-tokens", "N", KIND_COUNT, FOR_RUN | FOR_CALIBRATE, AT(max_tokens), UINT32_MAX,
      "stop after N tokens; 128 is the default"},
     {"--ctx", "N", KIND_COUNT, FOR_PERPLEXITY, AT(ctx), 1u << 20,
      "tokens of a chunk, of whose second half each is scored; 512, or what the model takes"},

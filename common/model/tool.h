@@ -16,7 +16,7 @@ enum tool_exit { TOOL_DONE = 0, TOOL_FAILED = 1, TOOL_WRONG_USE = 2 };
 struct tool_options {
     const char *file;                    /* what is read, for every command but synth */
     const char *output;                  /* what is written */
-    const char *text;                    /* a file for perplexity and evaluate */
+    const char *text;                    /* a file for perplexity, evaluate and calibrate */
     const char *prompt, *image, *tokens; /* NULL: not given */
     const char *type, *tokenizer, *merges, *labels, *mean, *std, *name, *license;
     const char *shape, *projection;
@@ -48,6 +48,7 @@ int run_run(struct tool *tool);    /* run.c */
 int logits_run(struct tool *tool); /* logits.c */
 int perplexity_run(struct tool *tool);
 int evaluate_run(struct tool *tool);
+int calibrate_run(struct tool *tool);
 int bench_run(struct tool *tool);
 
 /* ---- shared by them (tool.c, input.c) ---- */

@@ -1,0 +1,333 @@
+/* calibrate.c: `tandem-model calibrate FILE LIST OUT`: how far the model's own confidence can be
+ * believed, measured on examples that it has not been trained with, written into a copy of it.
+ *
+ * A line of LIST is an input, one tab and the truth: for a picture model a picture's path (taken
+ * from the list's folder) and the name or number of its class; for a decoder a prompt and the whole
+ * text that answers it. What is printed as before and after is of the examples that are held out of
+ * the fit (calibration_choose.h), and after is with the very numbers that are in OUT. */
+#include "common/base/json.h"
+#include "common/base/limits.h"
+#include "common/model/answers.h"
+#include "common/model/calibration_choose.h"
+#include "common/model/examples.h"
+#include "common/model/generate.h"
+#include "common/model/model_copy.h"
+#include "common/model/progress.h"
+#include "common/model/tool.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXAMPLES_LEAST 60
+
+/* ---- what the model answers ---- */
+
+struct asking {
+    struct tool *tool;
+    const struct engine_model_info *info;
+    struct engine_context *context; /* of a picture model */
+    struct generate generate;       /* of a decoder */
+    struct buf text;                /* its answer */
+    int text_error;
+    struct answers answers;
+};
+
+static int picture_ask(const char *input, const char *truth, void *user,
+                       char error[ENGINE_ERROR_BYTES])
+{
+    struct asking *asking = user;
+    const float *logits = NULL;
+    uint32_t class;
+    int rc = example_class(asking->info, truth, &class, error);
+
+    if (rc == 0) {
+        rc = example_picture(asking->tool->model, asking->context, asking->tool->options.text,
+                             input, &logits, error);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    if (!engine_logits_are_sound(logits, asking->info->n_class)) {
+        snprintf(error, ENGINE_ERROR_BYTES, "the model computes what is no number");
+        return TANDEM_EINTERNAL;
+    }
+    rc = answers_add_class(&asking->answers, logits, asking->info->n_class, class);
+    if (rc != 0) {
+        snprintf(error, ENGINE_ERROR_BYTES, "%zu examples are kept, no more: %s",
+                 asking->answers.count, tandem_error_text(rc));
+    }
+    return rc;
+}
+
+static void on_text(const void *text, size_t bytes, void *user)
+{
+    struct asking *asking = user;
+
+    if (asking->text_error == 0) {
+        asking->text_error = buf_append(&asking->text, text, bytes);
+    }
+}
+
+static int text_ask(const char *input, const char *truth, void *user,
+                    char error[ENGINE_ERROR_BYTES])
+{
+    struct asking *asking = user;
+    struct generated generated;
+    const float *logits = NULL;
+    size_t prompt_tokens, truth_bytes = strlen(truth);
+    bool right;
+    int rc;
+
+    buf_clear(&asking->text);
+    rc = generate_prompt(&asking->generate, input, &prompt_tokens, &logits, error);
+    rc = rc ? rc
+            : generate_answer(&asking->generate, logits, asking->tool->options.max_tokens, on_text,
+                              asking, &generated, error);
+    if (rc != 0) {
+        return rc;
+    }
+    right = asking->text.bytes == truth_bytes &&
+            (truth_bytes == 0 || memcmp(asking->text.data, truth, truth_bytes) == 0);
+    rc = asking->text_error;
+    rc = rc ? rc : answers_add_text(&asking->answers, exp(generated.logprob), right);
+    if (rc != 0) {
+        snprintf(error, ENGINE_ERROR_BYTES, "%s", tandem_error_text(rc));
+    }
+    return rc;
+}
+
+/* Everything that LIST asks for, into asking->answers. */
+static int answers_ask(struct asking *asking, char error[ENGINE_ERROR_BYTES])
+{
+    const struct engine_sampling greedy = {.top_p = 1};
+    const bool is_decoder = engine_is_decoder(asking->info->architecture);
+    int rc = is_decoder ? generate_init(&asking->generate, asking->tool->model, &greedy, error)
+                        : input_context(asking->tool->model, asking->info->n_context,
+                                        &asking->context, error);
+
+    if (rc == 0) {
+        rc = examples_each(asking->tool->options.text, asking->tool->notes,
+                           is_decoder ? text_ask : picture_ask, asking, error);
+    }
+    if (rc == 0 && asking->answers.count < EXAMPLES_LEAST) {
+        snprintf(error, ENGINE_ERROR_BYTES, "%.300s: %zu examples are too few, %d are the least",
+                 asking->tool->options.text, asking->answers.count, EXAMPLES_LEAST);
+        rc = TANDEM_EINVAL;
+    }
+    return rc;
+}
+
+/* ---- the copy ---- */
+
+/* A file of a model that is right as it is says nothing: it may have said so wrongly before. */
+static void calibration_put(struct gguf_writer *writer, const struct calibration *calibration)
+{
+    float x[LIMIT_CALIBRATION_POINTS], y[LIMIT_CALIBRATION_POINTS];
+
+    if (calibration->temperature != 1) {
+        gguf_put_f32(writer, "tandem.calibration.temperature", (float)calibration->temperature);
+    }
+    for (size_t i = 0; i < calibration->count; i++) {
+        x[i] = (float)calibration->x[i];
+        y[i] = (float)calibration->y[i];
+    }
+    if (calibration->count > 0) {
+        gguf_put_f32s(writer, "tandem.calibration.x", x, calibration->count);
+        gguf_put_f32s(writer, "tandem.calibration.y", y, calibration->count);
+    }
+}
+
+static int copy_write(const struct tool *tool, const struct calibration *calibration,
+                      char error[ENGINE_ERROR_BYTES])
+{
+    static const char *const left_out[] = {"general.alignment", /* the writer's own */
+                                           "tandem.calibration.temperature", "tandem.calibration.x",
+                                           "tandem.calibration.y", NULL};
+    struct engine_file *file = NULL;
+    struct progress progress;
+    struct target target;
+    int rc;
+
+    target_init(&target);
+    rc = engine_file_open(tool->options.file, &file, error);
+    if (rc == 0) {
+        model_copy_pairs(file, left_out, &target.writer);
+        calibration_put(&target.writer, calibration);
+        rc = model_copy_tensors(file, &target, error);
+    }
+    if (rc == 0) {
+        rc = target_write(&target, NULL, tool->options.output,
+                          progress_begin(&progress, tool->notes, "MB", 1e6), &progress, error);
+    }
+    target_fini(&target);
+    engine_file_close(file);
+    return rc;
+}
+
+/* ---- what is printed ---- */
+
+static const struct {
+    const char *key;
+    size_t offset;
+} columns[] = {
+    {"accuracy", offsetof(struct calibration_score, accuracy)},
+    {"confidence", offsetof(struct calibration_score, confidence)},
+    {"ece", offsetof(struct calibration_score, ece)},
+    {"brier", offsetof(struct calibration_score, brier)},
+    {"auc", offsetof(struct calibration_score, auc)},
+};
+#define COLUMNS (sizeof(columns) / sizeof(columns[0]))
+
+static double column_of(const struct calibration_score *score, size_t column)
+{
+    return *(const double *)(const void *)((const char *)score + columns[column].offset);
+}
+
+/* "after          0.8670     0.8617 ..."; what cannot be said is "-". */
+static void row_print(FILE *out, const char *name, const struct calibration_score *score)
+{
+    fprintf(out, "%-12s", name);
+    for (size_t i = 0; i < COLUMNS; i++) {
+        const double value = column_of(score, i);
+
+        if (isnan(value)) {
+            fprintf(out, " %10s", "-");
+        } else {
+            fprintf(out, " %10.4f", value);
+        }
+    }
+    fputc('\n', out);
+}
+
+static void header_print(FILE *out, const char *name)
+{
+    fprintf(out, "%-12s", name);
+    for (size_t i = 0; i < COLUMNS; i++) {
+        fprintf(out, " %10s", columns[i].key);
+    }
+    fputc('\n', out);
+}
+
+static void calibration_print(FILE *out, const struct calibration *calibration)
+{
+    if (calibration->temperature != 1) {
+        fprintf(out, "temperature: %.4f\n", calibration->temperature);
+    }
+    if (calibration->count > 0) {
+        fputs("table:", out);
+        for (size_t i = 0; i < calibration->count; i++) {
+            fprintf(out, " %.4f:%.4f", calibration->x[i], calibration->y[i]);
+        }
+        fputc('\n', out);
+    }
+}
+
+static void text_print(FILE *out, const struct calibration_choice *choice)
+{
+    fprintf(out, "examples: %zu, of them %zu held out of the fit\n", choice->examples,
+            choice->held_out);
+    header_print(out, "in folds");
+    for (size_t i = 0; i < CALIBRATION_METHODS; i++) {
+        if (choice->tried[i]) {
+            row_print(out, calibration_method_text((enum calibration_method)i), &choice->folds[i]);
+        }
+    }
+    fprintf(out, "method: %s\n", calibration_method_text(choice->method));
+    calibration_print(out, &choice->calibration);
+    header_print(out, "held out");
+    row_print(out, "before", &choice->before);
+    row_print(out, "after", &choice->after);
+}
+
+static void json_score(struct json_writer *json, const char *key,
+                       const struct calibration_score *score)
+{
+    json_object_open(json, key);
+    for (size_t i = 0; i < COLUMNS; i++) {
+        json_double(json, columns[i].key, column_of(score, i));
+    }
+    json_object_close(json);
+}
+
+static int json_print(FILE *out, const struct calibration_choice *choice)
+{
+    struct json_writer json;
+    struct buf buf;
+    int rc;
+
+    buf_init(&buf, 0);
+    json_begin(&json, &buf);
+    json_object_open(&json, NULL);
+    json_uint(&json, "examples", choice->examples);
+    json_uint(&json, "held_out", choice->held_out);
+    json_object_open(&json, "folds");
+    for (size_t i = 0; i < CALIBRATION_METHODS; i++) {
+        if (choice->tried[i]) {
+            json_score(&json, calibration_method_text((enum calibration_method)i),
+                       &choice->folds[i]);
+        }
+    }
+    json_object_close(&json);
+    json_text(&json, "method", calibration_method_text(choice->method));
+    json_score(&json, "before", &choice->before);
+    json_score(&json, "after", &choice->after);
+    json_object_close(&json);
+    rc = json_end(&json);
+    if (rc == 0) {
+        fprintf(out, "%.*s\n", (int)buf.bytes, (const char *)buf.data);
+    }
+    buf_fini(&buf);
+    return rc;
+}
+
+/* ---- all of it ---- */
+
+static int model_calibrate(struct asking *asking, struct calibration_choice *choice,
+                           char error[ENGINE_ERROR_BYTES])
+{
+    struct calibration_data data;
+    int rc = answers_ask(asking, error);
+
+    if (rc != 0) {
+        return rc;
+    }
+    data = answers_data(&asking->answers);
+    rc = calibration_choose(&data, &asking->info->calibration, choice);
+    if (rc != 0) {
+        snprintf(error, ENGINE_ERROR_BYTES, "no memory for %zu examples", data.count);
+        return rc;
+    }
+    return copy_write(asking->tool, &choice->calibration, error);
+}
+
+int calibrate_run(struct tool *tool)
+{
+    const struct engine_model_info *info = engine_model_info(tool->model);
+    struct asking asking = {.tool = tool, .info = info};
+    struct calibration_choice choice = {.method = CALIBRATION_AS_IT_IS};
+    char error[ENGINE_ERROR_BYTES] = "";
+    int rc;
+
+    if (info->architecture == ENGINE_ENCODER) {
+        return tool_say(tool, TOOL_FAILED,
+                        "%s: the rows of a token encoder are no answers to be sure of",
+                        tool->options.file);
+    }
+    if (tool_output_is(tool, tool->options.file) || tool_output_is(tool, tool->options.text)) {
+        return tool_say_same(tool);
+    }
+    buf_init(&asking.text, LIMIT_ANSWER_TEXT_BYTES);
+    answers_init(&asking.answers);
+    rc = model_calibrate(&asking, &choice, error);
+    if (rc == 0 && tool->options.json) {
+        rc = json_print(tool->out, &choice);
+    } else if (rc == 0) {
+        text_print(tool->out, &choice);
+    }
+    answers_fini(&asking.answers);
+    buf_fini(&asking.text);
+    engine_context_free(asking.context);
+    generate_fini(&asking.generate);
+    return rc == 0 ? TOOL_DONE : tool_say(tool, TOOL_FAILED, "%s", error);
+}
