@@ -71,6 +71,7 @@ static void type_bytes_list(const struct engine_model_info *info, struct type_by
 static void text_print(FILE *out, struct engine_model *model)
 {
     const struct engine_model_info *info = engine_model_info(model);
+    const struct calibration *calibration = &info->calibration;
     struct type_bytes types[TYPES];
 
     fprintf(out, "%-22s %s\n", "file", info->path);
@@ -97,6 +98,10 @@ static void text_print(FILE *out, struct engine_model *model)
     }
     if (!engine_is_decoder(info->architecture)) {
         fprintf(out, "%-22s %u\n", "classes", info->n_class);
+    }
+    if (calibration->temperature != 1 || calibration->count > 0) {
+        fprintf(out, "%-22s temperature %.4g, a table of %zu points\n", "calibration",
+                calibration->temperature, calibration->count);
     }
     fprintf(out, "%-22s %" PRIu64 "\n", "parameters", info->parameters);
     type_bytes_list(info, types);
@@ -138,6 +143,7 @@ static int json_print(const struct tool *tool, const struct engine_model_info *i
         {"page_tokens", ENGINE_PAGE_TOKENS},
         {"kv_bytes_2k", info->kv_bytes_per_token * 2048},
         {"kv_bytes_32k", info->kv_bytes_per_token * 32768},
+        {"calibration_points", info->calibration.count},
     };
     struct type_bytes types[TYPES];
     struct json_writer json;
@@ -163,6 +169,7 @@ static int json_print(const struct tool *tool, const struct engine_model_info *i
         json_double(&json, "kv_reduction_percent",
                     info_kv_reduction(info->kv_tensors_per_layer, info->n_head_kv, info->n_head));
     }
+    json_double(&json, "calibration_temperature", info->calibration.temperature);
     json_bool(&json, "has_tokenizer", info->has_tokenizer);
     json_text(&json, "digest", engine_model_digest(tool->model));
     json_object_close(&json);

@@ -43,7 +43,7 @@ static int decoder_run(struct tool *tool, char error[ENGINE_ERROR_BYTES])
     end_ns = clock_now_ns();
     if (rc == 0) {
         fprintf(tool->notes,
-                "prompt: %zu tokens in %.1f ms; answer: %zu tokens in %.1f ms, sure to %.4f\n",
+                "prompt: %zu tokens in %.1f ms; answer: %zu tokens in %.1f ms, sure to %.6f\n",
                 prompt_tokens, (double)(prompt_ns - start_ns) / 1e6, generated.tokens,
                 (double)(end_ns - prompt_ns) / 1e6,
                 calibration_apply(&engine_model_info(tool->model)->calibration,
