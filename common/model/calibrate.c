@@ -184,20 +184,23 @@ static double column_of(const struct calibration_score *score, size_t column)
     return *(const double *)(const void *)((const char *)score + columns[column].offset);
 }
 
-/* "after          0.8670     0.8617 ..."; what cannot be said is "-". */
+/* What cannot be said is "-". */
+static void cell_print(FILE *out, double value)
+{
+    if (isnan(value)) {
+        fprintf(out, " %10s", "-");
+    } else {
+        fprintf(out, " %10.4f", value);
+    }
+}
+
+/* "after          0.8670     0.8617 ...", without the line's end. */
 static void row_print(FILE *out, const char *name, const struct calibration_score *score)
 {
     fprintf(out, "%-12s", name);
     for (size_t i = 0; i < COLUMNS; i++) {
-        const double value = column_of(score, i);
-
-        if (isnan(value)) {
-            fprintf(out, " %10s", "-");
-        } else {
-            fprintf(out, " %10.4f", value);
-        }
+        cell_print(out, column_of(score, i));
     }
-    fputc('\n', out);
 }
 
 static void header_print(FILE *out, const char *name)
@@ -206,7 +209,6 @@ static void header_print(FILE *out, const char *name)
     for (size_t i = 0; i < COLUMNS; i++) {
         fprintf(out, " %10s", columns[i].key);
     }
-    fputc('\n', out);
 }
 
 static void calibration_print(FILE *out, const struct calibration *calibration)
@@ -228,26 +230,29 @@ static void text_print(FILE *out, const struct calibration_choice *choice)
     fprintf(out, "examples: %zu, of them %zu held out of the fit\n", choice->examples,
             choice->held_out);
     header_print(out, "in folds");
+    fprintf(out, " %10s\n", "gain/error");
     for (size_t i = 0; i < CALIBRATION_METHODS; i++) {
         if (choice->tried[i]) {
             row_print(out, calibration_method_text((enum calibration_method)i), &choice->folds[i]);
+            cell_print(out, choice->gain_errors[i]);
+            fputc('\n', out);
         }
     }
     fprintf(out, "method: %s\n", calibration_method_text(choice->method));
     calibration_print(out, &choice->calibration);
     header_print(out, "held out");
+    fputc('\n', out);
     row_print(out, "before", &choice->before);
+    fputc('\n', out);
     row_print(out, "after", &choice->after);
+    fputc('\n', out);
 }
 
-static void json_score(struct json_writer *json, const char *key,
-                       const struct calibration_score *score)
+static void json_score(struct json_writer *json, const struct calibration_score *score)
 {
-    json_object_open(json, key);
     for (size_t i = 0; i < COLUMNS; i++) {
         json_double(json, columns[i].key, column_of(score, i));
     }
-    json_object_close(json);
 }
 
 static int json_print(FILE *out, const struct calibration_choice *choice)
@@ -264,14 +269,20 @@ static int json_print(FILE *out, const struct calibration_choice *choice)
     json_object_open(&json, "folds");
     for (size_t i = 0; i < CALIBRATION_METHODS; i++) {
         if (choice->tried[i]) {
-            json_score(&json, calibration_method_text((enum calibration_method)i),
-                       &choice->folds[i]);
+            json_object_open(&json, calibration_method_text((enum calibration_method)i));
+            json_score(&json, &choice->folds[i]);
+            json_double(&json, "gain_errors", choice->gain_errors[i]);
+            json_object_close(&json);
         }
     }
     json_object_close(&json);
     json_text(&json, "method", calibration_method_text(choice->method));
-    json_score(&json, "before", &choice->before);
-    json_score(&json, "after", &choice->after);
+    json_object_open(&json, "before");
+    json_score(&json, &choice->before);
+    json_object_close(&json);
+    json_object_open(&json, "after");
+    json_score(&json, &choice->after);
+    json_object_close(&json);
     json_object_close(&json);
     rc = json_end(&json);
     if (rc == 0) {

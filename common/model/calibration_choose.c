@@ -2,23 +2,27 @@
 
 #include "common/base/error.h"
 
+#include <math.h>
 #include <stdlib.h>
 
-#define HELD_OUT 3 /* one example in so many */
-#define FOLDS    5
+#define HELD_OUT    3 /* one example in so many */
+#define FOLDS       5
+#define GAIN_ERRORS 2 /* a gain of so many standard errors is no chance */
 
 /* Indices of the examples, and room for points of each. */
 struct parts {
     size_t *fit, *held, *fold; /* [count] */
     size_t fit_count, held_count;
     struct calibration_point *points; /* [count] */
+    double *plain;                    /* [fit_count]: squared errors of confidences as they are */
 };
 
 static int parts_init(struct parts *parts, size_t count)
 {
     parts->fit = calloc(3 * count, sizeof(*parts->fit));
     parts->points = calloc(count, sizeof(*parts->points));
-    if (!parts->fit || !parts->points) {
+    parts->plain = calloc(count, sizeof(*parts->plain));
+    if (!parts->fit || !parts->points || !parts->plain) {
         return TANDEM_ENOMEM;
     }
     parts->held = parts->fit + count;
@@ -37,6 +41,7 @@ static void parts_fini(struct parts *parts)
 {
     free(parts->fit);
     free(parts->points);
+    free(parts->plain);
 }
 
 static struct calibration_point point_of(const struct calibration_data *data,
@@ -46,9 +51,35 @@ static struct calibration_point point_of(const struct calibration_data *data,
                                       data->right[index]};
 }
 
+static double squared_error(const struct calibration_point *point)
+{
+    const double off = point->confidence - (double)point->right;
+
+    return off * off;
+}
+
+/* How much less the squared errors of parts->points are than the plain ones, in standard errors of
+ * the mean of the differences: every answer is compared with itself. */
+static double gain_errors(const struct parts *parts)
+{
+    const double count = (double)parts->fit_count;
+    double sum = 0, squares = 0, mean, variance;
+
+    for (size_t i = 0; i < parts->fit_count; i++) {
+        const double gain = parts->plain[i] - squared_error(&parts->points[i]);
+
+        sum += gain;
+        squares += gain * gain;
+    }
+    mean = sum / count;
+    variance = fmax(squares / count - mean * mean, 0);
+    return mean / sqrt(variance / count);
+}
+
 /* Each answer's confidence from a fit that has not seen it. */
 static int folds_score(const struct calibration_data *data, struct parts *parts,
-                       enum calibration_method method, struct calibration_score *ret_score)
+                       enum calibration_method method, struct calibration_score *ret_score,
+                       double *ret_gain_errors)
 {
     for (size_t fold = 0; fold < FOLDS; fold++) {
         struct calibration calibration;
@@ -68,6 +99,10 @@ static int folds_score(const struct calibration_data *data, struct parts *parts,
             parts->points[i] = point_of(data, &calibration, parts->fit[i]);
         }
     }
+    for (size_t i = 0; method == CALIBRATION_AS_IT_IS && i < parts->fit_count; i++) {
+        parts->plain[i] = squared_error(&parts->points[i]);
+    }
+    *ret_gain_errors = method == CALIBRATION_AS_IT_IS ? 0 : gain_errors(parts);
     calibration_score(parts->points, parts->fit_count, ret_score);
     return 0;
 }
@@ -92,9 +127,9 @@ int calibration_choose(const struct calibration_data *data, const struct calibra
          i++) {
         choice.tried[i] = calibration_method_fits(i, data);
         if (choice.tried[i]) {
-            rc = folds_score(data, &parts, i, &choice.folds[i]);
+            rc = folds_score(data, &parts, i, &choice.folds[i], &choice.gain_errors[i]);
         }
-        if (rc == 0 && choice.tried[i] &&
+        if (rc == 0 && choice.tried[i] && choice.gain_errors[i] > GAIN_ERRORS &&
             choice.folds[i].brier < choice.folds[choice.method].brier) {
             choice.method = i;
         }

@@ -78,6 +78,7 @@ static int picture_run(struct tool *tool, char error[ENGINE_ERROR_BYTES])
     float *scores = calloc(info->n_class, sizeof *scores);
     struct engine_context *context = NULL;
     const float *logits = NULL;
+    size_t best;
     int rc;
 
     if (!scores) {
@@ -90,7 +91,9 @@ static int picture_run(struct tool *tool, char error[ENGINE_ERROR_BYTES])
     }
     if (rc == 0) {
         memcpy(scores, logits, info->n_class * sizeof *scores);
-        engine_softmax(scores, info->n_class, info->calibration.temperature);
+        best = engine_softmax(scores, info->n_class, info->calibration.temperature);
+        fprintf(tool->notes, "sure to %.6f\n",
+                calibration_apply(&info->calibration, (double)scores[best]));
         names_print(tool->out, info, scores);
     }
     engine_context_free(context);

@@ -9,6 +9,7 @@
 
 #include "tests/support/site.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,21 +166,37 @@ static void test_private_task_never_leaves(void **state)
     assert_true(at_server() == before);
 }
 
+/* Answers whose confidence is another one than their best score. */
+static unsigned calibrated;
+
+/* The daemon's confidence is what tandem-model, which has printed `notes`, calls sure. */
+static void assert_sure(const struct tandem_answer *answer, const char *notes)
+{
+    const char *at = strstr(notes, "sure to ");
+
+    assert_non_null(at);
+    assert_true(fabs(strtod(at + strlen("sure to "), NULL) - tandem_answer_confidence(answer)) <
+                0.001);
+}
+
 static void assert_same_as_alone(const char *path, const char *route, const char *model)
 {
     struct tandem_answer *answer = NULL;
-    char file[128], label[64], *out;
+    char file[128], label[64], *out, *notes;
     double score;
 
     snprintf(file, sizeof(file), "deploy/models/%s", model);
-    assert_int_equal(site_run(&out, NULL, "tandem-model", "run", file, "--image", path, NULL), 0);
+    assert_int_equal(site_run(&out, &notes, "tandem-model", "run", file, "--image", path, NULL), 0);
     assert_int_equal(sscanf(out, "%63s %lf", label, &score), 2);
     assert_int_equal(site_classify(tandem, path, route, 0, &answer), 0);
     assert_string_equal(tandem_answer_label(answer, 0), label);
     assert_true(tandem_answer_score(answer, 0) > score - 0.001 &&
                 tandem_answer_score(answer, 0) < score + 0.001);
+    assert_sure(answer, notes);
+    calibrated += fabs(tandem_answer_confidence(answer) - score) > 0.02;
     tandem_answer_free(answer);
     free(out);
+    free(notes);
 }
 
 /* What comes through the daemons is what the model says by itself. */
@@ -201,6 +218,7 @@ static void test_answers_are_the_models(void **state)
     }
     free(list);
     assert_int_equal(count, PICTURES);
+    assert_true(calibrated > 0); /* objects-edge.gguf says how */
 }
 
 static void test_texts_are_the_models(void **state)
@@ -214,9 +232,9 @@ static void test_texts_are_the_models(void **state)
     for (size_t i = 0; i < 2; i++) {
         for (size_t k = 0; k < 3 + i; k++) {
             struct tandem_answer *answer = NULL;
-            char *out;
+            char *out, *notes;
 
-            assert_int_equal(site_run(&out, NULL, "tandem-model", "run", sides[i][1], "--prompt",
+            assert_int_equal(site_run(&out, &notes, "tandem-model", "run", sides[i][1], "--prompt",
                                       texts[k], NULL),
                              0);
             out[strcspn(out, "\n")] = '\0';
@@ -224,8 +242,10 @@ static void test_texts_are_the_models(void **state)
             assert_string_equal(tandem_answer_text(answer, NULL), out);
             assert_int_equal(tandem_answer_finish(answer), TANDEM_FINISH_END);
             assert_true(tandem_answer_tokens(answer) > 0);
+            assert_sure(answer, notes);
             tandem_answer_free(answer);
             free(out);
+            free(notes);
         }
     }
 }

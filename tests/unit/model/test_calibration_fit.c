@@ -114,6 +114,7 @@ static void test_known_temperature(void **state)
         assert_int_equal(choice.held_out, 2000);
         assert_true(choice.after.ece < 0.03);
         assert_true(temperatures[i] == 1 || choice.after.ece < choice.before.ece / 2);
+        assert_true((choice.method == CALIBRATION_AS_IT_IS) == (temperatures[i] == 1));
         assert_true(choice.after.brier < choice.before.brier + 0.001);
         expect_near(choice.after.accuracy, choice.before.accuracy, 1e-12, "the answers stay");
         assert_true(calibration_is_sound(&choice.calibration));
@@ -194,6 +195,38 @@ static void test_known_curve(void **state)
     free(indices);
 }
 
+/* A gain that may be chance is not taken: of forty sets of examples that are right as they are, one
+ * in twenty or so is bent. */
+static void test_chance(void **state)
+{
+    struct random_source random;
+    struct calibration none;
+    int bent = 0;
+
+    (void)state;
+    random_seed(&random, 3);
+    calibration_init(&none);
+    for (int set = 0; set < 40; set++) {
+        struct calibration_choice choice;
+        struct calibration_data data;
+        struct answers answers;
+
+        answers_init(&answers);
+        for (int i = 0; i < 300; i++) {
+            const double raw = random_unit(&random);
+            const bool right = random_unit(&random) < raw;
+
+            assert_int_equal(answers_add_text(&answers, raw, right), 0);
+        }
+        data = answers_data(&answers);
+        assert_int_equal(calibration_choose(&data, &none, &choice), 0);
+        bent += choice.method != CALIBRATION_AS_IT_IS;
+        assert_true(choice.gain_errors[CALIBRATION_AS_IT_IS] == 0);
+        answers_fini(&answers);
+    }
+    assert_true(bent <= 4);
+}
+
 /* One map must be found where nothing can be learned from: all alike, all right, all wrong, and
  * the surer the worse. All are sound, and none is certain. */
 static void test_odd_data(void **state)
@@ -262,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_known_temperature),
         cmocka_unit_test(test_golden_temperature),
         cmocka_unit_test(test_known_curve),
+        cmocka_unit_test(test_chance),
         cmocka_unit_test(test_odd_data),
         cmocka_unit_test(test_bounds),
     };
