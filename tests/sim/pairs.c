@@ -94,6 +94,23 @@ static int pairs_finish(struct pairs *pairs)
     return 0;
 }
 
+/* "0.998 0.97 0.9": one for each step but the last. */
+static bool sure_parse(const char *at, struct pair *pair)
+{
+    unsigned count = 0;
+
+    for (char *end; *at != '\0' && *at != '\n'; at = end) {
+        if (count + 1 >= pair->steps) {
+            return false;
+        }
+        pair->sure[count++] = strtof(at, &end);
+        if (end == at) {
+            return false;
+        }
+    }
+    return count + 1 == pair->steps;
+}
+
 static bool pair_parse(const char *line, struct pair *pair)
 {
     char task[32];
@@ -101,10 +118,13 @@ static bool pair_parse(const char *line, struct pair *pair)
     unsigned long long bytes;
     double local_us, edge_us;
     unsigned tokens;
+    int sure_at = 0;
 
     memset(pair, 0, sizeof(*pair));
-    if (sscanf(line, "%31[a-z],%lf,%d,%d,%d,%llu,%lf,%lf,%u", task, &pair->confidence, &local_right,
-               &edge_right, &agree, &bytes, &local_us, &edge_us, &tokens) != 9) {
+    if (sscanf(line, "%31[a-z],%lf,%d,%d,%d,%llu,%lf,%lf,%u,%u,%n", task, &pair->confidence,
+               &local_right, &edge_right, &agree, &bytes, &local_us, &edge_us, &tokens, &pair->same,
+               &sure_at) != 10 ||
+        sure_at == 0 || tokens > SIM_TOKENS_MAX) {
         return false;
     }
     for (pair->task = 0; pair->task < SIM_TASKS; pair->task++) {
@@ -116,7 +136,7 @@ static bool pair_parse(const char *line, struct pair *pair)
             pair->local_ms = local_us / 1000;
             pair->edge_ms = edge_us / 1000;
             pair->steps = tokens > 0 ? tokens : 1;
-            return true;
+            return sure_parse(line + sure_at, pair);
         }
     }
     return false;
@@ -125,7 +145,7 @@ static bool pair_parse(const char *line, struct pair *pair)
 int pairs_load(const char *path, struct pairs *ret_pairs)
 {
     FILE *file = fopen(path, "re");
-    char line[256];
+    char line[512];
     struct pairs pairs = {0};
     size_t room = 0;
     int result = file ? 0 : TANDEM_EIO;

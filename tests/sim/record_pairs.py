@@ -14,6 +14,8 @@ CIFAR is a folder with NAME.jpgpack and NAME.index.csv (offset, size, label, nam
     bytes       of the input
     local_us, edge_us   compute time of the one and of the other on the machine that recorded, without any wait
     tokens      length of the local answer (0: a picture)
+    same        how many of its first tokens the edge's answer has too
+    sure        of a text: the confidence after each token but the last, with spaces between them
 """
 import csv
 import json
@@ -63,13 +65,30 @@ def ask(build, work, task, what, route):
     return result["answer"], json.loads(told.stdout)
 
 
+def way(build, words, tokens):
+    """How sure the local model of commands is after each token of its answer but the last."""
+    sure = []
+    for count in range(1, tokens):
+        told = subprocess.run([f"{build}/bin/tandem-model", "run", "deploy/models/commands-local.gguf", "--prompt", words,
+                               "--max-tokens", str(count)], capture_output=True, text=True, check=True).stderr
+        sure.append(f"{float(told.split('sure to ')[1].split()[0]):.3f}")
+    return sure
+
+
+def same(local, edge):
+    """How many words both texts begin with."""
+    return len(os.path.commonprefix([local.split(), edge.split()]))
+
+
 def row(build, work, task, what, size, right):
     local, local_told = ask(build, work, task, what, "local")
     edge, edge_told = ask(build, work, task, what, "edge")
     key = "label" if task == "objects" else "text"
+    tokens = local.get("tokens", 0) if task == "commands" else 0
     return [task, f"{local_told['confidence']:.4f}", int(local[key].strip() == right), int(edge[key].strip() == right),
             int(local[key] == edge[key]), size, int(1000 * local_told["outcome"]["local_run_ms"]),
-            int(1000 * edge_told["outcome"]["edge_run_ms"]), local.get("tokens", 0) if task == "commands" else 0]
+            int(1000 * edge_told["outcome"]["edge_run_ms"]), tokens,
+            same(local[key], edge[key]) if tokens else 0, " ".join(way(build, what, tokens))]
 
 
 def main():
@@ -81,7 +100,7 @@ def main():
     try:
         with open(out_path, "w", newline="") as file:
             out = csv.writer(file, lineterminator="\n")
-            out.writerow("task confidence local_right edge_right agree bytes local_us edge_us tokens".split())
+            out.writerow("task confidence local_right edge_right agree bytes local_us edge_us tokens same sure".split())
             pack = open(os.path.join(cifar, "test_a.jpgpack"), "rb").read()
             names = open(os.path.join(cifar, "classes.txt")).read().split()
             for entry in list(csv.DictReader(open(os.path.join(cifar, "test_a.index.csv"))))[:pictures]:
@@ -98,4 +117,5 @@ def main():
             process.wait()
 
 
-main()
+if __name__ == "__main__":
+    main()

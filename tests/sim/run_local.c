@@ -148,6 +148,44 @@ void local_start(struct run *run, struct request *request)
     step_begin(run, client);
 }
 
+/* ---- a text that is not sure enough on its way: client/daemon/request_doubt.c ---- */
+
+static unsigned tokens_said(const struct request *request)
+{
+    return request->pair->steps - request->steps_left;
+}
+
+static void doubt_tell(struct run *run, struct request *request)
+{
+    const unsigned tokens = tokens_said(request);
+    const bool cascades = request->plan.route == JOB_CASCADE && !request->plan.race;
+    const double sure = (double)request->pair->sure[tokens - 1];
+
+    if (!cascades || request->doubt_tokens > 0 || sure >= request->plan.threshold) {
+        return;
+    }
+    request->doubt_tokens = tokens;
+    request_event(
+        run, request,
+        &(struct job_event_data){.kind = JOB_LOCAL_DOUBT, .confidence = sure, .tokens = tokens});
+}
+
+/* What was said until it was let go is held against that part of the edge's answer. */
+static void doubt_learn(struct client *client, const struct request *request)
+{
+    const unsigned tokens = tokens_said(request);
+    double sure;
+
+    if (request->doubt_tokens == 0 || tokens == 0 || tokens >= request->pair->steps) {
+        return;
+    }
+    sure = (double)request->pair->sure[tokens - 1];
+    confidence_see(&client->confidence[request->task], sure);
+    if (request->has_answer[JOB_SIDE_EDGE]) {
+        confidence_compare(&client->confidence[request->task], sure, tokens <= request->pair->same);
+    }
+}
+
 void local_cancel(struct run *run, struct request *request)
 {
     struct client *client = &run->clients[request->client];
@@ -157,6 +195,7 @@ void local_cancel(struct run *run, struct request *request)
     for (size_t i = 0; i < client->queue_count; i++) {
         if (client->queue[i] == index && !(client->stepping && client->stepped == index)) {
             queue_remove(client, i);
+            doubt_learn(client, request);
             return;
         }
     }
@@ -178,7 +217,11 @@ void on_step(struct run *run, const struct event *event)
             }
         }
     }
-    if (request->local_out && request->steps_left == 0) {
+    if (!request->local_out) {
+        doubt_learn(client, request); /* cancelled while it was stepped */
+    } else if (request->steps_left > 0) {
+        doubt_tell(run, request);
+    } else {
         request->local_out = false;
         request->has_answer[JOB_SIDE_LOCAL] = true;
         local_learn(client, request, true);

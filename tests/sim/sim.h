@@ -35,6 +35,7 @@ struct task_kind {
 extern const struct task_kind task_kinds[SIM_TASKS];
 
 /* pairs.c: what the shipped models said of one real input. */
+#define SIM_TOKENS_MAX 64 /* of a recorded answer */
 struct pair {
     int task;
     double confidence;
@@ -42,6 +43,8 @@ struct pair {
     uint64_t bytes;
     double local_ms, edge_ms;
     unsigned steps; /* after each the local runner may turn to another request */
+    unsigned same;  /* of a text: so many of its first tokens the edge's answer has too */
+    float sure[SIM_TOKENS_MAX]; /* how sure it is after each step but the last: [steps - 1] */
     double local_true,
         edge_true; /* how often answers this sure are right, over all that is recorded */
 };
@@ -119,6 +122,7 @@ struct request {
     bool has_answer[JOB_SIDES];
     double local_left_ms; /* of its run */
     unsigned steps_left;
+    unsigned doubt_tokens; /* of its text when it was not sure enough; 0: it was, or is no text */
     int64_t edge_sent_ns, first_byte_ns, uploaded_ns, cancel_ns;
     double hoped_ms;   /* as choice.hoped_ms */
     double waited_ms;  /* for an edge that was given up */

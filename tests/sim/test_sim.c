@@ -186,6 +186,57 @@ static void test_same_seed_same_requests(void **state)
     }
 }
 
+/* The first token after which a text is less sure than `threshold`, before its last; 0: none. */
+static unsigned doubt_of(const struct pair *pair, double threshold)
+{
+    for (unsigned i = 0; i + 1 < pair->steps; i++) {
+        if ((double)pair->sure[i] < threshold) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+/* A text that a cascade is not sure of on its way asks the edge before it is whole; one that is
+ * sure until its end does not. */
+static void test_doubt_asks_early(void **state)
+{
+    size_t doubted = 0, sure = 0;
+    struct run run = {.scene = &scenes[0], /* stationary */
+                      .pairs = &pairs,
+                      .policy = policy_find("threshold"),
+                      .client_count = 3,
+                      .seed = 5,
+                      .threshold = 0.5,
+                      .length_ns = LENGTH_NS};
+
+    (void)state;
+    assert_int_equal(run_make(&run), 0);
+    run_go(&run);
+    for (size_t i = 0; i < run.count; i++) {
+        const struct request *request = &run.requests[i];
+        const unsigned at = doubt_of(request->pair, request->plan.threshold);
+
+        for (unsigned k = 1; k + 1 < request->pair->steps; k++) {
+            assert_true(request->pair->sure[k] <= request->pair->sure[k - 1]);
+        }
+        if (request->pair->steps < 2 || request->plan.route != JOB_CASCADE ||
+            request->latency_ms > 1000) { /* not cut short by its deadline */
+            continue;
+        }
+        assert_int_equal(request->doubt_tokens, at);
+        assert_int_equal(request->job.doubt_tokens, at); /* then it was sent, at once */
+        if (at > 0) {
+            doubted++;
+            assert_true(request->up_bytes > 0);
+        } else {
+            sure += request->up_bytes <= 0;
+        }
+    }
+    assert_true(doubted > 5 && sure > 20);
+    run_fini(&run);
+}
+
 /* In so short a run luck is a few parts in a hundred; make bench-decide shows the rest. */
 static void tandem_check(const struct scene *scene, const struct measures *rows, size_t count)
 {
@@ -274,6 +325,7 @@ int main(void)
         cmocka_unit_test(test_wifi_keeps_its_percentiles),
         cmocka_unit_test(test_same_seed_same_rows),
         cmocka_unit_test(test_same_seed_same_requests),
+        cmocka_unit_test(test_doubt_asks_early),
         cmocka_unit_test(test_laws_on_every_link),
         cmocka_unit_test(test_recovery_after_an_outage),
     };
