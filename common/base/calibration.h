@@ -14,8 +14,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define CALIBRATION_TEMPERATURE_MIN 0.01
-#define CALIBRATION_TEMPERATURE_MAX 100.0
+#define CALIBRATION_TEMPERATURE_MIN 0.015625 /* a float has both */
+#define CALIBRATION_TEMPERATURE_MAX 64.0
 
 struct calibration {
     double temperature; /* CALIBRATION_TEMPERATURE_MIN..MAX; 1: as it is */

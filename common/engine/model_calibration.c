@@ -11,20 +11,20 @@
  */
 static int temperature_read(struct opening *open, struct calibration *calibration)
 {
-    float temperature = 1;
+    float read = 1;
     int code;
 
     if (open->model->info.architecture != ENGINE_VIT) {
         return 0; /* unread: refused by name with the rest */
     }
-    code = opening_optional(gguf_get_f32(open->gguf, KEY_TEMPERATURE, &temperature, open->error));
-    if (code == 0 && !(temperature >= CALIBRATION_TEMPERATURE_MIN &&
-                       temperature <= CALIBRATION_TEMPERATURE_MAX)) {
+    code = opening_optional(gguf_get_f32(open->gguf, KEY_TEMPERATURE, &read, open->error));
+    calibration->temperature = (double)read;
+    if (code == 0 && (calibration->temperature < CALIBRATION_TEMPERATURE_MIN ||
+                      calibration->temperature > CALIBRATION_TEMPERATURE_MAX)) {
         code = opening_fail(
             open, TANDEM_EFORMAT, "key " KEY_TEMPERATURE " is %g; it must be from %g to %g",
-            (double)temperature, CALIBRATION_TEMPERATURE_MIN, CALIBRATION_TEMPERATURE_MAX);
+            calibration->temperature, CALIBRATION_TEMPERATURE_MIN, CALIBRATION_TEMPERATURE_MAX);
     }
-    calibration->temperature = (double)temperature;
     return code;
 }
 

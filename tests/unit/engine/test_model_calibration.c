@@ -50,6 +50,12 @@ static void test_read(void **state)
     assert_int_equal(given_open(&table, "decoder_qkv_f32", &info, error), 0);
     assert_true(info.calibration.temperature == 1);
     assert_true(calibration_apply(&info.calibration, 0.375) == 0.4375);
+    for (int i = 0; i < 2; i++) { /* the ends of what it may be */
+        struct given end = {.has_temperature = true};
+
+        end.temperature = (float)(i ? CALIBRATION_TEMPERATURE_MAX : CALIBRATION_TEMPERATURE_MIN);
+        assert_int_equal(given_open(&end, "vit_conv_seq", &info, error), 0);
+    }
     assert_int_equal(given_open(&none, "vit_conv_seq", &info, error), 0);
     assert_true(info.calibration.temperature == 1 && info.calibration.count == 0);
 }
@@ -85,9 +91,9 @@ static void test_refused(void **state)
          TANDEM_EFORMAT,
          {.temperature = 0, .has_temperature = true}},
         {"vit_conv_seq",
-         "from 0.01 to 100",
+         "from 0.015625 to 64",
          TANDEM_EFORMAT,
-         {.temperature = 101, .has_temperature = true}},
+         {.temperature = 64.001f, .has_temperature = true}},
         {"vit_conv_seq", "finite", TANDEM_EFORMAT, {.temperature = NAN, .has_temperature = true}},
         {"vit_conv_seq", "have 1 and 2", TANDEM_EFORMAT, {{0.5f}, {0.5f, 0.6f}, 1, 2, 0, false}},
         {"vit_conv_seq", "calibration.y is missing", TANDEM_EFORMAT, {{0.5f}, {0}, 1, 0, 0, false}},
