@@ -1,5 +1,4 @@
 /* bench.c: `tandem-model bench FILE`: tokens a second, as a table, CSV or JSON. */
-#include "common/base/json.h"
 #include "common/base/limits.h"
 #include "common/model/progress.h"
 #include "common/model/timing.h"
@@ -70,11 +69,8 @@ static int json_print(const struct tool *tool, const struct bench *bench)
 {
     struct json_writer json;
     struct buf buf;
-    int rc;
 
-    buf_init(&buf, 0);
-    json_begin(&json, &buf);
-    json_object_open(&json, NULL);
+    tool_json_begin(&json, &buf);
     json_text(&json, "model", bench->model);
     json_text(&json, "type", engine_model_info(tool->model)->type_text);
     json_uint(&json, "threads", bench->threads);
@@ -87,13 +83,7 @@ static int json_print(const struct tool *tool, const struct bench *bench)
         json_object_close(&json);
     }
     json_array_close(&json);
-    json_object_close(&json);
-    rc = json_end(&json);
-    if (rc == 0) {
-        fprintf(tool->out, "%.*s\n", (int)buf.bytes, (const char *)buf.data);
-    }
-    buf_fini(&buf);
-    return rc == 0 ? TOOL_DONE : tool_say(tool, TOOL_FAILED, "%s", tandem_error_text(rc));
+    return tool_json_end(tool, &json, &buf);
 }
 
 int bench_run(struct tool *tool)

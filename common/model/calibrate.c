@@ -5,7 +5,6 @@
  * from the list's folder) and the name or number of its class; for a decoder a prompt and the whole
  * text that answers it. What is printed as before and after is of the examples that are held out of
  * the fit (calibration_choose.h), and after is with the very numbers that are in OUT. */
-#include "common/base/json.h"
 #include "common/base/limits.h"
 #include "common/model/answers.h"
 #include "common/model/calibration_choose.h"
@@ -255,15 +254,12 @@ static void json_score(struct json_writer *json, const struct calibration_score 
     }
 }
 
-static int json_print(FILE *out, const struct calibration_choice *choice)
+static int json_print(const struct tool *tool, const struct calibration_choice *choice)
 {
     struct json_writer json;
     struct buf buf;
-    int rc;
 
-    buf_init(&buf, 0);
-    json_begin(&json, &buf);
-    json_object_open(&json, NULL);
+    tool_json_begin(&json, &buf);
     json_uint(&json, "examples", choice->examples);
     json_uint(&json, "held_out", choice->held_out);
     json_object_open(&json, "folds");
@@ -283,13 +279,7 @@ static int json_print(FILE *out, const struct calibration_choice *choice)
     json_object_open(&json, "after");
     json_score(&json, &choice->after);
     json_object_close(&json);
-    json_object_close(&json);
-    rc = json_end(&json);
-    if (rc == 0) {
-        fprintf(out, "%.*s\n", (int)buf.bytes, (const char *)buf.data);
-    }
-    buf_fini(&buf);
-    return rc;
+    return tool_json_end(tool, &json, &buf);
 }
 
 /* ---- all of it ---- */
@@ -318,7 +308,7 @@ int calibrate_run(struct tool *tool)
     struct asking asking = {.tool = tool, .info = info};
     struct calibration_choice choice = {.method = CALIBRATION_AS_IT_IS};
     char error[ENGINE_ERROR_BYTES] = "";
-    int rc;
+    int rc, status = TOOL_DONE;
 
     if (info->architecture == ENGINE_ENCODER) {
         return tool_say(tool, TOOL_FAILED,
@@ -331,14 +321,16 @@ int calibrate_run(struct tool *tool)
     buf_init(&asking.text, LIMIT_ANSWER_TEXT_BYTES);
     answers_init(&asking.answers);
     rc = model_calibrate(&asking, &choice, error);
-    if (rc == 0 && tool->options.json) {
-        rc = json_print(tool->out, &choice);
-    } else if (rc == 0) {
+    if (rc != 0) {
+        status = tool_say(tool, TOOL_FAILED, "%s", error);
+    } else if (tool->options.json) {
+        status = json_print(tool, &choice);
+    } else {
         text_print(tool->out, &choice);
     }
     answers_fini(&asking.answers);
     buf_fini(&asking.text);
     engine_context_free(asking.context);
     generate_fini(&asking.generate);
-    return rc == 0 ? TOOL_DONE : tool_say(tool, TOOL_FAILED, "%s", error);
+    return status;
 }

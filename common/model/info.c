@@ -1,5 +1,4 @@
 /* info.c: `tandem-model info`. */
-#include "common/base/json.h"
 #include "common/model/tool.h"
 
 #include <inttypes.h>
@@ -148,11 +147,8 @@ static int json_print(const struct tool *tool, const struct engine_model_info *i
     struct type_bytes types[TYPES];
     struct json_writer json;
     struct buf buf;
-    int rc;
 
-    buf_init(&buf, 0);
-    json_begin(&json, &buf);
-    json_object_open(&json, NULL);
+    tool_json_begin(&json, &buf);
     json_text(&json, "path", info->path);
     json_text(&json, "name", info->name);
     json_text(&json, "license", info->license);
@@ -172,13 +168,7 @@ static int json_print(const struct tool *tool, const struct engine_model_info *i
     json_double(&json, "calibration_temperature", info->calibration.temperature);
     json_bool(&json, "has_tokenizer", info->has_tokenizer);
     json_text(&json, "digest", engine_model_digest(tool->model));
-    json_object_close(&json);
-    rc = json_end(&json);
-    if (rc == 0) {
-        fprintf(tool->out, "%.*s\n", (int)buf.bytes, (const char *)buf.data);
-    }
-    buf_fini(&buf);
-    return rc == 0 ? TOOL_DONE : tool_say(tool, TOOL_FAILED, "%s", tandem_error_text(rc));
+    return tool_json_end(tool, &json, &buf);
 }
 
 int info_run(struct tool *tool)

@@ -213,6 +213,26 @@ int tool_say_file(const struct tool *tool, const char *error)
                : tool_say(tool, TOOL_FAILED, "%s: %s", file, error);
 }
 
+void tool_json_begin(struct json_writer *json, struct buf *buf)
+{
+    buf_init(buf, 0);
+    json_begin(json, buf);
+    json_object_open(json, NULL);
+}
+
+int tool_json_end(const struct tool *tool, struct json_writer *json, struct buf *buf)
+{
+    int rc;
+
+    json_object_close(json);
+    rc = json_end(json);
+    if (rc == 0) {
+        fprintf(tool->out, "%.*s\n", (int)buf->bytes, (const char *)buf->data);
+    }
+    buf_fini(buf);
+    return rc == 0 ? TOOL_DONE : tool_say(tool, TOOL_FAILED, "%s", tandem_error_text(rc));
+}
+
 static bool output_has(const struct tool *tool, const struct stat *input)
 {
     struct stat output;

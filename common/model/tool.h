@@ -6,6 +6,7 @@
 #ifndef TANDEM_MODEL_TOOL_H
 #define TANDEM_MODEL_TOOL_H
 
+#include "common/base/json.h"
 #include "common/engine/engine.h"
 
 #include <stdio.h>
@@ -64,6 +65,10 @@ int tool_say_file(const struct tool *tool, const char *error);
 bool tool_output_is_open(const struct tool *tool, int fd);
 bool tool_output_is(const struct tool *tool, const char *path);
 int tool_say_same(const struct tool *tool); /* says so; returns TOOL_WRONG_USE */
+/* Begins the object of --json; what tool_json_end closes, prints as a line of `out` and frees. An
+ * exit status, said when it is not done. */
+void tool_json_begin(struct json_writer *json, struct buf *buf);
+int tool_json_end(const struct tool *tool, struct json_writer *json, struct buf *buf);
 /* Bytes of an F16 KV cache a token needs: 2 bytes, `tensors` a layer, g heads of dk numbers. */
 uint64_t info_kv_bytes(uint32_t tensors, uint32_t layers, uint32_t kv_heads, uint32_t head_dim);
 /* What sharing saves of the cache of plain QKV with all heads, in per cent: 100 * (1 - tensors*g /

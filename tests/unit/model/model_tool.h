@@ -85,6 +85,18 @@ static inline int work_end(void **state)
     return system(command); // NOLINT: a folder of this test's own
 }
 
+/* *returns owned*: engine_file_close. */
+static inline struct engine_file *file_get(const char *path)
+{
+    char error[ENGINE_ERROR_BYTES] = "";
+    struct engine_file *file = NULL;
+
+    if (engine_file_open(path, &file, error) != 0) {
+        fail_msg("%s", error);
+    }
+    return file;
+}
+
 /* A whole file; *returns owned*. */
 static inline uint8_t *bytes_of(const char *path, size_t *ret_bytes)
 {

@@ -70,17 +70,6 @@ static struct calibration calibration_of(const char *path)
     return calibration;
 }
 
-static struct engine_file *file_get(const char *path)
-{
-    char error[ENGINE_ERROR_BYTES] = "";
-    struct engine_file *file = NULL;
-
-    if (engine_file_open(path, &file, error) != 0) {
-        fail_msg("%s", error);
-    }
-    return file;
-}
-
 /* Every pair of `from` is in `to`, but for general.alignment, and every tensor, bit by bit. */
 static void expect_copy(const char *from_path, const char *to_path)
 {

@@ -6,17 +6,6 @@
 #define EDGE "deploy/models/commands-edge.gguf"
 #define DATA "tests/golden/data/"
 
-static struct engine_file *file_get(const char *path)
-{
-    char error[ENGINE_ERROR_BYTES] = "";
-    struct engine_file *file = NULL;
-
-    if (engine_file_open(path, &file, error) != 0) {
-        fail_msg("%s", error);
-    }
-    return file;
-}
-
 static bool key_is(const struct engine_file_pair *pair, const char *key)
 {
     return pair->key_bytes == strlen(key) && memcmp(pair->key, key, pair->key_bytes) == 0;
