@@ -207,7 +207,9 @@ const struct tandem_box *tandem_answer_box(const struct tandem_answer *answer, s
 const char *tandem_answer_text(const struct tandem_answer *answer, size_t *ret_bytes);
 uint32_t tandem_answer_tokens(const struct tandem_answer *answer);
 enum tandem_finish tandem_answer_finish(const struct tandem_answer *answer);
-double tandem_answer_confidence(const struct tandem_answer *answer); /* 0..1 */
+/* 0..1: how often answers this sure are right, by the model's calibration; it need not be the best
+ * label's score. */
+double tandem_answer_confidence(const struct tandem_answer *answer);
 /* How it came to be. Routes: "local", "edge:NAME", "cache", and of the decision also "cascade". */
 const char *tandem_answer_id(const struct tandem_answer *answer);    /* for `tandemctl explain` */
 const char *tandem_answer_route(const struct tandem_answer *answer); /* the decision */
