@@ -1,5 +1,6 @@
 #include "client/daemon/learn.h"
 #include "client/daemon/request.h"
+#include "client/policy/candidates.h"
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
@@ -76,13 +77,35 @@ bool answers_agree(const struct answer *a, const struct answer *b)
     return a->label_count && b->label_count && strcmp(a->labels[0].label, b->labels[0].label) == 0;
 }
 
+/* The local answer that was not delivered is measured: what it took, and whether it was the same.
+ */
+static void local_note(struct request *request, bool agreed)
+{
+    struct decision *decision = &request->decision;
+    const struct decision_outcome *outcome = &decision->outcome;
+    const struct decide_energy energy = client_config_energy(request->all->config);
+
+    if (strncmp(outcome->route, "edge:", 5) == 0 &&
+        request->answers[JOB_SIDE_LOCAL].finish != WIRE_FINISH_DEADLINE) {
+        decision->measured[decision->measured_count++] =
+            (struct measured){.route = "local",
+                              .latency_ms = outcome->local_wait_ms + outcome->local_run_ms,
+                              .energy_j = candidate_joule(&energy, outcome->local_run_ms, 0),
+                              .confidence = decision->confidence,
+                              .agreed = agreed};
+    }
+}
+
 void request_compare(struct request *request)
 {
     const struct answer *local = &request->answers[JOB_SIDE_LOCAL],
                         *edge = &request->answers[JOB_SIDE_EDGE];
 
     if (request->has_answer[JOB_SIDE_LOCAL] && request->has_answer[JOB_SIDE_EDGE]) {
-        learn_agreement(request, local->confidence, answers_agree(local, edge));
+        const bool agreed = answers_agree(local, edge);
+
+        learn_agreement(request, local->confidence, agreed);
+        local_note(request, agreed);
     }
 }
 

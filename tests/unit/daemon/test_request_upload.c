@@ -170,6 +170,44 @@ static void test_too_big_as_it_came(void **state)
     assert_int_equal(fake.last.outcome.error_code, TANDEM_EFORMAT);
 }
 
+/* One that ran here is sent for the record in the form that it would have been sent in; a request
+ * that comes while that is made keeps it from being sent. */
+static void test_for_the_record(void **state)
+{
+    (void)state;
+    config.mode = MODE_OBSERVE;
+    config.shadow_percent = 100;
+    config.one_error_ms = 100000;
+    for (int wanted = 0; wanted < 2; wanted++) {
+        struct runner_job *job;
+
+        submit("", SIDE, SIDE, rgb, sizeof(rgb));
+        job = fake.started[--fake.started_count];
+        job->answer = (struct answer){.kind = WIRE_CLASSIFY, .confidence = 0.5};
+        requests_runner_callbacks.on_done(job, &all);
+        (void)uv_run(&loop, UV_RUN_NOWAIT);
+        assert_int_equal(all.shadows.count, 1);
+        assert_int_equal(fake.sent_count, 0);
+        if (wanted) {
+            shadows_make_way_there(&all, 0);
+            shadows_make_way_there(&all, 1);
+        }
+        while (all.shadows.count > 0 && fake.sent_count == 0) {
+            (void)uv_run(&loop, UV_RUN_ONCE);
+        }
+        assert_int_equal(all.shadows.count, !wanted);
+        assert_int_equal(fake.sent_count, !wanted);
+        if (!wanted) {
+            assert_int_equal(fake.sent[0].message.picture.format, ENGINE_PIXELS_ENCODED);
+            assert_true(fake.sent[0].bytes < sizeof(rgb) / 20);
+            fake.sent_count = 0;
+            shadows_edge_gone(&all, fake.sent[0].edge);
+            assert_int_equal(all.shadows.count, 0);
+        }
+    }
+    assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_STOPPED], 1);
+}
+
 /* What cannot be made smaller goes as it came, and the decision says so. */
 static void test_it_cannot_be_made(void **state)
 {
@@ -254,6 +292,7 @@ int main(void)
         TEST(test_thin_link),
         TEST(test_the_task_may_want_the_original),
         TEST(test_too_big_as_it_came),
+        TEST(test_for_the_record),
         TEST(test_it_cannot_be_made),
         TEST(test_cancel_while_it_is_made),
         TEST(test_the_edge_goes_while_it_is_made),

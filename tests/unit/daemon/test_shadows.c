@@ -157,6 +157,7 @@ static void local_end(int error, const char *label)
 {
     struct runner_job *job = fake.started[--fake.started_count];
 
+    job->queued_ns = fake.now_ns;
     job->run_ns = LOCAL_MS * NS_PER_MS;
     job->error = error;
     if (error == 0) {
@@ -424,6 +425,32 @@ static void test_no_shadow(void **state)
     assert_int_equal(all.shadows.count, 0);
 }
 
+/* A local answer that was not sure enough is measured as it is: nothing runs twice. */
+static void test_cascade(void **state)
+{
+    (void)state;
+    configs[OBJECTS].confidence_threshold = 0.9;
+    (void)submit(OBJECTS, "cascade");
+    local_end(0, "cat");
+    assert_int_equal(fake.sent_count, 1);
+    edge_end("dog");
+    assert_true(strncmp(fake.last.outcome.route, "edge:", 5) == 0);
+    assert_int_equal(fake.last.measured_count, 1);
+    assert_string_equal(fake.last.measured[0].route, "local");
+    assert_float_equal(fake.last.measured[0].latency_ms, LOCAL_MS, 1e-6);
+    assert_float_equal(fake.last.measured[0].energy_j, 0.06f, 1e-6);
+    assert_float_equal(fake.last.measured[0].confidence, 0.6f, 1e-6);
+    assert_int_equal(fake.last.measured[0].agreed, 0);
+    assert_int_equal(fake.started_count, 0);
+    assert_int_equal(all.shadows.count, 0);
+    configs[OBJECTS].confidence_threshold = 0.5; /* one that stays has a shadow there */
+    (void)submit(OBJECTS, "cascade");
+    local_end(0, "cat");
+    assert_int_equal(fake.last.measured_count, 0);
+    assert_int_equal(fake.sent_count, 2);
+    assert_int_equal(all.shadows.count, 1);
+}
+
 /* ---- budgets ---- */
 
 static void budgets_make(int64_t bytes, double joule)
@@ -542,6 +569,7 @@ int main(void)
                                        FRESH(test_link_is_wanted),
                                        FRESH(test_privacy),
                                        FRESH(test_no_shadow),
+                                       FRESH(test_cascade),
                                        FRESH(test_bytes),
                                        FRESH(test_joule),
                                        FRESH(test_room),
