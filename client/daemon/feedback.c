@@ -6,16 +6,6 @@
 
 #include <string.h>
 
-static struct decision *ring_find(struct requests *all, uint64_t id)
-{
-    for (size_t i = 0; i < all->ring_count; i++) {
-        if (all->ring[i].id == id) {
-            return &all->ring[i];
-        }
-    }
-    return NULL;
-}
-
 static bool is_running(const struct requests *all, uint64_t id)
 {
     for (const struct request *at = all->list; at; at = at->next) {
@@ -30,7 +20,8 @@ static void told_set(struct requests *all, struct decision *decision, bool corre
 {
     struct told_answers *answers = &decision->answers;
     const enum told told = correct ? TOLD_RIGHT : TOLD_WRONG;
-    struct decision *origin = answers->origin_same ? ring_find(all, answers->origin) : NULL;
+    struct decision *origin =
+        answers->origin_same ? requests_ring_find(all, answers->origin) : NULL;
 
     if (answers->told != told) {
         if (answers->taught) {
@@ -52,7 +43,7 @@ static void told_set(struct requests *all, struct decision *decision, bool corre
 
 int feedback_take(struct requests *all, uid_t uid, uint64_t id, bool correct, const char **ret_why)
 {
-    struct decision *decision = ring_find(all, id);
+    struct decision *decision = requests_ring_find(all, id);
 
     if (!decision && is_running(all, id)) {
         *ret_why = "the request has no answer yet";

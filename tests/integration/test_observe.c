@@ -24,15 +24,6 @@
 static struct site site;
 static struct tandem *tandem;
 
-static void open_with(const char *policy)
-{
-    char client[256];
-
-    snprintf(client, sizeof(client), "[policy]\n%s", policy);
-    site_init(&site, &(struct site_config){.client = client});
-    assert_int_equal(site_open(&site, &tandem), 0);
-}
-
 static int teardown(void **state)
 {
     (void)state;
@@ -87,7 +78,7 @@ static void test_local(void **state)
     char *out, id[32];
 
     (void)state;
-    open_with("mode = observe\nobserve_route = local\n" TO_THE_EDGE);
+    site_open_policy(&site, "mode = observe\nobserve_route = local\n" TO_THE_EDGE, &tandem);
     for (int i = 0; i < 5; i++) {
         char reason[128];
 
@@ -130,7 +121,7 @@ static void test_edge(void **state)
     cJSON *decision;
 
     (void)state;
-    open_with("mode = observe\nobserve_route = edge\n" STAYS_HERE);
+    site_open_policy(&site, "mode = observe\nobserve_route = edge\n" STAYS_HERE, &tandem);
     decision = classify(NULL);
     assert_string_equal(assert_observed(decision, "edge:den"), "local");
     has(text(decision, "reason"), "would have taken local");
@@ -149,7 +140,7 @@ static void test_cascade(void **state)
     cJSON *decision;
 
     (void)state;
-    open_with("mode = observe\nobserve_route = cascade\n" STAYS_HERE);
+    site_open_policy(&site, "mode = observe\nobserve_route = cascade\n" STAYS_HERE, &tandem);
     decision = classify(NULL);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(decision, "observed")));
     assert_string_equal(text(decision, "route"), "local");
@@ -164,7 +155,7 @@ static void test_then_decide(void **state)
     cJSON *decision;
 
     (void)state;
-    open_with("mode = observe\nobserve_route = local\n" TO_THE_EDGE);
+    site_open_policy(&site, "mode = observe\nobserve_route = local\n" TO_THE_EDGE, &tandem);
     cJSON_Delete(classify(NULL));
     site_configure(&site, &(struct site_config){.client = "[policy]\n" TO_THE_EDGE});
     assert_int_equal(kill(site.client, SIGHUP), 0);

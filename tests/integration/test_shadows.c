@@ -23,15 +23,6 @@
 static struct site site;
 static struct tandem *tandem;
 
-static void open_with(const char *policy)
-{
-    char client[256];
-
-    snprintf(client, sizeof(client), "[policy]\n%s", policy);
-    site_init(&site, &(struct site_config){.client = client});
-    assert_int_equal(site_open(&site, &tandem), 0);
-}
-
 static int teardown(void **state)
 {
     (void)state;
@@ -155,7 +146,7 @@ static void test_edge(void **state)
     char id[32], line[64], *out;
 
     (void)state;
-    open_with(HERE);
+    site_open_policy(&site, HERE, &tandem);
     for (int i = 0; i < 3; i++) {
         classify(NULL);
     }
@@ -186,7 +177,8 @@ static void test_edge(void **state)
 static void test_local(void **state)
 {
     (void)state;
-    open_with("mode = observe\nobserve_route = edge\nshadow_percent = 100\n");
+    site_open_policy(&site, "mode = observe\nobserve_route = edge\nshadow_percent = 100\n",
+                     &tandem);
     classify("edge:den");
     generate("edge:den");
     shadows_wait("local", 2);
@@ -227,7 +219,7 @@ static void test_burst(void **state)
     char path[128], *lines, *first, *last, *shadow;
 
     (void)state;
-    open_with("shadow_percent = 100\n");
+    site_open_policy(&site, "shadow_percent = 100\n", &tandem);
     for (int i = 0; i < BURST; i++) {
         generate_begin("local", &left);
     }
@@ -278,7 +270,7 @@ static void test_privacy(void **state)
     cJSON *decisions;
 
     (void)state;
-    open_with(HERE);
+    site_open_policy(&site, HERE, &tandem);
     private_classify("private", false, NULL);
     private_classify("objects", true, NULL);
     private_classify("objects", false, "local");

@@ -256,6 +256,15 @@ int site_open(struct site *site, struct tandem **ret_tandem)
     return tandem_open(site->app_socket, ret_tandem);
 }
 
+void site_open_policy(struct site *site, const char *policy, struct tandem **ret_tandem)
+{
+    char client[256];
+
+    snprintf(client, sizeof(client), "[policy]\n%s", policy);
+    site_init(site, &(struct site_config){.client = client});
+    assert_int_equal(site_open(site, ret_tandem), 0);
+}
+
 void site_close(struct site *site, struct tandem *tandem)
 {
     tandem_close(tandem);

@@ -47,6 +47,8 @@ int site_server_stop(struct site *site, int signal);
 int site_client_stop(struct site *site, int signal);
 /* Starts both, waits until the edge is up and connects: 0 or TANDEM_E*, as a setup returns it. */
 int site_open(struct site *site, struct tandem **ret_tandem);
+/* site_init with these lines of the client's [policy], and site_open; fails the test. */
+void site_open_policy(struct site *site, const char *policy, struct tandem **ret_tandem);
 /* The other way: disconnects, both end with 0, site_fini. */
 void site_close(struct site *site, struct tandem *tandem);
 /* Waits until the client's only edge is in this state ("up"). */

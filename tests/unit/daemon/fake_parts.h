@@ -185,4 +185,22 @@ int tasks_find(const struct tasks *tasks, const char *name)
     return -1;
 }
 
+/* A task that any edge may have, with a local model of which nothing is known yet. */
+static inline void fake_task(const char *name, int kind, struct task_config *config,
+                             struct client_task *task)
+{
+    *config = (struct task_config){.name = (char *)(uintptr_t)name,
+                                   .kind = kind,
+                                   .leaves_device = (char *)(uintptr_t) "any_edge",
+                                   .confidence_threshold = 0.5,
+                                   .max_new_tokens = 10};
+    *task = (struct client_task){.config = config, .has_local = true};
+    estimate_local_init(&task->estimate);
+    estimate_text_init(&task->text);
+    confidence_init(&task->confidence);
+    for (size_t i = 0; i < LIMIT_EDGES; i++) {
+        estimate_edge_init(&task->edges[i]);
+    }
+}
+
 #endif

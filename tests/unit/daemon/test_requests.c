@@ -43,22 +43,6 @@ static void on_idle(void *user)
     (void)user;
 }
 
-static void task_init(int index, const char *name, int kind)
-{
-    configs[index] = (struct task_config){.name = (char *)(uintptr_t)name,
-                                          .kind = kind,
-                                          .leaves_device = (char *)(uintptr_t) "any_edge",
-                                          .confidence_threshold = 0.5,
-                                          .max_new_tokens = 10};
-    items[index] = (struct client_task){.config = &configs[index], .has_local = true};
-    estimate_local_init(&items[index].estimate);
-    estimate_text_init(&items[index].text);
-    confidence_init(&items[index].confidence);
-    for (size_t i = 0; i < LIMIT_EDGES; i++) {
-        estimate_edge_init(&items[index].edges[i]);
-    }
-}
-
 /* An edge that is worth asking and far from late; a local run of `local_ms`. */
 static void site_make(double local_ms)
 {
@@ -83,8 +67,8 @@ static int setup(void **state)
     estimate_link_init(&fake.link);
     (void)estimate_link_rtt(&fake.link, RTT_MS, fake.now_ns);
     config = (struct client_config){.one_miss_ms = 100000, .one_error_ms = 100000};
-    task_init(OBJECTS, "objects", TASK_CLASSIFY);
-    task_init(COMMANDS, "commands", TASK_GENERATE);
+    fake_task("objects", TASK_CLASSIFY, &configs[OBJECTS], &items[OBJECTS]);
+    fake_task("commands", TASK_GENERATE, &configs[COMMANDS], &items[COMMANDS]);
     tasks = (struct tasks){.configs = configs, .items = items, .count = TASKS};
     all = (struct requests){.loop = &loop,
                             .config = &config,

@@ -49,22 +49,6 @@ static void on_idle(void *user)
     (void)user;
 }
 
-static void task_init(int index, const char *name, int kind)
-{
-    configs[index] = (struct task_config){.name = (char *)(uintptr_t)name,
-                                          .kind = kind,
-                                          .leaves_device = (char *)(uintptr_t) "any_edge",
-                                          .max_new_tokens = 10};
-    items[index] = (struct client_task){.config = &configs[index], .has_local = true};
-    estimate_local_init(&items[index].estimate);
-    estimate_local_add(&items[index].estimate, LOCAL_MS);
-    estimate_text_init(&items[index].text);
-    confidence_init(&items[index].confidence);
-    for (size_t i = 0; i < LIMIT_EDGES; i++) {
-        estimate_edge_init(&items[index].edges[i]);
-    }
-}
-
 /* Everything is observed, runs here, and has a shadow. */
 static int setup(void **state)
 {
@@ -84,8 +68,9 @@ static int setup(void **state)
                                     .observe_route = OBSERVE_LOCAL,
                                     .shadow_percent = 100,
                                     .compute_watt = 2};
-    task_init(OBJECTS, "objects", TASK_CLASSIFY);
-    task_init(COMMANDS, "commands", TASK_GENERATE);
+    fake_task("objects", TASK_CLASSIFY, &configs[OBJECTS], &items[OBJECTS]);
+    fake_task("commands", TASK_GENERATE, &configs[COMMANDS], &items[COMMANDS]);
+    estimate_local_add(&items[OBJECTS].estimate, LOCAL_MS);
     tasks = others = (struct tasks){.configs = configs, .items = items, .count = TASKS};
     all = (struct requests){.loop = &loop,
                             .config = &config,
