@@ -436,6 +436,35 @@ static void test_cascade(void **state)
     assert_int_equal(all.shadows.count, 1);
 }
 
+/* An answer that was there before: neither side has run, so both do; one line tells of both. */
+static void test_cached(void **state)
+{
+    (void)state;
+    config.mode = MODE_DECIDE;
+    config.one_error_ms = 0;
+    config.result_cache_bytes = 1 << 20;
+    configs[OBJECTS].result_age_ms = 60000;
+    assert_int_equal(requests_results_reset(&all), 0);
+    config.shadow_percent = 0;
+    (void)submit(OBJECTS, "local");
+    local_end(0, "cat");
+    config.shadow_percent = 100;
+    (void)submit(OBJECTS, "");
+    loop_run();
+    assert_string_equal(fake.last.route, "cache");
+    assert_int_equal(fake.started_count, 1);
+    assert_int_equal(fake.sent_count, 1);
+    local_end(0, "cat");
+    assert_int_equal(told_count, 0);
+    edge_end("dog");
+    assert_int_equal(told_count, 1);
+    assert_int_equal(told.measured_count, 2);
+    assert_string_equal(told.measured[0].route, "local");
+    assert_int_equal(told.measured[0].agreed, 1);
+    assert_int_equal(told.measured[1].agreed, 0);
+    assert_int_equal(compared(&items[OBJECTS], fake.sent[0].edge), 1);
+}
+
 /* ---- budgets ---- */
 
 static void budgets_make(int64_t bytes, double joule)
@@ -555,6 +584,7 @@ int main(void)
                                        FRESH(test_privacy),
                                        FRESH(test_no_shadow),
                                        FRESH(test_cascade),
+                                       FRESH(test_cached),
                                        FRESH(test_bytes),
                                        FRESH(test_joule),
                                        FRESH(test_room),
