@@ -206,8 +206,19 @@ static void part_say(struct story *story, const cJSON *outcome, const char *key,
     }
 }
 
+/* Whether a local answer that was there had to wait for what became of the edge. */
+static bool waited_for_edge(const cJSON *decision)
+{
+    const cJSON *sure = member_get(decision, "confidence"),
+                *enough = member_get(decision, "threshold");
+
+    return member_number_or_0(member_get(decision, "outcome"), "bytes_up") > 0 &&
+           !(cJSON_IsNumber(enough) && cJSON_IsNumber(sure) &&
+             sure->valuedouble >= enough->valuedouble);
+}
+
 /* "12.0 ms = 2.0 waited here + 9.0 run here + 1.0 the rest" */
-static void times_say(struct story *story, const cJSON *outcome)
+static void times_say(struct story *story, const cJSON *decision)
 {
     static const struct {
         const char *key, *what;
@@ -215,11 +226,11 @@ static void times_say(struct story *story, const cJSON *outcome)
     } parts[] = {{"local_wait_ms", "waited here", true},  {"local_run_ms", "run here", true},
                  {"prepare_ms", "prepared", false},       {"up_ms", "sent", false},
                  {"edge_wait_ms", "waited there", false}, {"edge_run_ms", "run there", false}};
+    const cJSON *outcome = member_get(decision, "outcome");
     const double latency = member_number_or_0(outcome, "latency_ms");
     const int digits = digits_of(latency);
     const double scale = pow(10, digits);
     const bool by_edge = strncmp(member_text(outcome, "route"), "edge:", 5) == 0;
-    const bool edge_was_asked = member_number_or_0(outcome, "bytes_up") > 0;
     double sum = 0, left_ms = round(latency * scale) / scale;
     bool both;
 
@@ -238,9 +249,9 @@ static void times_say(struct story *story, const cJSON *outcome)
         }
     }
     say(story, "%.*f %s", digits, fabs(left_ms) < 0.5 / scale ? 0 : left_ms,
-        by_edge          ? "back and the rest"
-        : edge_was_asked ? "waiting for the edge and the rest"
-                         : "the rest");
+        by_edge                     ? "back and the rest"
+        : waited_for_edge(decision) ? "waiting for the edge and the rest"
+                                    : "the rest");
 }
 
 static void outcome_say(struct story *story, const cJSON *decision,
@@ -264,7 +275,7 @@ static void outcome_say(struct story *story, const cJSON *decision,
             record->deadline_ms <= 0 ? "no deadline"
             : record->met_deadline   ? "in time"
                                      : "late");
-        times_say(story, outcome);
+        times_say(story, decision);
     }
     if (record->has_weights && !isnan(record->latency_ms)) {
         replay_recorded(record, weights, &way);

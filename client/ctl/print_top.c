@@ -143,7 +143,7 @@ static int budget_print(const cJSON *status, const struct table_style *style, st
     static const struct {
         const char *key, *unit;
         double scale;
-    } kinds[] = {{"bytes", "MB sent", 1e-6}, {"joule", "joule", 1}};
+    } kinds[] = {{"bytes", "MB to and from edges", 1e-6}, {"joule", "joule", 1}};
     struct head head = {.out = out, .width = style->width};
     bool any = false;
 
@@ -158,6 +158,24 @@ static int budget_print(const cJSON *status, const struct table_style *style, st
         }
     }
     return any ? head_end(&head) : head.error;
+}
+
+/* What runs for the record besides; nothing where nothing did. */
+static int shadows_print(const cJSON *status, const struct table_style *style, struct buf *out)
+{
+    const cJSON *shadows = member_get(status, "shadows");
+    const double local = member_number_or_0(shadows, "local"),
+                 edge = member_number_or_0(shadows, "edge"),
+                 under_way = member_number_or_0(shadows, "under_way");
+    struct head head = {.out = out, .width = style->width};
+
+    if (local + edge + under_way == 0) {
+        return 0;
+    }
+    head_say(&head, "shadow runs: %.0f local", local);
+    head_say(&head, "%.0f at an edge", edge);
+    head_say(&head, "%.0f under way", under_way);
+    return head_end(&head);
 }
 
 static size_t lines_count(const struct buf *text, size_t from)
@@ -204,6 +222,7 @@ int print_top_client(const cJSON *status, const struct top_sums *sums, const cJS
     result = head_end(&head);
     result = result == 0 ? mode_print(status, style, out) : result;
     result = result == 0 ? budget_print(status, style, out) : result;
+    result = result == 0 ? shadows_print(status, style, out) : result;
     result = result == 0 ? buf_append_u8(out, '\n') : result;
     result = result == 0 ? tasks_print(sums, style, out) : result;
     result = result == 0 ? buf_append_u8(out, '\n') : result;

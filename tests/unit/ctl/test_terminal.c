@@ -153,7 +153,8 @@ static void test_top_quits(void **state)
     "{\"schema\":1,\"daemon\":\"tandem-client\",\"version\":\"0.1.0\",\"uptime_s\":1234567,"       \
     "\"draining\":true,\"applications\":48,\"in_flight\":64,\"mode\":\"observe\","                 \
     "\"observe_route\":\"cascade\",\"budget\":{\"bytes\":{\"limit\":5e7,\"used\":12345678},"       \
-    "\"joule\":null},\"counters\":{\"requests\":9876543210},\"tasks\":["                           \
+    "\"joule\":null},\"shadows\":{\"under_way\":1,\"local\":3,\"edge\":7},\"counters\":{"          \
+    "\"requests\":9876543210},\"tasks\":["                                                         \
     "{\"name\":\"objects-of-the-northern-hall\"},{\"name\":\"commands\"}],\"edges\":["             \
     "{\"name\":\"hall-of-the-second-floor\",\"url\":\"tcp://192.0.2.10:7447\",\"state\":"          \
     "\"connecting\",\"rtt_ms\":12345.67,\"bandwidth_mbit_s\":12345.6,\"next_attempt_ms\":12000,"   \
@@ -207,7 +208,8 @@ static void test_top_never_wraps(void **state)
     tty_read(tty, "\033[J");
     assert_true(tty_has(tty, "tandem-client 0.1.0, up 342:56:07, draining, 9876543210 requests"));
     assert_false(tty_has(tty, "under way,")); /* 48 applications: no room, so no part of it */
-    assert_true(tty_has(tty, "this hour 12.3 of 50.0 MB sent\033[K"));
+    assert_true(tty_has(tty, "shadow runs: 3 local, 7 at an edge, 1 under way\033[K"));
+    assert_true(tty_has(tty, "this hour 12.3 of 50.0 MB to and from edges\033[K"));
     assert_true(tty_has(tty, "only observing: requests go cascade, ROUTE says"));
     assert_true(tty_has(tty, "\r\n    local first, edge if not sure: not sure, 0.60"));
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
