@@ -219,6 +219,11 @@ $(BUILD)/tests/sim/decide_sim: tests/sim/main.c $(SIM_SRC) $(wildcard tests/sim/
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.a,$^) $(call libs,sim) -lpthread
+# Makes large pictures of recorded thumbnails; only what records the benchmark's data runs it.
+$(BUILD)/tests/sim/enlarge: tests/sim/record/enlarge.c $(call archives,bench)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(call libs,bench)
 $(BUILD)/tests/sim/test_%: tests/sim/test_%.c $(SIM_SRC) $(wildcard tests/sim/*.h) $(call archives,sim)
 	$(say) TEST $<
 	@mkdir -p $(@D)

@@ -566,6 +566,21 @@ static void state_dir_check(const struct client_config *config)
     }
 }
 
+/* What `upload` comes to with the files that are there. */
+static void upload_print(const struct client_task *task, struct buf *out)
+{
+    const char *why, *mode = task_upload_mode(task, &why);
+
+    if (mode) {
+        (void)buf_printf(out, "# pictures go to edges as: %s (%s", mode, why);
+        if (task->effects.count > 0) {
+            (void)buf_printf(out, ": model %s, %" PRIu64 " pictures", task->effects.model_digest,
+                             task->effects.pictures);
+        }
+        (void)buf_append_text(out, ")\n");
+    }
+}
+
 int daemon_check(const char *config_path)
 {
     struct daemon daemon = {.started_ns = clock_now_ns()};
@@ -586,6 +601,7 @@ int daemon_check(const char *config_path)
     for (size_t i = 0; result == 0 && i < daemon.tasks->count; i++) {
         (void)buf_printf(&out, "\n# ---- task %s ----\n", daemon.tasks->names[i]);
         result = config_print(&task_config_schema, &daemon.tasks->configs[i], &out);
+        upload_print(&daemon.tasks->items[i], &out);
         (void)requests_decide(&daemon.requests, &daemon.tasks->items[i], &submit, &none, 0, NULL,
                               NULL, clock_now_ns(), &choice);
         decision.deadline_ms = (double)daemon.tasks->configs[i].default_deadline_ms;

@@ -6,6 +6,7 @@
 #include "common/base/error.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,9 @@ void request_cache_keep(struct request *request, enum job_side side)
                                requests_edge_error(request->all, request->task->config))
             : confidence_error(&request->task->confidence, answer->confidence);
     origin.decision = request->decision.id;
+    if (side == JOB_SIDE_EDGE) { /* to what it was sent */
+        origin.error_probability = fmin(origin.error_probability + outcome->upload.error, 1);
+    }
     strcpy(origin.task, request->submit.task);
     snprintf(origin.route, sizeof(origin.route), "%s", outcome->route);
     snprintf(origin.model_digest, sizeof(origin.model_digest), "%s", outcome->model_digest);

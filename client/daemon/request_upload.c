@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PNG_FIRST_BYTE 0x89 /* a JPEG begins with another */
 
@@ -36,7 +37,7 @@ void request_upload_look(struct request *request)
     source->bytes = picture.bytes;
     source->too_big = picture.bytes > LIMIT_PAYLOAD_BYTES;
     if (!request->submit.has_picture || request->task->config->upload == TASK_UPLOAD_ORIGINAL ||
-        picture.bytes == 0) {
+        request->task->effects.count == 0 || picture.bytes == 0) {
         return;
     }
     source->width = picture.width;
@@ -63,6 +64,15 @@ static double cap_of(const struct requests *all, size_t edge)
     return view.max_up_kbit > 0 ? (double)view.max_up_kbit / 8 : INFINITY;
 }
 
+/* What was measured, where it was with the model that this edge has. */
+static const struct picture_effects *effects_of(const struct client_task *task, size_t edge)
+{
+    static const struct picture_effects none;
+
+    return strcmp(task->effects.model_digest, task->known[edge].digest) == 0 ? &task->effects
+                                                                             : &none;
+}
+
 void request_upload_forms(const struct requests *all, const struct client_task *task,
                           const struct upload_source *source, size_t edge,
                           const struct estimate_link *link, int64_t now_ns,
@@ -81,7 +91,8 @@ void request_upload_forms(const struct requests *all, const struct client_task *
     struct upload_form forms[LIMIT_UPLOAD_FORMS];
 
     links_picture(all->links, edge, task_index, &terms.width, &terms.height);
-    ret_edge->form_count = upload_forms(&task->upload, source, &terms, forms);
+    ret_edge->form_count =
+        upload_forms(&task->upload, effects_of(task, edge), source, &terms, forms);
     for (size_t i = 0; i < ret_edge->form_count; i++) {
         ret_edge->forms[i].upload = forms[i];
     }

@@ -30,6 +30,24 @@ static void text_rates_json(const struct client_task *task, struct json_writer *
     }
 }
 
+/* How pictures go to edges; nothing of a task without any. */
+static void upload_json(const struct client_task *task, struct json_writer *json)
+{
+    const char *why, *mode = task_upload_mode(task, &why);
+
+    if (!mode) {
+        return;
+    }
+    json_object_open(json, "upload");
+    json_text(json, "mode", mode);
+    json_text(json, "why", why);
+    if (task->effects.count > 0) {
+        json_text(json, "measured_digest", task->effects.model_digest);
+        json_uint(json, "measured_pictures", task->effects.pictures);
+    }
+    json_object_close(json);
+}
+
 static void tasks_json(const struct status_view *view, struct json_writer *json)
 {
     json_array_open(json, "tasks");
@@ -50,6 +68,7 @@ static void tasks_json(const struct status_view *view, struct json_writer *json)
             json_null(json, "local");
         }
         status_learned_json(task, json);
+        upload_json(task, json);
         json_array_open(json, "edges");
         for (size_t edge = 0; edge < links_count(view->requests->links); edge++) {
             enum edge_trouble trouble;
@@ -65,6 +84,10 @@ static void tasks_json(const struct status_view *view, struct json_writer *json)
             json_bool(json, "ok", unusable == NULL);
             json_text(json, "why", unusable);
             status_learned_edge_json(task, edge, json);
+            if (task->effects.count > 0) {
+                json_bool(json, "upload_measured",
+                          strcmp(task->effects.model_digest, task->known[edge].digest) == 0);
+            }
             json_object_close(json);
         }
         json_array_close(json);

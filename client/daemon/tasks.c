@@ -90,6 +90,31 @@ static bool model_share(const struct client_config *config, struct client_task *
     return false;
 }
 
+static int effects_open(const struct client_config *config, struct client_task *task,
+                        char error[CONFIG_ERROR_BYTES])
+{
+    const char *path = task->config->edge_upload_effects;
+    char why[ENGINE_ERROR_BYTES] = "";
+    const int result = path[0] ? picture_effects_load(path, &task->effects, why, sizeof(why)) : 0;
+
+    return result == 0
+               ? 0
+               : task_wrong(config, task->config, "[edge] upload_effects", result, why, error);
+}
+
+const char *task_upload_mode(const struct client_task *task, const char **ret_why)
+{
+    if (task->config->kind == TASK_GENERATE) {
+        *ret_why = NULL;
+        return NULL;
+    }
+    *ret_why = task->config->upload == TASK_UPLOAD_ORIGINAL ? "the task says so"
+               : task->effects.count == 0 ? "no upload_effects: nothing was measured"
+                                          : "by what upload_effects measured";
+    return task->config->upload == TASK_UPLOAD_AUTO && task->effects.count > 0 ? "auto"
+                                                                               : "original";
+}
+
 static int task_open(const struct client_config *config, struct tasks *tasks, size_t index,
                      struct tasks *old, char error[CONFIG_ERROR_BYTES])
 {
@@ -117,6 +142,7 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
                           "detect is not supported yet", error);
     }
     result = leaves_device_check(config, file, error);
+    result = result ? result : effects_open(config, task, error);
     if (result != 0 || !task->has_local) {
         return result;
     }

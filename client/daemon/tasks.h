@@ -30,6 +30,7 @@ struct client_task {
     struct estimate_edge edges[LIMIT_EDGES];
     struct confidence confidence;
     struct upload_state upload;
+    struct picture_effects effects; /* of upload_effects; without: pictures go as they came */
     struct task_edge known[LIMIT_EDGES];
     struct estimate_local first_estimate; /* as the first runs left them */
     struct estimate_text first_text;
@@ -56,6 +57,9 @@ void tasks_inherit(struct tasks *tasks, const struct tasks *old);
 struct tasks *tasks_ref(struct tasks *tasks);
 /* Frees the generation with its last reference; NULL is fine. */
 void tasks_unref(struct tasks *tasks);
+/* How pictures go to edges, as --check-config and status say it: "original" or "auto"; and in
+ * *ret_why the reason in a clause, static. NULL where the task has no pictures. */
+const char *task_upload_mode(const struct client_task *task, const char **ret_why);
 /* The index, or -1. */
 int tasks_find(const struct tasks *tasks, const char *name);
 

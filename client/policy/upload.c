@@ -52,6 +52,17 @@ static bool sides_of(const struct upload_prior *prior, const struct upload_sourc
     return true;
 }
 
+/* How large the form is against what the edge's model looks at, of both sides the smaller ratio;
+ * 0: not known. */
+static double scale_of(const struct upload_prior *prior, const struct upload_source *source,
+                       const struct upload_terms *terms)
+{
+    if (prior->scale > 0 || terms->width == 0 || terms->height == 0) {
+        return prior->scale;
+    }
+    return fmin((double)source->width / terms->width, (double)source->height / terms->height);
+}
+
 static double price(const struct upload_terms *terms, const struct upload_form *form)
 {
     return form->bytes * terms->ms_per_byte + form->prepare_ms * terms->ms_per_prepare_ms +
@@ -77,8 +88,9 @@ static void insert(struct upload_form *forms, size_t *count, const struct upload
     forms[at] = *form;
 }
 
-static size_t forms_all(const struct upload_state *state, const struct upload_source *source,
-                        const struct upload_terms *terms, struct upload_form forms[FORMS_ALL])
+static size_t forms_all(const struct upload_state *state, const struct picture_effects *effects,
+                        const struct upload_source *source, const struct upload_terms *terms,
+                        struct upload_form forms[FORMS_ALL])
 {
     size_t count = 0;
 
@@ -86,10 +98,12 @@ static size_t forms_all(const struct upload_state *state, const struct upload_so
         forms[count++] = (struct upload_form){.bytes = (double)source->bytes};
     }
     for (uint32_t row = 0; row < UPLOAD_ROWS && source->width > 0 && source->height > 0; row++) {
-        struct upload_form form = {
-            .row = row, .quality = upload_priors[row].quality, .error = upload_priors[row].error};
+        const struct upload_prior *prior = &upload_priors[row];
+        struct upload_form form = {.row = row, .quality = prior->quality};
 
-        if (!sides_of(&upload_priors[row], source, terms, &form)) {
+        if (!sides_of(prior, source, terms, &form) ||
+            !picture_effects_find(effects, scale_of(prior, source, terms), form.quality,
+                                  &form.error)) {
             continue;
         }
         form.bytes = bytes_prior(&form) * exp(state->bytes_log + state->row_log[row]);
@@ -119,13 +133,13 @@ static size_t original_keep(struct upload_form *forms, size_t count, size_t plac
     return count;
 }
 
-size_t upload_forms(const struct upload_state *state, const struct upload_source *source,
-                    const struct upload_terms *terms,
+size_t upload_forms(const struct upload_state *state, const struct picture_effects *effects,
+                    const struct upload_source *source, const struct upload_terms *terms,
                     struct upload_form ret_forms[LIMIT_UPLOAD_FORMS])
 {
     const struct upload_form original = {.bytes = (double)source->bytes};
     struct upload_form all[FORMS_ALL];
-    const size_t all_count = forms_all(state, source, terms, all);
+    const size_t all_count = forms_all(state, effects, source, terms, all);
     size_t count = 0, place = 0;
 
     for (size_t i = 0; i < all_count && count < LIMIT_UPLOAD_FORMS; i++) {

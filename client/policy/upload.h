@@ -11,13 +11,14 @@
  *   bytes   = UPLOAD_HEADER_BYTES + width * height * bits per pixel / 8   * what was learned
  *   prepare = source pixels * time to read one + pixels * time to write one   * what was learned
  *
- * Bits per pixel, times and errors of the table are estimates. Bytes and time are corrected by
- * every picture that was really made. The error is not: what would tell it, the answers of the same
- * model to both forms, would cost both uploads. */
+ * Bits per pixel and times of the table are estimates, corrected by every picture that was really
+ * made. What a form costs in answers is never guessed: it was measured for the edge's model
+ * (common/base/picture_effects.h), and a form that was not measured is none. */
 #ifndef TANDEM_POLICY_UPLOAD_H
 #define TANDEM_POLICY_UPLOAD_H
 
 #include "common/base/limits.h"
+#include "common/base/picture_effects.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,7 +33,6 @@ struct upload_prior {
     unsigned scale; /* times the model's side; 0: as large as it came */
     uint32_t quality;
     double bits_per_pixel;
-    double error; /* more answers that are wrong, 0..1 */
 };
 extern const struct upload_prior upload_priors[UPLOAD_ROWS];
 
@@ -48,7 +48,7 @@ struct upload_form {
     uint32_t row; /* of upload_priors */
     double bytes;
     double prepare_ms;
-    double error; /* added to the edge's own */
+    double error; /* added to the edge's own, measured */
 };
 struct upload_source {
     enum upload_source_kind kind;
@@ -62,11 +62,12 @@ struct upload_terms {         /* what a form is weighed by */
     double ms_per_prepare_ms; /* 1, and what the energy of it is worth */
     double one_error_ms;
 };
-/* The forms worth thinking about: none is worse than another in bytes, time and error. The one that
- * these terms find cheapest comes first, what came (unless it is too big) first or second. At most
- * LIMIT_UPLOAD_FORMS; 0 where nothing can be sent. */
-size_t upload_forms(const struct upload_state *state, const struct upload_source *source,
-                    const struct upload_terms *terms,
+/* The forms worth thinking about, of those that `effects` tells of (which are of the model that
+ * will answer; what came needs none): none is worse than another in bytes, time and error. The one
+ * that these terms find cheapest comes first, what came (unless it is too big) first or second. At
+ * most LIMIT_UPLOAD_FORMS; 0 where nothing can be sent. */
+size_t upload_forms(const struct upload_state *state, const struct picture_effects *effects,
+                    const struct upload_source *source, const struct upload_terms *terms,
                     struct upload_form ret_forms[LIMIT_UPLOAD_FORMS]);
 /* A picture was made: it has `bytes` and took `ms`. */
 void upload_made(struct upload_state *state, const struct upload_source *source,

@@ -126,6 +126,7 @@
 #define LIMIT_LEARNED_COUNT     (1u << 30) /* of one kind of event that is learned from */
 #define LIMIT_EDGES             16
 #define LIMIT_UPLOAD_FORMS      4 /* in which one picture may go to one edge, as it came among them */
+#define LIMIT_PICTURE_EFFECTS   64                /* forms in one file of upload_effects */
 #define LIMIT_CANDIDATES        (LIMIT_EDGES + 3) /* local, cascade, cache, edges */
 #define LIMIT_DEADLINE_MS       3600000
 #define LIMIT_TIMER_US          1000 /* how late a timer of an idle loop may be: it counts whole ms */

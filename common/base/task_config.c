@@ -126,11 +126,13 @@ static const struct config_key keys[] = {
      .key = "upload",
      .type = CONFIG_CHOICE,
      .offset = AT(upload),
-     .default_text = "original",
+     .default_text = "auto",
      .choices = uploads,
      .help = "What of a picture goes to an edge: original, as it came; auto, a smaller or more "
              "compressed JPEG of it where the time and bytes it saves are worth more than the "
-             "answers it spoils."},
+             "answers it spoils. How many those are was measured: without upload_effects of "
+             "[edge], or where the edge has another model than it was measured with, auto sends "
+             "the original."},
     {.section = "local",
      .key = "model",
      .type = CONFIG_TEXT,
@@ -160,6 +162,14 @@ static const struct config_key keys[] = {
      .help = "How often the larger model is wrong on inputs that it was not made with, as its card "
              "says; 0 takes edge_error of [policy]. What applications say by tandem_feedback "
              "corrects it."},
+    {.section = "edge",
+     .key = "upload_effects",
+     .type = CONFIG_TEXT,
+     .offset = AT(edge_upload_effects),
+     .default_text = "",
+     .help = "What sending pictures smaller does to the larger model's answers: the file that "
+             "tandem-model evaluate MODEL LIST --forms --csv made, for just this model. Read by "
+             "tandem-client. Empty: nothing was measured, pictures go as they came."},
     {.section = "edge",
      .key = "backend",
      .type = CONFIG_TEXT,
@@ -270,12 +280,28 @@ static int labels_split(struct task_config *task, const char *path, char error[C
     return 0;
 }
 
-/* Checks one side's backend and makes its model's path relative to `models_dir`. */
-static int side_check(struct task_side *side, const char *section, const char *path,
-                      const char *models_dir, char error[CONFIG_ERROR_BYTES])
+/* Makes the path of a model, or of what belongs to one, relative to `models_dir`. */
+static int path_complete(char **text, const char *path, const char *models_dir,
+                         char error[CONFIG_ERROR_BYTES])
 {
     char *full = NULL;
 
+    if ((*text)[0] == '\0' || (*text)[0] == '/') {
+        return 0;
+    }
+    if (asprintf(&full, "%s/%s", models_dir, *text) < 0) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: out of memory", path);
+        return TANDEM_ENOMEM;
+    }
+    free(*text);
+    *text = full;
+    return 0;
+}
+
+/* Checks one side's backend and completes its model's path. */
+static int side_check(struct task_side *side, const char *section, const char *path,
+                      const char *models_dir, char error[CONFIG_ERROR_BYTES])
+{
     if (strncmp(side->backend, "exec:", 5) == 0) {
         snprintf(error, CONFIG_ERROR_BYTES,
                  "%s: [%s] backend: exec: is not supported yet; engine is the one backend", path,
@@ -287,16 +313,7 @@ static int side_check(struct task_side *side, const char *section, const char *p
                  section, side->backend);
         return TANDEM_ECONFIG;
     }
-    if (side->model[0] == '\0' || side->model[0] == '/') {
-        return 0;
-    }
-    if (asprintf(&full, "%s/%s", models_dir, side->model) < 0) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: out of memory", path);
-        return TANDEM_ENOMEM;
-    }
-    free(side->model);
-    side->model = full;
-    return 0;
+    return path_complete(&side->model, path, models_dir, error);
 }
 
 static int task_load(const char *dir, const char *file, const char *models_dir,
@@ -327,6 +344,9 @@ static int task_load(const char *dir, const char *file, const char *models_dir,
     }
     if (result == 0) {
         result = side_check(&task->edge, "edge", path, models_dir, error);
+    }
+    if (result == 0) {
+        result = path_complete(&task->edge_upload_effects, path, models_dir, error);
     }
     if (result == 0 && task->local.model[0] == '\0' && task->edge.model[0] == '\0') {
         snprintf(error, CONFIG_ERROR_BYTES, "%s: neither [local] nor [edge] names a model", path);

@@ -9,7 +9,8 @@
 enum task_kind { TASK_CLASSIFY, TASK_DETECT, TASK_GENERATE };
 /* AUTO: pictures EXACT, text OFF. */
 enum task_cache { TASK_CACHE_AUTO, TASK_CACHE_OFF, TASK_CACHE_EXACT, TASK_CACHE_SIMILAR };
-/* AUTO: pictures may be sent smaller or more compressed than they came. */
+/* AUTO: pictures may be sent smaller or more compressed than they came, where it was measured what
+ * that does to the answers. */
 enum task_upload { TASK_UPLOAD_AUTO, TASK_UPLOAD_ORIGINAL };
 enum task_late { TASK_LATE_ERROR, TASK_LATE_DELIVER };
 /* In the order of enum decide_no_reserve. */
@@ -30,6 +31,7 @@ struct task_config {
     struct task_side local;
     struct task_side edge;
     double edge_expected_error;  /* 0: not stated */
+    char *edge_upload_effects;   /* path, made absolute as a model's; "": nothing was measured */
     int64_t default_deadline_ms; /* 0: none */
     char
         *leaves_device; /* "any_edge", "never" or the name of the one edge that may see the input */

@@ -106,7 +106,7 @@ static int answers_ask(struct asking *asking, char error[ENGINE_ERROR_BYTES])
                                         &asking->context, error);
 
     if (rc == 0) {
-        rc = examples_each(asking->tool->options.text, asking->tool->notes,
+        rc = examples_each(asking->tool->options.text, false, asking->tool->notes,
                            is_decoder ? text_ask : picture_ask, asking, error);
     }
     if (rc == 0 && asking->answers.count < EXAMPLES_LEAST) {

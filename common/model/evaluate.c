@@ -121,6 +121,12 @@ int evaluate_run(struct tool *tool)
     char error[ENGINE_ERROR_BYTES] = "";
     int rc;
 
+    if (tool->options.forms) {
+        return evaluate_forms_run(tool);
+    }
+    if (tool->options.csv || tool->options.each) {
+        return tool_say(tool, TOOL_WRONG_USE, "evaluate: --csv and --each are of --forms");
+    }
     if (engine_is_decoder(evaluation.info->architecture)) {
         return tool_say(tool, TOOL_FAILED, "%s: a decoder has no classes; perplexity measures it",
                         tool->options.file);
@@ -134,7 +140,7 @@ int evaluate_run(struct tool *tool)
     }
     rc = input_context(tool->model, evaluation.info->n_context, &evaluation.context, error);
     if (rc == 0) {
-        rc = examples_each(evaluation.list, tool->notes,
+        rc = examples_each(evaluation.list, false, tool->notes,
                            evaluation.info->architecture == ENGINE_VIT ? picture_evaluate
                                                                        : tokens_evaluate,
                            &evaluation, error);

@@ -28,25 +28,38 @@ int example_class(const struct engine_model_info *info, const char *word, uint32
     return 0;
 }
 
-int example_picture(struct engine_model *model, struct engine_context *context, const char *list,
-                    const char *picture, const float **ret_logits, char error[ENGINE_ERROR_BYTES])
+int example_path(const char *list, const char *picture, char ret_path[EXAMPLE_PATH_BYTES],
+                 char error[ENGINE_ERROR_BYTES])
 {
     const char *slash = strrchr(list, '/');
     const int folder = picture[0] == '/' || !slash ? 0 : (int)(slash + 1 - list);
-    char path[4096];
 
-    if (snprintf(path, sizeof(path), "%.*s%s", folder, list, picture) >= (int)sizeof(path)) {
+    if (snprintf(ret_path, EXAMPLE_PATH_BYTES, "%.*s%s", folder, list, picture) >=
+        EXAMPLE_PATH_BYTES) {
         snprintf(error, ENGINE_ERROR_BYTES, "the path of the picture is too long");
         return TANDEM_ETOOBIG;
     }
-    return input_encode_picture(model, context, path, ret_logits, error);
+    return 0;
+}
+
+int example_picture(struct engine_model *model, struct engine_context *context, const char *list,
+                    const char *picture, const float **ret_logits, char error[ENGINE_ERROR_BYTES])
+{
+    char path[EXAMPLE_PATH_BYTES];
+    const int rc = example_path(list, picture, path, error);
+
+    return rc ? rc : input_encode_picture(model, context, path, ret_logits, error);
 }
 
 /* `line` is cut in place. */
-static int line_take(char *line, example_fn on_example, void *user, char error[ENGINE_ERROR_BYTES])
+static int line_take(char *line, bool may_lack_truths, example_fn on_example, void *user,
+                     char error[ENGINE_ERROR_BYTES])
 {
     char *tab = strchr(line, '\t');
 
+    if (!tab && may_lack_truths) {
+        return on_example(line, NULL, user, error);
+    }
     if (!tab || tab == line || strchr(tab + 1, '\t')) {
         snprintf(error, ENGINE_ERROR_BYTES, "an input, one tab and the truth are expected");
         return TANDEM_EFORMAT;
@@ -56,7 +69,7 @@ static int line_take(char *line, example_fn on_example, void *user, char error[E
 }
 
 /* The lines of `text`, which ends with a NUL. */
-static int lines_take(const char *path, char *text, size_t bytes, FILE *notes,
+static int lines_take(const char *path, char *text, size_t bytes, bool may_lack_truths, FILE *notes,
                       example_fn on_example, void *user, char error[ENGINE_ERROR_BYTES])
 {
     struct progress progress;
@@ -73,7 +86,7 @@ static int lines_take(const char *path, char *text, size_t bytes, FILE *notes,
         line++;
         if (*at) {
             examples++;
-            rc = line_take(at, on_example, user, why);
+            rc = line_take(at, may_lack_truths, on_example, user, why);
         }
         if (rc == 0 && show) {
             show((uint64_t)(end - text), bytes, &progress);
@@ -88,8 +101,8 @@ static int lines_take(const char *path, char *text, size_t bytes, FILE *notes,
     return rc;
 }
 
-int examples_each(const char *path, FILE *notes, example_fn on_example, void *user,
-                  char error[ENGINE_ERROR_BYTES])
+int examples_each(const char *path, bool may_lack_truths, FILE *notes, example_fn on_example,
+                  void *user, char error[ENGINE_ERROR_BYTES])
 {
     struct buf text;
     int rc;
@@ -98,7 +111,8 @@ int examples_each(const char *path, FILE *notes, example_fn on_example, void *us
     rc = input_file(path, LIMIT_TEXT_FILE_BYTES, &text, error);
     rc = rc ? rc : buf_append_u8(&text, '\0');
     rc = rc ? rc
-            : lines_take(path, (char *)text.data, text.bytes - 1, notes, on_example, user, error);
+            : lines_take(path, (char *)text.data, text.bytes - 1, may_lack_truths, notes,
+                         on_example, user, error);
     buf_fini(&text);
     return rc;
 }

@@ -100,42 +100,48 @@ int input_file(const char *path, size_t max_bytes, struct buf *out, char error[E
     return rc;
 }
 
+int input_encode_bytes(struct engine_model *model, struct engine_context *context,
+                       const struct buf *file, const float **ret_logits,
+                       char error[ENGINE_ERROR_BYTES])
+{
+    const struct engine_picture picture = {
+        .format = ENGINE_PIXELS_ENCODED, .data = file->data, .bytes = file->bytes};
+    const float *pixels_list[1];
+    float *pixels = malloc((engine_picture_floats(model) + 1) * sizeof *pixels);
+    int rc;
+
+    if (!pixels) {
+        snprintf(error, ENGINE_ERROR_BYTES, "no memory for the picture");
+        return TANDEM_ENOMEM;
+    }
+    rc = engine_picture_prepare(model, &picture, pixels, error);
+    if (rc == 0) {
+        pixels_list[0] = pixels;
+        rc = engine_encode_pictures(context, pixels_list, 1, NULL, ret_logits);
+        if (rc != 0) {
+            snprintf(error, ENGINE_ERROR_BYTES, "the model could not be run: %s",
+                     tandem_error_text(rc));
+        }
+    }
+    free(pixels);
+    return rc;
+}
+
 int input_encode_picture(struct engine_model *model, struct engine_context *context,
                          const char *path, const float **ret_logits, char error[ENGINE_ERROR_BYTES])
 {
-    struct engine_picture picture = {.format = ENGINE_PIXELS_ENCODED};
     char why[ENGINE_ERROR_BYTES] = "";
-    const float *pixels_list[1];
-    float *pixels = NULL;
     struct buf file;
     int rc;
 
     buf_init(&file, LIMIT_PICTURE_BYTES);
     rc = input_file(path, LIMIT_PICTURE_BYTES, &file, error);
-    if (rc != 0) {
-        goto out;
+    if (rc == 0) {
+        rc = input_encode_bytes(model, context, &file, ret_logits, why);
+        if (rc != 0) {
+            snprintf(error, ENGINE_ERROR_BYTES, "%.255s: %.250s", path, why);
+        }
     }
-    pixels = malloc((engine_picture_floats(model) + 1) * sizeof *pixels);
-    if (!pixels) {
-        snprintf(error, ENGINE_ERROR_BYTES, "no memory for the picture");
-        rc = TANDEM_ENOMEM;
-        goto out;
-    }
-    picture.data = file.data;
-    picture.bytes = file.bytes;
-    rc = engine_picture_prepare(model, &picture, pixels, why);
-    if (rc != 0) {
-        snprintf(error, ENGINE_ERROR_BYTES, "%.255s: %.250s", path, why);
-        goto out;
-    }
-    pixels_list[0] = pixels;
-    rc = engine_encode_pictures(context, pixels_list, 1, NULL, ret_logits);
-    if (rc != 0) {
-        snprintf(error, ENGINE_ERROR_BYTES, "the model could not be run: %s",
-                 tandem_error_text(rc));
-    }
-out:
-    free(pixels);
     buf_fini(&file);
     return rc;
 }

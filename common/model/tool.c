@@ -138,7 +138,12 @@ struct option {
 static const struct option options[] = {
     {"--json", NULL, KIND_FLAG, FOR_INFO | FOR_EVALUATE | FOR_CALIBRATE | FOR_BENCH, AT(json), 0,
      "one JSON object instead of lines"},
-    {"--csv", NULL, KIND_FLAG, FOR_BENCH, AT(csv), 0, "CSV with a header line instead"},
+    {"--csv", NULL, KIND_FLAG, FOR_BENCH | FOR_EVALUATE, AT(csv), 0,
+     "CSV with a header line instead; evaluate: of --forms"},
+    {"--forms", NULL, KIND_FLAG, FOR_EVALUATE, AT(forms), 0,
+     "what it costs in answers to send the pictures smaller or more compressed"},
+    {"--each", NULL, KIND_FLAG, FOR_EVALUATE, AT(each), 0,
+     "with --forms: a line of CSV for each picture and form instead"},
     {"-p", "N", KIND_COUNT, FOR_BENCH, AT(prompt_tokens), LIMIT_MODEL_CONTEXT_TOKENS,
      "tokens of prefill; 512 is the default, 0: none"},
     {"-n", "N", KIND_COUNT, FOR_BENCH, AT(generate_tokens), LIMIT_MODEL_CONTEXT_TOKENS,

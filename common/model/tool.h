@@ -23,7 +23,7 @@ struct tool_options {
     const char *shape, *projection;
     uint64_t heads, kv_heads, ctx, layers, context, vocabulary;
     uint64_t prompt_tokens, generate_tokens, threads, rounds; /* of bench */
-    bool json, csv, all;
+    bool json, csv, all, forms, each;                         /* the last two of evaluate */
     double temperature, top_p;
     uint64_t top_k, seed, max_tokens;
 };
@@ -50,6 +50,7 @@ int logits_run(struct tool *tool); /* logits.c */
 int perplexity_run(struct tool *tool);
 int evaluate_run(struct tool *tool);
 int calibrate_run(struct tool *tool);
+int evaluate_forms_run(struct tool *tool); /* evaluate --forms; evaluate_forms.c */
 int bench_run(struct tool *tool);
 
 /* ---- shared by them (tool.c, input.c) ---- */
@@ -85,6 +86,10 @@ int input_file(const char *path, size_t max_bytes, struct buf *out, char error[E
 /* "1,2,3" to ids. TANDEM_EINVAL, ETOOBIG (over `capacity`) with a line. */
 int input_tokens(const char *text, uint32_t *ids, size_t capacity, size_t *ret_count,
                  char error[ENGINE_ERROR_BYTES]);
+/* Runs the model on an encoded picture; *ret_logits [n_class] lives in `context`. */
+int input_encode_bytes(struct engine_model *model, struct engine_context *context,
+                       const struct buf *file, const float **ret_logits,
+                       char error[ENGINE_ERROR_BYTES]);
 /* Reads the picture at `path` and runs the model on it; *ret_logits [n_class] lives in `context`.
  */
 int input_encode_picture(struct engine_model *model, struct engine_context *context,

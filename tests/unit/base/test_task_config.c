@@ -77,7 +77,8 @@ static void test_two_tasks_in_order(void **state)
     task_write("objects.conf",
                "[task]\nkind = classify\nlabels = cat , dog,red car\nlate = deliver\n"
                "upload = original\n"
-               "[local]\nmodel = small.gguf\n[edge]\nmodel = /big.gguf\n");
+               "[local]\nmodel = small.gguf\n[edge]\nmodel = /big.gguf\n"
+               "upload_effects = big.csv\n");
     task_write("commands.conf",
                "[task]\nkind = generate\nleaves_device = desk\nconfidence_threshold = 0.5\n"
                "max_new_tokens = 9\ndefault_deadline_ms = 100\n[local]\nmodel = c.gguf\n");
@@ -101,8 +102,11 @@ static void test_two_tasks_in_order(void **state)
     assert_string_equal(tasks[1].labels[1], "dog");
     assert_string_equal(tasks[1].labels[2], "red car");
     assert_int_equal(tasks[1].late, TASK_LATE_DELIVER);
-    assert_int_equal(tasks[0].upload, TASK_UPLOAD_ORIGINAL);
+    assert_int_equal(tasks[0].upload, TASK_UPLOAD_AUTO);
     assert_int_equal(tasks[1].upload, TASK_UPLOAD_ORIGINAL);
+    assert_string_equal(tasks[0].edge_upload_effects, "");
+    snprintf(path, sizeof(path), "%s/big.csv", dir);
+    assert_string_equal(tasks[1].edge_upload_effects, path);
     snprintf(path, sizeof(path), "%s/small.gguf", dir);
     assert_string_equal(tasks[1].local.model, path);
     assert_string_equal(tasks[1].edge.model, "/big.gguf");

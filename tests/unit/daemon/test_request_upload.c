@@ -32,6 +32,12 @@ static struct requests all;
 static char peer; /* only its address */
 static uint8_t rgb[SIDE * SIDE * 3], big[(size_t)BIG_WIDTH * BIG_HEIGHT * 3];
 
+static const struct picture_effects measured = {
+    .model_digest = "0123456789abcdef0123456789abcdef",
+    .pictures = 1000,
+    .count = 3,
+    .items = {{4, 75, 0.01}, {2, 75, 0.025}, {1, 75, 0.06}}};
+
 static void on_decision(const struct decision *decision, void *user)
 {
     (void)user;
@@ -64,7 +70,10 @@ static int setup(void **state)
                                        .kind = TASK_CLASSIFY,
                                        .leaves_device = (char *)(uintptr_t) "any_edge",
                                        .confidence_threshold = 0.5};
-    item = (struct client_task){.config = &task_config, .has_local = true};
+    item = (struct client_task){.config = &task_config, .has_local = true, .effects = measured};
+    for (size_t i = 0; i < LIMIT_EDGES; i++) {
+        strcpy(item.known[i].digest, measured.model_digest);
+    }
     estimate_local_init(&item.estimate);
     estimate_local_add(&item.estimate, 50);
     confidence_init(&item.confidence);
@@ -149,6 +158,51 @@ static void test_the_task_may_want_the_original(void **state)
     for (size_t i = 0; i < all.list->choice.count; i++) {
         assert_int_equal(all.list->choice.candidates[i].upload.width, 0);
     }
+}
+
+static void as_it_came_check(void)
+{
+    submit("edge", SIDE, SIDE, rgb, sizeof(rgb));
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.sent[0].bytes, sizeof(rgb));
+    assert_int_equal(fake.sent[0].message.picture.format, ENGINE_PIXELS_RGB);
+}
+
+/* What a smaller picture does to the answers of this very model is not known. */
+static void test_nothing_was_measured(void **state)
+{
+    (void)state;
+    item.effects = (struct picture_effects){0};
+    as_it_came_check();
+}
+
+static void test_another_model_was_measured(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < LIMIT_EDGES; i++) {
+        item.known[i].digest[0] = 'f';
+    }
+    as_it_came_check();
+}
+
+/* Of two edges one may have the model that was measured. */
+static void test_one_edge_was_measured(void **state)
+{
+    size_t smaller = 0;
+
+    (void)state;
+    item.known[0].digest[0] = 'f';
+    submit("edge", SIDE, SIDE, rgb, sizeof(rgb));
+    for (size_t i = 0; i < all.list->choice.count; i++) {
+        const struct candidate *candidate = &all.list->choice.candidates[i];
+
+        assert_true(candidate->edge != 0 || candidate->upload.width == 0);
+        smaller += candidate->edge == 1 && candidate->upload.width > 0;
+    }
+    assert_true(smaller > 0);
+    makings_wait();
+    assert_int_equal(fake.sent_count, 1);
+    assert_true(fake.sent[0].bytes < sizeof(rgb) / 20);
 }
 
 /* More than the wire takes goes as a JPEG, or not at all. */
@@ -291,6 +345,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_thin_link),
         TEST(test_the_task_may_want_the_original),
+        TEST(test_nothing_was_measured),
+        TEST(test_another_model_was_measured),
+        TEST(test_one_edge_was_measured),
         TEST(test_too_big_as_it_came),
         TEST(test_for_the_record),
         TEST(test_it_cannot_be_made),

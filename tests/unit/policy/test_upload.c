@@ -10,6 +10,20 @@
 static const struct upload_source photo = {
     .kind = UPLOAD_JPEG, .width = 640, .height = 480, .bytes = 60000};
 
+/* What smaller pictures do to answers, as if it had been measured. */
+static const struct picture_effects measured = {.model_digest = "m",
+                                                .pictures = 1000,
+                                                .count = 9,
+                                                .items = {{4, 90, 0.005},
+                                                          {4, 75, 0.010},
+                                                          {4, 50, 0.015},
+                                                          {2, 90, 0.015},
+                                                          {2, 75, 0.025},
+                                                          {2, 50, 0.040},
+                                                          {1, 90, 0.030},
+                                                          {1, 75, 0.060},
+                                                          {1, 50, 0.120}}};
+
 static struct upload_terms terms_of(double bytes_per_ms)
 {
     return (struct upload_terms){.width = 32,
@@ -17,6 +31,18 @@ static struct upload_terms terms_of(double bytes_per_ms)
                                  .ms_per_byte = 1 / bytes_per_ms,
                                  .ms_per_prepare_ms = 1,
                                  .one_error_ms = 200};
+}
+
+/* What is offered is what tandem-model measures. */
+static bool is_one_of(unsigned scale, uint32_t quality)
+{
+    for (size_t i = 0; i < PICTURE_SCALES * PICTURE_QUALITIES; i++) {
+        if (picture_scales[i / PICTURE_QUALITIES] == scale &&
+            picture_qualities[i % PICTURE_QUALITIES] == quality) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void test_the_table_makes_sense(void **state)
@@ -27,7 +53,7 @@ static void test_the_table_makes_sense(void **state)
 
         assert_true(row->quality >= 1 && row->quality <= 100);
         assert_true(row->bits_per_pixel > 0.05 && row->bits_per_pixel < 24);
-        assert_true(row->error >= 0 && row->error < 0.5);
+        assert_true(row->scale == 0 || is_one_of(row->scale, row->quality));
         for (size_t j = 0; j < i; j++) {
             assert_true(row->scale != upload_priors[j].scale ||
                         row->quality != upload_priors[j].quality);
@@ -45,7 +71,7 @@ static void test_forms(void **state)
     (void)state;
     for (double rate = 10; rate < 1e6; rate *= 3) {
         const struct upload_terms terms = terms_of(rate);
-        const size_t count = upload_forms(&nothing, &photo, &terms, forms);
+        const size_t count = upload_forms(&nothing, &measured, &photo, &terms, forms);
 
         assert_in_range(count, 1, LIMIT_UPLOAD_FORMS);
         assert_true(forms[0].width == 0 || forms[1].width == 0);
@@ -75,8 +101,8 @@ static void test_the_thinner_the_smaller(void **state)
     const double error_before = 0;
 
     (void)state;
-    assert_true(upload_forms(&nothing, &photo, &thin_terms, thin) > 1);
-    assert_true(upload_forms(&nothing, &photo, &fast_terms, fast) > 0);
+    assert_true(upload_forms(&nothing, &measured, &photo, &thin_terms, thin) > 1);
+    assert_true(upload_forms(&nothing, &measured, &photo, &fast_terms, fast) > 0);
     assert_int_equal(fast[0].width, 0);
     assert_in_range(thin[0].width, 1, 320);
     assert_true(thin[0].bytes < 60000 / 4.0);
@@ -93,18 +119,66 @@ static void test_unknown(void **state)
 
     (void)state;
     terms.ms_per_byte = 0;
-    assert_true(upload_forms(&nothing, &photo, &terms, forms) > 0);
+    assert_true(upload_forms(&nothing, &measured, &photo, &terms, forms) > 0);
     assert_int_equal(forms[0].width, 0);
     terms = terms_of(100);
     source.width = source.height = 0;
-    assert_int_equal(upload_forms(&nothing, &source, &terms, forms), 1);
+    assert_int_equal(upload_forms(&nothing, &measured, &source, &terms, forms), 1);
     assert_int_equal(forms[0].width, 0);
-    /* without the model's size it can still be compressed */
+    /* without the model's size nobody knows what was measured of it */
     terms.width = terms.height = 0;
-    assert_true(upload_forms(&nothing, &photo, &terms, forms) > 1);
-    for (size_t i = 0; i < 2; i++) {
-        assert_true(forms[i].width == 0 || forms[i].width == 640);
+    assert_int_equal(upload_forms(&nothing, &measured, &photo, &terms, forms), 1);
+    assert_int_equal(forms[0].width, 0);
+}
+
+/* A form that was not measured is none, and its error is what was measured. */
+static void test_only_what_was_measured(void **state)
+{
+    static const struct picture_effects few = {
+        .model_digest = "m", .count = 2, .items = {{4, 75, 0.011}, {2, 50, 0.041}}};
+    static const struct picture_effects none;
+    struct upload_form forms[LIMIT_UPLOAD_FORMS];
+    const struct upload_state nothing = {0};
+    const struct upload_terms terms = terms_of(50);
+    size_t count = upload_forms(&nothing, &few, &photo, &terms, forms);
+
+    (void)state;
+    assert_int_equal(count, 3); /* and what came */
+    for (size_t i = 0; i < count; i++) {
+        const double error = forms[i].width == 0 ? 0 : forms[i].quality == 75 ? 0.011 : 0.041;
+
+        assert_true(fabs(forms[i].error - error) < 1e-12);
+        assert_true(forms[i].width != 0 || forms[i].quality == 0);
+        assert_true(forms[i].quality != 75 || forms[i].height == 128);
+        assert_true(forms[i].quality != 50 || forms[i].height == 64);
     }
+    count = upload_forms(&nothing, &none, &photo, &terms, forms);
+    assert_int_equal(count, 1);
+    assert_int_equal(forms[0].width, 0);
+}
+
+/* A picture as large as it came loses less than a smaller one, by the measured scales that its own
+ * lies between. */
+static void test_compressed_only(void **state)
+{
+    struct upload_form forms[LIMIT_UPLOAD_FORMS];
+    const struct upload_state nothing = {0};
+    struct upload_terms terms = terms_of(10);
+    const struct upload_source source = {
+        .kind = UPLOAD_JPEG, .width = 100, .height = 90, .bytes = 9000};
+    size_t count;
+
+    (void)state;
+    terms.one_error_ms = 20000;
+    count = upload_forms(&nothing, &measured, &source, &terms, forms);
+    assert_true(count > 1);
+    for (size_t i = 0; i < count; i++) {
+        if (forms[i].width == 100 && forms[i].quality == 90) { /* 2.8 times the model */
+            assert_true(fabs(forms[i].error - (0.015 + (0.005 - 0.015) * log2(90 / 64.0))) < 1e-12);
+            return;
+        }
+    }
+    fail_msg("as large as it came, with quality 90, is worth no thought");
 }
 
 /* A raw frame over what the wire takes has smaller forms, and none that is as it came. */
@@ -118,7 +192,7 @@ static void test_too_big(void **state)
                                    .height = 2160,
                                    .bytes = 3 * 3840 * 2160,
                                    .too_big = true};
-    const size_t count = upload_forms(&nothing, &source, &terms, forms);
+    const size_t count = upload_forms(&nothing, &measured, &source, &terms, forms);
 
     (void)state;
     assert_in_range(count, 1, LIMIT_UPLOAD_FORMS);
@@ -126,7 +200,7 @@ static void test_too_big(void **state)
         assert_true(forms[i].width > 0 && forms[i].bytes <= LIMIT_PAYLOAD_BYTES);
     }
     source.width = source.height = 0;
-    assert_int_equal(upload_forms(&nothing, &source, &terms, forms), 0);
+    assert_int_equal(upload_forms(&nothing, &measured, &source, &terms, forms), 0);
 }
 
 static const struct upload_form *form_find(const struct upload_form *forms, size_t count,
@@ -147,14 +221,14 @@ static void test_learns(void **state)
     struct upload_form forms[LIMIT_UPLOAD_FORMS];
     struct upload_state learned = {0};
     const struct upload_terms terms = terms_of(50);
-    size_t count = upload_forms(&learned, &photo, &terms, forms);
+    size_t count = upload_forms(&learned, &measured, &photo, &terms, forms);
     const struct upload_form made = forms[0];
     const struct upload_form *again;
 
     (void)state;
     assert_true(made.width > 0);
     upload_made(&learned, &photo, &made, (uint64_t)(1.3 * made.bytes), 2 * made.prepare_ms);
-    count = upload_forms(&learned, &photo, &terms, forms);
+    count = upload_forms(&learned, &measured, &photo, &terms, forms);
     again = form_find(forms, count, made.row);
     assert_non_null(again);
     assert_true(fabs(again->bytes / made.bytes - 1.3) < 0.01);
@@ -162,7 +236,7 @@ static void test_learns(void **state)
     for (int i = 0; i < 200; i++) {
         upload_made(&learned, &photo, &made, (uint64_t)(0.8 * made.bytes), made.prepare_ms / 2);
     }
-    count = upload_forms(&learned, &photo, &terms, forms);
+    count = upload_forms(&learned, &measured, &photo, &terms, forms);
     again = form_find(forms, count, made.row);
     assert_non_null(again);
     assert_true(fabs(again->bytes / made.bytes - 0.8) < 0.02);
@@ -177,10 +251,10 @@ static void test_a_slow_device_sends_it_as_it_came(void **state)
     const struct upload_terms terms = terms_of(2000); /* 30 ms as it came */
 
     (void)state;
-    assert_true(upload_forms(&learned, &photo, &terms, forms) > 1);
+    assert_true(upload_forms(&learned, &measured, &photo, &terms, forms) > 1);
     assert_true(forms[0].width > 0);
     upload_made(&learned, &photo, &forms[0], (uint64_t)forms[0].bytes, 100);
-    assert_true(upload_forms(&learned, &photo, &terms, forms) > 1);
+    assert_true(upload_forms(&learned, &measured, &photo, &terms, forms) > 1);
     assert_int_equal(forms[0].width, 0);
 }
 
@@ -191,6 +265,8 @@ int main(void)
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_the_thinner_the_smaller),
         cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_only_what_was_measured),
+        cmocka_unit_test(test_compressed_only),
         cmocka_unit_test(test_too_big),
         cmocka_unit_test(test_learns),
         cmocka_unit_test(test_a_slow_device_sends_it_as_it_came),
