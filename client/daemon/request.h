@@ -34,6 +34,11 @@ struct edge_hold { /* what asking an edge takes of the hourly budgets */
     double amounts[BUDGETS];
     double expected_bytes; /* of the bytes, those that come */
 };
+struct request_print { /* of an encoded picture */
+    uv_work_t work;
+    bool out;      /* a thread has it, and nothing is decided yet */
+    bool unwanted; /* the request was cancelled meanwhile */
+};
 struct request {
     struct request *next;
     struct requests *all;
@@ -52,6 +57,7 @@ struct request {
     uv_timer_t timer;
     struct runner_job local;
     struct request_upload upload;
+    struct request_print print;
     bool local_out, ended, timer_closed, resent;
     struct answer answers[JOB_SIDES];
     bool has_answer[JOB_SIDES];
@@ -60,6 +66,7 @@ struct request {
     enum job_side shown_side;   /* whose text the caller has seen, */
     size_t shown_bytes;         /* and how much of it */
     int64_t start_ns, edge_sent_ns;
+    int64_t decide_ns;     /* start_ns, or when the print of its picture was made */
     int64_t due_ns;        /* when the timer is to fire */
     struct edge_hold hold; /* of the hourly budgets, while the edge is asked, */
     double reserved_run_j; /* and while it runs here */
@@ -79,7 +86,10 @@ static inline double ms_between(int64_t from_ns, int64_t to_ns)
     return (double)(to_ns - from_ns) / (double)NS_PER_MS;
 }
 
-/* requests.c: gives the event to the job and carries its actions out. The request may be gone
+/* requests.c: decides and starts what was accepted, or ends it with `result`. The request may be
+ * gone afterwards. */
+void request_begin(struct request *request, int result);
+/* Gives the event to the job and carries its actions out. The request may be gone
  * afterwards. */
 void request_event(struct request *request, const struct job_event_data *event);
 /* How late the timers of this device were of late, over what an idle loop may be: 0 to
@@ -195,8 +205,16 @@ bool answers_agree(const struct answer *a, const struct answer *b);
 void request_count(struct request *request, const struct job_action *action);
 void request_decision_keep(struct request *request);
 
-/* request_cache.c: whether the same was answered before; true with what decide() wants to know and
- * the hit, which lives until the cache is changed. */
+/* request_print.c: whether the print of an encoded picture is being made now; then request_begin
+ * follows, with TANDEM_ECANCELED where it was cancelled meanwhile. */
+bool request_print_begin(struct request *request);
+void request_print_cancel(struct request *request);
+
+/* request_cache.c: by what its answer may be kept and found, once; whether the print of its picture
+ * has to be made for that, by a thread. Then whether the same was answered before; true with what
+ * decide() wants to know and the hit, which lives until the cache is changed. */
+void request_cache_prepare(struct request *request);
+bool request_cache_wants_print(const struct request *request);
 bool request_cache_look(struct request *request, struct result_hit *ret_hit,
                         struct decide_cached *ret_cached);
 /* The hit becomes the answer of JOB_SIDE_CACHE, and the decision says where it came from. 0 or

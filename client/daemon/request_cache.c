@@ -25,6 +25,12 @@ static struct result_key digest_of(const void *data, size_t bytes, struct result
     return (struct result_key){hash.low64 ^ seed.low, hash.high64 ^ seed.high};
 }
 
+static bool is_encoded(const struct request *request)
+{
+    return request->submit.has_picture && request->submit.picture.format == ENGINE_PIXELS_ENCODED &&
+           request->input.bytes <= LIMIT_PICTURE_BYTES;
+}
+
 /* What has to be the same besides the bytes: who asks, for what, how, and the model here. */
 static struct result_key scope_of(const struct request *request)
 {
@@ -46,6 +52,10 @@ static struct result_key scope_of(const struct request *request)
     all.never_leaves = submit->leaves_device;
     all.max_new_tokens = submit->max_new_tokens;
     all.picture = submit->picture;
+    if (is_encoded(request)) { /* frames of different sizes are not compared */
+        (void)engine_picture_size(request->input.data, request->input.bytes, &all.picture.width,
+                                  &all.picture.height);
+    }
     all.sampling = submit->sampling;
     return digest_of(&all, sizeof(all), (struct result_key){0, 0});
 }
@@ -87,6 +97,29 @@ static void print_make(struct request *request)
     }
 }
 
+void request_cache_prepare(struct request *request)
+{
+    request->cacheable = request->all->results && task_keeps(request->task->config) &&
+                         !request->submit.session[0] && request->input.bytes <= LIMIT_PAYLOAD_BYTES;
+    if (request->cacheable) {
+        request->cache_scope = scope_of(request);
+        request->cache_key =
+            digest_of(request->input.data, request->input.bytes, request->cache_scope);
+        print_make(request);
+    }
+}
+
+bool request_cache_wants_print(const struct request *request)
+{
+    uint32_t width, height;
+
+    return request->cacheable && request->task->config->result_cache == TASK_CACHE_SIMILAR &&
+           is_encoded(request) &&
+           engine_picture_size(request->input.data, request->input.bytes, &width, &height) == 0 &&
+           (uint64_t)width * height <= LIMIT_PRINT_PIXELS &&
+           !result_cache_has(request->all->results, request->cache_key);
+}
+
 bool request_cache_look(struct request *request, struct result_hit *ret_hit,
                         struct decide_cached *ret_cached)
 {
@@ -94,15 +127,9 @@ bool request_cache_look(struct request *request, struct result_hit *ret_hit,
     const struct result_bounds bounds = {task->result_age_ms * NS_PER_MS, task->similar_distance,
                                          task->similar_age_ms * NS_PER_MS};
 
-    request->cacheable = request->all->results && task_keeps(task) && !request->submit.session[0] &&
-                         request->input.bytes <= LIMIT_PAYLOAD_BYTES;
-    if (!request->cacheable) {
-        return false;
-    }
-    request->cache_scope = scope_of(request);
-    request->cache_key = digest_of(request->input.data, request->input.bytes, request->cache_scope);
-    print_make(request);
-    if (!result_cache_find(request->all->results, request->cache_key, request->cache_scope,
+    if (!request->cacheable || !request->all->results ||
+        request->tasks != request->all->tasks || /* reloaded while its print was made */
+        !result_cache_find(request->all->results, request->cache_key, request->cache_scope,
                            request->cache_print, &bounds, request->start_ns, ret_hit)) {
         return false;
     }

@@ -44,7 +44,7 @@ int request_observe(struct request *request, int result)
     fixed_result = requests_decide_fixed(
         request->all, request->task, &request->submit, &request->upload.source,
         session ? request->transcript.bytes : request->input.bytes,
-        session ? session->edge_bytes : NULL, request->start_ns, &fixed);
+        session ? session->edge_bytes : NULL, request->decide_ns, &fixed);
     if (fixed_result == TANDEM_ENOROUTE) {
         /* Without a local model an edge, as decided, is the only side there is. */
         reason_say(decision, decision->route, NULL);

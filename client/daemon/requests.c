@@ -131,6 +131,12 @@ void request_event(struct request *request, const struct job_event_data *event)
     const int64_t now_ns = clock_now_ns();
     struct job_actions actions;
 
+    if (request->print.out) {
+        if (event->kind == JOB_CANCEL || event->kind == JOB_APP_GONE) {
+            request_print_cancel(request);
+        }
+        return;
+    }
     if (request->ended || job_event(&request->job, event, now_ns, &actions) != 0) {
         return;
     }
@@ -256,43 +262,27 @@ static void links_look(const struct request *request)
     }
 }
 
-static void on_submit(struct app_peer *peer, uint64_t id, const struct local_submit *submit,
-                      struct app_input input, void *user)
+void request_begin(struct request *request, int result)
 {
-    struct requests *all = user;
-    const int index = tasks_find(all->tasks, submit->task);
-    struct request *request = request_new(all, peer, id, submit, input);
-    int result = index >= 0 ? 0 : TANDEM_ENOTASK;
+    struct requests *all = request->all;
     struct decide_cached cached;
     struct result_hit hit;
     bool has_hit;
 
-    if (!request) {
-        app_input_release(&input);
-        no_memory_say(peer, id);
-        return;
-    }
-    request->tasks = tasks_ref(all->tasks);
-    request->task = &all->tasks->items[index >= 0 ? index : 0];
-    if (result == 0) {
-        result = room_check(request);
-    }
-    if (result == 0) {
-        result = submit_check(request);
-    }
-    if (result == 0 && submit->session[0] && request->task->config->kind == TASK_GENERATE) {
-        result = session_begin(request);
-    }
+    request->decide_ns = clock_now_ns();
+    request->submit.capture_age_us +=
+        (uint64_t)(request->decide_ns - request->start_ns) / NS_PER_US; /* what is left is less */
     has_hit = result == 0 && request_cache_look(request, &hit, &cached);
     if (result == 0) {
         request_upload_look(request);
-        result = requests_decide(all, request->task, submit, &request->upload.source,
-                                 request->session ? request->transcript.bytes : input.bytes,
-                                 request->session ? request->session->edge_bytes : NULL,
-                                 has_hit ? &cached : NULL, request->start_ns, &request->choice);
+        result =
+            requests_decide(all, request->task, &request->submit, &request->upload.source,
+                            request->session ? request->transcript.bytes : request->input.bytes,
+                            request->session ? request->session->edge_bytes : NULL,
+                            has_hit ? &cached : NULL, request->decide_ns, &request->choice);
     }
     if (result == TANDEM_ENOTASK) {
-        snprintf(request->why, sizeof(request->why), "there is no task '%s'", submit->task);
+        snprintf(request->why, sizeof(request->why), "there is no task '%s'", request->submit.task);
     }
     request_decision_fill(request);
     result = request_observe(request, result);
@@ -318,6 +308,40 @@ static void on_submit(struct app_peer *peer, uint64_t id, const struct local_sub
     }
     request_accepted_send(request);
     request_event(request, &(struct job_event_data){.kind = JOB_START});
+}
+
+static void on_submit(struct app_peer *peer, uint64_t id, const struct local_submit *submit,
+                      struct app_input input, void *user)
+{
+    struct requests *all = user;
+    const int index = tasks_find(all->tasks, submit->task);
+    struct request *request = request_new(all, peer, id, submit, input);
+    int result = index >= 0 ? 0 : TANDEM_ENOTASK;
+
+    if (!request) {
+        app_input_release(&input);
+        no_memory_say(peer, id);
+        return;
+    }
+    request->tasks = tasks_ref(all->tasks);
+    request->task = &all->tasks->items[index >= 0 ? index : 0];
+    if (result == 0) {
+        result = room_check(request);
+    }
+    if (result == 0) {
+        result = submit_check(request);
+    }
+    if (result == 0 && submit->session[0] && request->task->config->kind == TASK_GENERATE) {
+        result = session_begin(request);
+    }
+    if (result == 0) {
+        request_cache_prepare(request);
+    }
+    if (result == 0 && request_print_begin(request)) {
+        request_decision_fill(request); /* what runs is shown */
+        return;
+    }
+    request_begin(request, result);
 }
 
 static void on_cancel(struct app_peer *peer, uint64_t id, void *user)

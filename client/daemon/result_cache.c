@@ -15,7 +15,7 @@ struct entry {
     struct result_key key, scope;
     struct answer answer;
     struct result_origin origin;
-    struct frame_print *print; /* owned; NULL: not a raw frame */
+    struct frame_print *print; /* owned; NULL: none was made */
     size_t bytes;
 };
 struct result_cache {
@@ -133,14 +133,19 @@ void result_cache_free(struct result_cache *cache)
     }
 }
 
-static struct entry *entry_find(struct result_cache *cache, struct result_key key)
+static struct entry *entry_find(const struct result_cache *cache, struct result_key key)
 {
-    struct entry *entry = *bucket_of(cache, key);
+    struct entry *entry = cache->buckets[key.low & (BUCKETS - 1)];
 
     while (entry && !key_equal(entry->key, key)) {
         entry = entry->bucket_next;
     }
     return entry;
+}
+
+bool result_cache_has(const struct result_cache *cache, struct result_key key)
+{
+    return entry_find(cache, key) != NULL;
 }
 
 static bool is_within(int64_t kept_ns, int64_t age_max_ns, int64_t now_ns)
@@ -249,6 +254,11 @@ int result_cache_put(struct result_cache *cache, struct result_key key, struct r
     if (old && old->origin.error_probability < origin->error_probability) {
         entry_free(entry);
         return 0;
+    }
+    if (old && old->print && !entry->print) {
+        entry->print = old->print;
+        entry->bytes += sizeof(*entry->print);
+        old->print = NULL; /* its bytes go with it */
     }
     if (old) {
         entry_drop(cache, old);

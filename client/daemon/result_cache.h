@@ -47,14 +47,16 @@ struct result_cache;
  * memory. */
 struct result_cache *result_cache_new(size_t bytes_max);
 void result_cache_free(struct result_cache *cache); /* NULL is fine */
+/* Whether there is an answer to just this, of whatever age; counts as no use. */
+bool result_cache_has(const struct result_cache *cache, struct result_key key);
 /* Looks for an answer: the exact repeat, else the nearest frame of `scope` (`print` NULL: none is
  * wanted). True with *ret_hit; what is found counts as used. */
 bool result_cache_find(struct result_cache *cache, struct result_key key, struct result_key scope,
                        const struct frame_print *print, const struct result_bounds *bounds,
                        int64_t now_ns, struct result_hit *ret_hit);
 /* Keeps a copy of `answer`, in place of one with the same key unless that was believed to be less
- * often wrong. An answer that is larger than the
- * whole cache is not kept. 0 or TANDEM_ENOMEM (then nothing changed). */
+ * often wrong; without a print that of the one it replaces is kept (the same bytes). An answer that
+ * is larger than the whole cache is not kept. 0 or TANDEM_ENOMEM (then nothing changed). */
 int result_cache_put(struct result_cache *cache, struct result_key key, struct result_key scope,
                      const struct frame_print *print, const struct answer *answer,
                      const struct result_origin *origin);

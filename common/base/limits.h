@@ -114,6 +114,7 @@
 #define LIMIT_SHADOW_RUN_MS       30000 /* what an edge may take for one */
 #define LIMIT_RESULT_ENTRIES      4096  /* answers in the result cache, whatever their size */
 #define LIMIT_RESULT_SIMILAR      16    /* frames of one scope that a new one is compared with */
+#define LIMIT_PRINT_PIXELS        (8u << 20) /* of an encoded picture that is decoded to compare it */
 #define LIMIT_DECISION_FILE_BYTES                                                                  \
     (16 << 20) /* decisions.jsonl; the one before it is kept as .1                                 \
                 */

@@ -89,7 +89,7 @@ static const struct config_key keys[] = {
      .default_text = "auto",
      .choices = caches,
      .help = "Which answers the client gives again: exact, to the same input; similar, to nearly "
-             "the same raw frame too; "
+             "the same frame too; "
              "off; auto is exact for pictures and off for text. What was answered in "
              "a session is not kept."},
     {.section = "task",

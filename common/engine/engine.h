@@ -338,6 +338,13 @@ int engine_picture_prepare(const struct engine_model *model, const struct engine
 int engine_picture_encode(const struct engine_picture *picture, uint32_t width, uint32_t height,
                           uint32_t quality, uint8_t **ret_data, size_t *ret_bytes,
                           char error[ENGINE_ERROR_BYTES]);
+/* A small grey copy of an encoded picture, to compare it with others: of a JPEG the half, quarter
+ * or eighth of its sides that is no smaller than `least_pixels` (the DCT does that for a fraction
+ * of the time), of a PNG all of it. *returns owned* (free) in `ret_grey` [height, width]. Errors as
+ * above, with one line. Any thread. */
+int engine_picture_grey(const struct engine_picture *picture, uint32_t least_pixels,
+                        uint8_t **ret_grey, uint32_t *ret_width, uint32_t *ret_height,
+                        char error[ENGINE_ERROR_BYTES]);
 /* Size of an encoded picture from its header alone. */
 int engine_picture_size(const void *data, size_t bytes, uint32_t *ret_width, uint32_t *ret_height);
 

@@ -219,6 +219,24 @@ int engine_picture_encode(const struct engine_picture *picture, uint32_t width, 
     return rc;
 }
 
+int engine_picture_grey(const struct engine_picture *picture, uint32_t least_pixels,
+                        uint8_t **ret_grey, uint32_t *ret_width, uint32_t *ret_height,
+                        char error[ENGINE_ERROR_BYTES])
+{
+    struct picture_pixels pixels = {0};
+    int rc = pixels_decode(picture, least_pixels, least_pixels, &pixels, error);
+
+    rc = rc ? rc : pixels_convert(&pixels, 1, error);
+    if (rc != 0) {
+        picture_pixels_fini(&pixels);
+        return rc;
+    }
+    *ret_grey = pixels.data;
+    *ret_width = pixels.width;
+    *ret_height = pixels.height;
+    return 0;
+}
+
 int engine_picture_size(const void *data, size_t bytes, uint32_t *ret_width, uint32_t *ret_height)
 {
     const struct encoding *encoding = encoding_find(data, bytes);

@@ -207,9 +207,34 @@ static void test_better_stays(void **state)
     result_cache_free(cache);
 }
 
+/* The same bytes have the same print, also where nobody made it a second time. */
+static void test_a_print_stays(void **state)
+{
+    struct result_cache *cache = result_cache_new(1 << 20);
+    struct frame_print print, near;
+    struct result_counts before, after;
+    struct result_hit hit;
+
+    (void)state;
+    flat_print(100, &print);
+    flat_print(102, &near);
+    assert_false(result_cache_has(cache, key_of(1)));
+    put(cache, 1, "cat", &print, 5);
+    assert_true(result_cache_has(cache, key_of(1)));
+    result_cache_counts(cache, &before);
+    put(cache, 1, "dog", NULL, 6);
+    result_cache_counts(cache, &after);
+    assert_int_equal(after.bytes, before.bytes);
+    assert_int_equal(after.misses, before.misses); /* a look is no use */
+    assert_true(result_cache_find(cache, key_of(2), scope, &near, &anything, 9, &hit));
+    assert_string_equal(hit.answer->labels[0].label, "dog");
+    result_cache_free(cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_print_stays),
         cmocka_unit_test(test_repeat_is_found),       cmocka_unit_test(test_keys_are_whole),
         cmocka_unit_test(test_repeat_grows_old),      cmocka_unit_test(test_similar_frames),
         cmocka_unit_test(test_similar_is_bounded),    cmocka_unit_test(test_least_used_goes),

@@ -180,6 +180,44 @@ static void test_cut_off(void **state)
     free(data);
 }
 
+/* A small grey copy: the eighth that still has the least sides, with the brightness of what is
+ * there; a picture that has fewer comes whole, and what is no picture not at all. */
+static void test_grey(void **state)
+{
+    static const struct {
+        uint32_t least, width, height;
+    } cases[] = {{15, 20, 15}, {16, 40, 30}, {31, 80, 60}, {61, 160, 120}, {500, 160, 120}};
+    struct engine_picture jpeg = {ENGINE_PIXELS_ENCODED, 0, 0, 0, NULL, 0};
+    char error[ENGINE_ERROR_BYTES] = "";
+    uint8_t *data = NULL, *grey = NULL;
+    uint32_t width, height;
+
+    (void)state;
+    assert_int_equal(engine_picture_encode(&raw, WIDTH, HEIGHT, 95, &data, &jpeg.bytes, error), 0);
+    jpeg.data = data;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(engine_picture_grey(&jpeg, cases[i].least, &grey, &width, &height, error),
+                         0);
+        assert_int_equal(width, cases[i].width);
+        assert_int_equal(height, cases[i].height);
+        for (uint32_t at = 0; at < width * height; at++) {
+            const double x = (at % width + 0.5) * WIDTH / width - 0.5;
+            const double y = (at / width + 0.5) * HEIGHT / height - 0.5;
+            const double wanted =
+                0.299 * (40 + x) + 0.587 * (30 + y) + 0.114 * (220 - x / 2 - y / 2);
+
+            assert_true(fabs(grey[at] - wanted) < 5);
+        }
+        free(grey);
+    }
+    grey = NULL;
+    jpeg.bytes /= 2;
+    assert_int_equal(engine_picture_grey(&jpeg, 15, &grey, &width, &height, error), TANDEM_EFORMAT);
+    assert_true(error[0] != '\0');
+    assert_null(grey);
+    free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +227,7 @@ int main(void)
         cmocka_unit_test(test_grey_stays_grey),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_cut_off),
+        cmocka_unit_test(test_grey),
     };
 
     picture_fill();
