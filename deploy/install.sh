@@ -101,7 +101,7 @@ all_files() {
     for task in deploy/config/tasks.d/*.conf; do
         file config "$task" "$SYSCONFDIR/tandem/tasks.d/${task##*/}"
     done
-    for model in deploy/models/*.gguf deploy/models/*.md; do
+    for model in deploy/models/*.gguf deploy/models/*.md deploy/models/*.forms.csv; do
         file data "$model" "$PREFIX/share/tandem/models/${model##*/}"
     done
     for page in deploy/man/*.[1-8]; do

@@ -47,6 +47,7 @@ expected() {
         echo "644 $prefix/share/tandem/models/$model.gguf"
         echo "644 $prefix/share/tandem/models/$model.md"
     done
+    echo "644 $prefix/share/tandem/models/objects-edge.forms.csv"
     for config in server.conf client.conf task.example tasks.d/objects.conf tasks.d/commands.conf; do
         echo "644 /etc/tandem/$config"
     done

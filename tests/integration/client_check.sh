@@ -54,6 +54,15 @@ config "$(tls "$dir/certs/one.pem" "$dir/certs/two.key" "$dir/certs/ca.pem")" ''
 says 'a stranger'"'"'s key' 1 'client.conf: \[tls\] .*two.key does not belong to .*one.pem'
 config "$(tls "$dir/certs/one.pem" "$dir/certs/one.key" "$dir/certs/ca.pem")" ''
 says 'good files' 0 '^cert = '
+says 'what is done with pictures' 0 '^# pictures go to edges as: original (no upload_effects: nothing was measured)'
+config "$edge tcp://127.0.0.1:17447" "upload = original\n[edge]\nupload_effects = $top/deploy/models/objects-edge.forms.csv"
+says 'as they came, if the task says so' 0 '^# pictures go to edges as: original (the task says so'
+config "$edge tcp://127.0.0.1:17447" "[edge]\nupload_effects = $top/deploy/models/objects-edge.forms.csv"
+says 'smaller, where that was measured' 0 '^# pictures go to edges as: auto (by what upload_effects measured: model [0-9a-f]*, [0-9]* pictures)'
+config "$edge tcp://127.0.0.1:17447" "[edge]\nupload_effects = nosuch.csv"
+says 'no such effects' 1 'tasks/objects.conf: \[edge\] upload_effects: .*nosuch.csv: No such file'
+config "$edge tcp://127.0.0.1:17447" "[edge]\nupload_effects = $top/README.md"
+says 'other effects' 1 'tasks/objects.conf: \[edge\] upload_effects: .*README.md:1: the first line is not model_digest'
 config "$edge tcp://127.0.0.1:17447" 'leaves_device = attic'
 says 'no such edge' 1 'tasks/objects.conf: \[task\] leaves_device: no \[edge attic\] is configured'
 config "$edge tcp://127.0.0.1:17447" 'leaves_device = den'

@@ -1,5 +1,5 @@
 /* evaluate --forms against what logits prints for every form of every picture, made one by one; the
- * file it writes as the client reads it. */
+ * file it writes as the client reads it; and the shipped file against the shipped model. */
 #include "tests/unit/model/model_tool.h"
 
 #include "common/base/picture_effects.h"
@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <math.h>
 
+#define EDGE     "deploy/models/objects-edge.gguf"
+#define EFFECTS  "deploy/models/objects-edge.forms.csv"
 #define LOCAL    "deploy/models/objects-local.gguf"
 #define ENCODER  "tests/golden/data/encoder_kv.gguf"
 #define PICTURES 6
@@ -219,6 +221,23 @@ static void test_refusals(void **state)
     EXPECT(TOOL_WRONG_USE, "are of --forms", "evaluate", LOCAL, work_path("plain.tsv"), "--each");
 }
 
+/* What was measured of a model holds for this file alone. Where nothing but its metadata changed,
+ * so does nothing but the digest; else measure again (objects-edge.md says how). */
+static void test_the_shipped_file_is_of_the_shipped_model(void **state)
+{
+    struct picture_effects effects;
+    struct engine_model *model;
+    char why[256], error[ENGINE_ERROR_BYTES];
+
+    (void)state;
+    assert_int_equal(picture_effects_load(EFFECTS, &effects, why, sizeof(why)), 0);
+    assert_int_equal(engine_model_open(EDGE, &model, error), 0);
+    assert_string_equal(effects.model_digest, engine_model_digest(model));
+    assert_int_equal(effects.count, PICTURE_SCALES * PICTURE_QUALITIES);
+    assert_true(effects.pictures >= 1000);
+    engine_model_unref(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_no_truths),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_the_shipped_file_is_of_the_shipped_model),
     };
 
     return cmocka_run_group_tests(tests, work_begin, work_end);
