@@ -234,12 +234,11 @@ static void test_a_print_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_print_stays),
-        cmocka_unit_test(test_repeat_is_found),       cmocka_unit_test(test_keys_are_whole),
-        cmocka_unit_test(test_repeat_grows_old),      cmocka_unit_test(test_similar_frames),
-        cmocka_unit_test(test_similar_is_bounded),    cmocka_unit_test(test_least_used_goes),
-        cmocka_unit_test(test_entries_are_bounded),   cmocka_unit_test(test_better_stays),
-        cmocka_unit_test(test_too_large_is_not_kept),
+        cmocka_unit_test(test_a_print_stays),   cmocka_unit_test(test_repeat_is_found),
+        cmocka_unit_test(test_keys_are_whole),  cmocka_unit_test(test_repeat_grows_old),
+        cmocka_unit_test(test_similar_frames),  cmocka_unit_test(test_similar_is_bounded),
+        cmocka_unit_test(test_least_used_goes), cmocka_unit_test(test_entries_are_bounded),
+        cmocka_unit_test(test_better_stays),    cmocka_unit_test(test_too_large_is_not_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
