@@ -68,9 +68,6 @@ static int setup(void **state)
                             .on_decision = on_decision,
                             .on_idle = on_idle};
     estimate_link_init(&fake.link);
-    assert_int_equal(engine_model_open("deploy/models/objects-local.gguf", &item.local.model,
-                                       (char[ENGINE_ERROR_BYTES]){0}),
-                     0);
     return requests_init(&all);
 }
 
@@ -98,7 +95,6 @@ static int teardown(void **state)
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(all.live, 0);
     requests_fini(&all);
-    engine_model_unref(item.local.model);
     clock_set_fake(NULL, NULL);
     return uv_loop_close(&loop);
 }
