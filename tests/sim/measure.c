@@ -11,14 +11,14 @@
 
 static double energy_of(const struct request *request)
 {
-    return LOCAL_WATT * request->local_run_ms / 1000 + SEND_J_PER_BYTE * request->up_bytes +
-           RECV_J_PER_BYTE * request->down_bytes;
+    return LOCAL_WATT * (request->local_run_ms + request->made_ms) / 1000 +
+           SEND_J_PER_BYTE * request->up_bytes + RECV_J_PER_BYTE * request->down_bytes;
 }
 
 static bool is_right(const struct request *request)
 {
-    return request->delivered &&
-           (request->by == JOB_SIDE_EDGE ? request->pair->edge_right : request->pair->local_right);
+    return request->delivered && (request->by == JOB_SIDE_EDGE ? request_edge_right(request)
+                                                               : request->pair->local_right);
 }
 
 double request_cost(const struct request *request)

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEVICE_SLOWER 6.0 /* than the machine that recorded: the processor of a small board */
-#define TRUTH_BINS    20
+#define TRUTH_BINS 20
+#define PATH_BYTES 4096
 
 /* A camera's picture is some thirty times as large as the 32x32 thumbnail that was recorded. */
 const struct task_kind task_kinds[SIM_TASKS] = {
@@ -142,6 +142,18 @@ static bool pair_parse(const char *line, struct pair *pair)
     return false;
 }
 
+static int forms_beside(const char *path, struct pairs *pairs)
+{
+    const char *slash = strrchr(path, '/');
+    char forms[PATH_BYTES];
+
+    if (snprintf(forms, sizeof(forms), "%.*sforms.csv", slash ? (int)(slash + 1 - path) : 0,
+                 path) >= (int)sizeof(forms)) {
+        return TANDEM_ETOOBIG;
+    }
+    return forms_load(forms, pairs);
+}
+
 int pairs_load(const char *path, struct pairs *ret_pairs)
 {
     FILE *file = fopen(path, "re");
@@ -171,6 +183,9 @@ int pairs_load(const char *path, struct pairs *ret_pairs)
     }
     if (file) {
         (void)fclose(file);
+    }
+    if (result == 0) {
+        result = forms_beside(path, &pairs);
     }
     if (result == 0) {
         result = pairs_finish(&pairs);

@@ -133,6 +133,7 @@ static size_t arrivals_make(const struct run *run, int client, int task, struct 
                 pair->local_ms * local * heaviness(run->scene, task, request->start_ns);
             request->edge_ms = pair->edge_ms * edge;
             request->edge = -1;
+            request->sent_bytes = (double)pair->bytes;
             request->predicted_ms = request->predicted_p95_ms = request->edge_took_ms = NAN;
         }
         count++;
@@ -221,7 +222,7 @@ void run_go(struct run *run)
         [EVENT_PULL] = on_pull,     [EVENT_UPLOADED] = on_uploaded, [EVENT_ACKED] = on_acked,
         [EVENT_BATCH] = on_batch,   [EVENT_ANSWER] = on_answer,     [EVENT_REFUSED] = on_refused,
         [EVENT_PING] = on_ping,     [EVENT_PONG] = on_pong,         [EVENT_WATCH] = on_watch,
-        [EVENT_HELLO] = on_hello,
+        [EVENT_HELLO] = on_hello,   [EVENT_MADE] = on_made,
     };
     const int64_t end_ns = run->length_ns + NS_PER_S + DRAIN_NS;
     struct event event;

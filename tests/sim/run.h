@@ -26,6 +26,7 @@ enum event_kind {
     EVENT_PING,     /* client, edge: arrived there; index: number */
     EVENT_PONG,     /* client, edge, index: number */
     EVENT_WATCH,    /* client: look after the connections */
+    EVENT_MADE,     /* index: request, whose picture has the form to be sent */
     EVENT_HELLO,    /* client, edge: the connection is there again */
 };
 struct event {
@@ -59,6 +60,7 @@ struct client {
     struct estimate_text text;
     struct estimate_edge edges[SIM_TASKS][SIM_EDGES_MAX];
     struct confidence confidence[SIM_TASKS];
+    struct upload_state upload;
     size_t queue[FLOWS_MAX]; /* of the local runner */
     size_t queue_count;
     bool stepping;
@@ -140,6 +142,13 @@ double edge_hint_ms(const struct client *client, const struct link *link,
 void local_learn(struct client *client, const struct request *request, bool answered);
 /* Which requests would have been in time had they all been run here alone, by the same clock. */
 int alone_replay(struct run *run);
+/* forms.c: the forms that the picture may be sent in to this edge; the one that was chosen (one as
+ * it came changes nothing); whether it is being made now, then edge_send follows. */
+void forms_fill(const struct run *run, const struct request *request, size_t edge, double hint_ms,
+                struct decide_edge *ret_edge);
+void form_take(const struct run *run, struct request *request, const struct upload_form *form);
+bool form_begin(struct run *run, struct request *request);
+void on_made(struct run *run, const struct event *event);
 /* run_link.c */
 void edge_send(struct run *run, struct request *request);
 void edge_cancel(struct run *run, struct request *request);

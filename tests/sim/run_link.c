@@ -192,7 +192,7 @@ static void link_fill(struct run *run, int client, int edge)
         const double bytes = fmin(request->bytes_left, LIMIT_FRAME_DATA_BYTES);
         const int64_t there_ns = pipe_put(&link->up, bytes, run->now_ns, &run->random);
 
-        if (request->bytes_left == (double)request->pair->bytes) {
+        if (request->bytes_left == request->sent_bytes) {
             request->first_byte_ns = run->now_ns;
         }
         link->in_link_bytes += bytes;
@@ -240,7 +240,7 @@ void edge_send(struct run *run, struct request *request)
     }
     request->in_edge = true;
     request->edge_sent_ns = run->now_ns;
-    request->bytes_left = (double)request->pair->bytes;
+    request->bytes_left = request->sent_bytes;
     link->flows[link->flow_count++] = (size_t)(request - run->requests);
     estimate_edge_sent(&client->edges[request->task][request->edge], run->now_ns);
     if (request->hoped_ms > 0) {
@@ -279,7 +279,7 @@ void on_acked(struct run *run, const struct event *event)
     }
     link->heard_ns = run->now_ns;
     request->acked_ms = (double)(run->now_ns - request->first_byte_ns) / (double)NS_PER_MS;
-    estimate_link_acked(&link->estimate, request->pair->bytes,
+    estimate_link_acked(&link->estimate, (uint64_t)request->sent_bytes,
                         (double)(run->now_ns - request->first_byte_ns) / (double)NS_PER_MS,
                         run->now_ns);
 }
@@ -305,10 +305,10 @@ static void edge_learn(const struct run *run, const struct request *request, str
     struct estimate_link *link = &client->links[event->edge].estimate;
     const struct latency predicted = {request->predicted_ms, request->predicted_p95_ms};
 
-    estimate_edge_add(edge, request->edge_took_ms, event->wait_ms,
+    estimate_edge_add(edge, request->edge_took_ms - request->made_ms, event->wait_ms,
                       request->acked_ms > 0
                           ? request->acked_ms
-                          : estimate_link_ms(link, request->pair->bytes, run->now_ns),
+                          : estimate_link_ms(link, (uint64_t)request->sent_bytes, run->now_ns),
                       run->now_ns);
     estimate_link_waited(link, event->wait_ms, run->now_ns);
     if (request->edge_took_ms < DECIDE_HOPE_FACTOR * request->hoped_ms) {
@@ -329,7 +329,8 @@ void on_answer(struct run *run, const struct event *event)
     }
     request->in_edge = false;
     request->has_answer[JOB_SIDE_EDGE] = true;
-    request->edge_took_ms = (double)(run->now_ns - request->edge_sent_ns) / (double)NS_PER_MS;
+    request->edge_took_ms =
+        (double)(run->now_ns - request->edge_sent_ns) / (double)NS_PER_MS + request->made_ms;
     edge_learn(run, request, client, event);
     request_event(run, request, &(struct job_event_data){.kind = JOB_EDGE_DONE});
 }

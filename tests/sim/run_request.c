@@ -39,7 +39,7 @@ static void request_end(struct run *run, struct request *request, const struct j
     windows_add(client, request);
     if (request->has_answer[JOB_SIDE_LOCAL] && request->has_answer[JOB_SIDE_EDGE]) {
         confidence_compare(&client->confidence[request->task], request->pair->confidence,
-                           request->pair->agree);
+                           request_agrees(request));
     }
 }
 
@@ -48,15 +48,16 @@ static void edge_given_up(struct run *run, struct request *request)
 {
     struct client *client = &run->clients[request->client];
     const double waited_ms = ms_between(request->edge_sent_ns, run->now_ns);
+    const double asked_ms = waited_ms + (request->asked_ns ? request->made_ms : 0);
 
     const struct latency predicted = {request->predicted_ms, request->predicted_p95_ms};
 
     request->waited_ms = waited_ms;
-    if (waited_ms > request->predicted_p95_ms) {
-        estimate_edge_check(&client->edges[request->task][request->edge], &predicted, waited_ms);
+    if (asked_ms > request->predicted_p95_ms) {
+        estimate_edge_check(&client->edges[request->task][request->edge], &predicted, asked_ms);
         estimate_edge_failed(&client->edges[request->task][request->edge], waited_ms, run->now_ns);
     }
-    if (run->now_ns >= request->deadline_ns || waited_ms > request->predicted_ms) {
+    if (run->now_ns >= request->deadline_ns || asked_ms > request->predicted_ms) {
         estimate_edge_overdue(&client->edges[request->task][request->edge],
                               &client->links[request->edge].estimate, waited_ms, run->now_ns);
     }
@@ -81,11 +82,15 @@ void request_event(struct run *run, struct request *request, const struct job_ev
             local_cancel(run, request);
             break;
         case JOB_SEND_EDGE:
-            edge_send(run, request);
+            if (!form_begin(run, request)) {
+                edge_send(run, request);
+            }
             break;
         case JOB_CANCEL_EDGE:
-            edge_given_up(run, request);
-            edge_cancel(run, request);
+            if (!request->making) { /* else nothing was sent */
+                edge_given_up(run, request);
+                edge_cancel(run, request);
+            }
             break;
         case JOB_ARM_TIMER: /* the loop's timers count whole milliseconds */
             event_add(run, &(struct event){.at_ns = whole_ns,

@@ -9,6 +9,7 @@
 #include "client/policy/decide.h"
 #include "client/policy/estimate_edge.h"
 #include "client/policy/job.h"
+#include "client/policy/upload.h"
 #include "common/base/clock.h"
 #include "common/base/random.h"
 
@@ -34,6 +35,17 @@ struct task_kind {
 };
 extern const struct task_kind task_kinds[SIM_TASKS];
 
+#define DEVICE_SLOWER 6.0 /* than the machine that recorded: the processor of a small board */
+
+/* A picture in one form that it may be sent in; as it came is in struct pair. */
+#define SIM_FORMS (PICTURE_SCALES * PICTURE_QUALITIES)
+struct sim_form {
+    unsigned scale, quality; /* as in common/base/picture_effects.h */
+};
+struct pair_form {
+    double bytes;
+    bool right, agree; /* the edge's answer to it; with the local one */
+};
 /* pairs.c: what the shipped models said of one real input. */
 #define SIM_TOKENS_MAX 64 /* of a recorded answer */
 struct pair {
@@ -47,15 +59,21 @@ struct pair {
     float sure[SIM_TOKENS_MAX]; /* how sure it is after each step but the last: [steps - 1] */
     double local_true,
         edge_true; /* how often answers this sure are right, over all that is recorded */
+    struct pair_form forms[SIM_FORMS]; /* of a picture */
 };
 struct pairs {
     struct pair *items;
     size_t count;
     size_t first[SIM_TASKS + 1]; /* items of task t: first[t] to first[t + 1] */
+    struct sim_form forms[SIM_FORMS];
+    struct picture_effects effects; /* what the client knows of forms: measured on other pictures */
 };
-/* 0 or TANDEM_E*, said on stderr. *returns owned* until pairs_fini. */
+/* With forms.csv beside it. 0 or TANDEM_E*, said on stderr. *returns owned* until pairs_fini. */
 int pairs_load(const char *path, struct pairs *ret_pairs);
 void pairs_fini(struct pairs *pairs);
+/* forms.c: the forms of the pictures in `pairs`, in the order of their file. 0 or TANDEM_E*, said
+ * on stderr. */
+int forms_load(const char *path, struct pairs *pairs);
 
 /* scene.c, scene_make.c: capacity and delay over time; it repeats. */
 struct bin {
@@ -128,13 +146,28 @@ struct request {
     double waited_ms;  /* for an edge that was given up */
     double acked_ms;   /* from its first byte to the acknowledgement of the last; 0: none */
     double bytes_left; /* not yet put into the link */
+    double sent_bytes; /* that the edge is or would be sent */
+    const struct pair_form *sent; /* NULL: as it came */
+    struct upload_form upload;    /* the form as it was decided on */
+    int64_t asked_ns;             /* since when it is made; 0: it goes as it came */
+    double made_ms;
+    bool making;
     /* what came of it */
     bool delivered, late, alone_in_time;
     enum job_side by;
     double latency_ms, up_bytes, down_bytes, local_run_ms, edge_run_ms, edge_wait_ms;
-    double edge_took_ms;                   /* from asking to its answer; NAN */
+    double edge_took_ms;                   /* from asking, with making a form, to its answer; NAN */
     double predicted_ms, predicted_p95_ms; /* of the edge's answer; NAN */
     bool edge_usable; /* when it was decided an edge was connected and not silent, */
     bool edge_wanted; /* and informed would have sent it there */
 };
+/* Whether the edge's answer to what it was sent is right, and is the local one. */
+static inline bool request_edge_right(const struct request *request)
+{
+    return request->sent ? request->sent->right : request->pair->edge_right;
+}
+static inline bool request_agrees(const struct request *request)
+{
+    return request->sent ? request->sent->agree : request->pair->agree;
+}
 #endif

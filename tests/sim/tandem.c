@@ -34,6 +34,9 @@ static void edges_fill(const struct run *run, const struct request *request,
             estimate_edge_get(estimate, &link->estimate, request->pair->bytes,
                               estimate_link_wait_ms(&link->estimate, run->now_ns), hint_ms,
                               run->now_ns, &edges[i].latency);
+        if (request->task == 0) {
+            forms_fill(run, request, i, hint_ms, &edges[i]);
+        }
     }
 }
 
@@ -132,9 +135,13 @@ void tandem_choose(struct run *run, struct request *request)
     request->edge = choice.edge;
     request->hoped_ms = choice.hoped_ms;
     for (size_t i = 0; i < run->scene->edges; i++) {
-        if (choice.edge != (int)i || (choice.plan.route == JOB_CASCADE && !choice.plan.race)) {
+        if (choice.edge != (int)i || choice.upload_reason ||
+            (choice.plan.route == JOB_CASCADE && !choice.plan.race)) {
             link_probe(run, request->client, (int)i);
         }
+    }
+    if (choice.asked < choice.count) {
+        form_take(run, request, &choice.candidates[choice.asked].upload);
     }
     if (choice.asked < choice.count && choice.candidates[choice.asked].latency_known) {
         request->predicted_ms = choice.candidates[choice.asked].latency.mean_ms;

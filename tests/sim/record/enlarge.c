@@ -14,6 +14,7 @@
 #include "common/base/random.h"
 #include "common/engine/picture.h"
 #include "common/model/examples.h"
+#include "common/model/tool.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -129,27 +130,24 @@ static int picture_write(const char *path, const struct picture_pixels *large,
     return rc;
 }
 
-static int on_line(char *line, void *user, char error[ENGINE_ERROR_BYTES])
+static int on_example(const char *input, const char *truth, void *user,
+                      char error[ENGINE_ERROR_BYTES])
 {
     struct work *work = user;
     struct picture_pixels small = {0}, large = {0};
-    char path[EXAMPLES_PATH_BYTES];
+    char path[EXAMPLE_PATH_BYTES];
     struct buf file;
-    char *tab = strchr(line, '\t');
     int rc;
 
-    if (tab) {
-        *tab = '\0';
-    }
     buf_init(&file, LIMIT_PICTURE_BYTES);
-    rc = examples_path(work->list, line, path, error);
+    rc = example_path(work->list, input, path, error);
     rc = rc ? rc : input_file(path, LIMIT_PICTURE_BYTES, &file, error);
     rc = rc ? rc : picture_jpeg_decode(file.data, file.bytes, &small, error);
     rc = rc ? rc : enlarge(work, &small, &large, error);
     snprintf(path, sizeof(path), "%s/%05u.jpg", work->folder, work->count);
     rc = rc ? rc : picture_write(path, &large, error);
     if (rc == 0) {
-        fprintf(work->out, "%05u.jpg%s%s\n", work->count++, tab ? "\t" : "", tab ? tab + 1 : "");
+        fprintf(work->out, "%05u.jpg%s%s\n", work->count++, truth ? "\t" : "", truth ? truth : "");
     }
     picture_pixels_fini(&small);
     picture_pixels_fini(&large);
@@ -160,7 +158,7 @@ static int on_line(char *line, void *user, char error[ENGINE_ERROR_BYTES])
 int main(int argc, char **argv)
 {
     struct work work = {0};
-    char path[EXAMPLES_PATH_BYTES], error[ENGINE_ERROR_BYTES] = "cannot write";
+    char path[EXAMPLE_PATH_BYTES], error[ENGINE_ERROR_BYTES] = "cannot write";
     int rc;
 
     if (argc != 5 || atoi(argv[3]) < 1) {
@@ -174,7 +172,7 @@ int main(int argc, char **argv)
     random_seed(&work.random, 1);
     snprintf(path, sizeof(path), "%s/list.tsv", work.folder);
     work.out = fopen(path, "we");
-    rc = work.out ? examples_each(work.list, stderr, on_line, &work, error) : TANDEM_EIO;
+    rc = work.out ? examples_each(work.list, true, stderr, on_example, &work, error) : TANDEM_EIO;
     if (work.out && fclose(work.out) != 0) {
         rc = TANDEM_EIO;
     }
