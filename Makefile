@@ -243,7 +243,7 @@ check:
 	@deploy/setup.sh
 	@$(MAKE) --no-print-directory -k $(JOBS) all tests $(ANNOTATE); \
 	  BUILD_STATUS=$$? EXPECTED="$(BINS) $(BUILD)/lib/libtandem.so $(BUILD)/lib/libtandem.a $(BUILD)/bin/tandem-demo $(ANNOTATE) $(TEST_BIN)" tests/run.sh
-tests: $(TEST_BIN) $(BUILD)/bin/tandem-demo
+tests: $(TEST_BIN) $(BUILD)/bin/tandem-demo $(ANNOTATE)
 unit: $(addprefix unit-,$(ROOMS))
 .PHONY: bench
 bench: $(BENCH_BIN)
