@@ -80,7 +80,7 @@ static void test_the_thinner_the_smaller(void **state)
     assert_true(smaller_share(&run) > 0.9);
     run_end(&run, &scene);
     run_on(2000, "tandem", &run, &scene);
-    assert_true(smaller_share(&run) <= 0);
+    assert_true(smaller_share(&run) < 0.05); /* before the rate is known */
     run_end(&run, &scene);
 }
 
