@@ -2,6 +2,7 @@
 
 #include "client/daemon/budgets.h"
 #include "client/daemon/decision_file.h"
+#include "client/daemon/energy.h"
 #include "client/daemon/learn.h"
 #include "client/daemon/learned_file.h"
 #include "client/daemon/requests.h"
@@ -38,6 +39,7 @@ struct daemon {
     struct runner *runner;
     struct links *links;
     struct budgets *budgets;
+    struct energy energy;
     struct learned_file *learned;
     struct app *app;
     struct status_listener *status;
@@ -142,6 +144,7 @@ static struct status_view status_view_of(const struct daemon *daemon)
     return (struct status_view){.requests = &daemon->requests,
                                 .app = daemon->app,
                                 .decisions = &daemon->decisions,
+                                .energy = &daemon->energy,
                                 .started_ns = daemon->started_ns,
                                 .draining = daemon->draining,
                                 .reloads = daemon->reloads,
@@ -267,6 +270,7 @@ static int reload_take(struct reload *reload)
     daemon->config = reload->config;
     memset(&reload->config, 0, sizeof(reload->config));
     budgets_configure(daemon->budgets, &daemon->config);
+    energy_configure(&daemon->energy);
     if (requests_results_reset(&daemon->requests) != 0) {
         log_warning("reload: no memory for a result cache; nothing is kept");
     }
@@ -467,6 +471,9 @@ static int daemon_start(struct daemon *daemon)
         daemon->requests.runner = daemon->runner;
     }
     if (result == 0) {
+        energy_start(&daemon->energy, &daemon->loop, &daemon->requests);
+    }
+    if (result == 0) {
         daemon->budgets = daemon->requests.budgets = budgets_open(&daemon->loop, &daemon->config);
         result = daemon->budgets ? 0 : TANDEM_ENOMEM;
     }
@@ -511,6 +518,7 @@ static void daemon_close(struct daemon *daemon)
     }
     learned_file_close(daemon->learned);
     budgets_close(daemon->budgets);
+    energy_stop(&daemon->energy);
     runner_free(daemon->runner);
     request_lines_free(daemon->lines);
     for (int i = 0; i < SIGNAL_COUNT; i++) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 static const char *const modes[] = {[MODE_DECIDE] = "decide", [MODE_OBSERVE] = "observe", NULL};
+static const char *const energy_sources[] = {"model", "rapl", "battery", NULL};
 static const char *const observe_routes[] = {
     [OBSERVE_LOCAL] = "local", [OBSERVE_EDGE] = "edge", [OBSERVE_CASCADE] = "cascade", NULL};
 
@@ -237,6 +238,22 @@ static const struct config_key keys[] = {
          "it is used up a request goes where it takes the least of it, and nothing is probed or "
          "hedged; no request fails for it. Needs [device] to say what is used. 0: no limit."},
     {.section = "device",
+     .key = "energy_source",
+     .type = CONFIG_CHOICE,
+     .offset = AT(energy_source),
+     .default_text = "model",
+     .choices = energy_sources,
+     .help =
+         "What tells the energy that computing takes. model: compute_watt. rapl, the processor's "
+         "counter, or battery, its gauge: measured, so that compute_watt is believed only until "
+         "the gauge has told more."},
+    {.section = "device",
+     .key = "sys_dir",
+     .type = CONFIG_TEXT,
+     .offset = AT(sys_dir),
+     .default_text = "/sys",
+     .help = "Where the kernel's sysfs is, for energy_source."},
+    {.section = "device",
      .key = "compute_watt",
      .type = CONFIG_DOUBLE,
      .offset = AT(compute_watt),
@@ -335,6 +352,22 @@ static int tls_check(const char *path, const struct client_config *config,
     return 0;
 }
 
+/* A gauge that is not there is known at once, not when the energy is wrong. */
+static int gauge_check(const char *path, const struct client_config *config,
+                       char error[CONFIG_ERROR_BYTES])
+{
+    char why[CONFIG_ERROR_BYTES];
+    struct energy_gauge gauge;
+    const int result =
+        energy_gauge_open(&gauge, (enum energy_source)config->energy_source, config->sys_dir, why);
+
+    if (result != 0) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%.120s: [device] energy_source = %s: %.350s", path,
+                 energy_sources[config->energy_source], why);
+    }
+    return result;
+}
+
 int client_config_load(const char *path, struct client_config *config,
                        char error[CONFIG_ERROR_BYTES])
 {
@@ -354,11 +387,15 @@ int client_config_load(const char *path, struct client_config *config,
                  config->app_socket);
         return TANDEM_ECONFIG;
     }
+    result = gauge_check(path, config, error);
+    if (result != 0) {
+        return result;
+    }
     if (config->joule_per_hour > 0 && config->compute_watt == 0 &&
-        config->send_joule_per_megabyte == 0) {
+        config->send_joule_per_megabyte == 0 && config->energy_source == ENERGY_MODEL) {
         snprintf(error, CONFIG_ERROR_BYTES,
                  "%.150s: [policy] joule_per_hour: [device] does not say what is used: give "
-                 "compute_watt or send_joule_per_megabyte",
+                 "energy_source, compute_watt or send_joule_per_megabyte",
                  path);
         return TANDEM_ECONFIG;
     }

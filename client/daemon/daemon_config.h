@@ -2,6 +2,7 @@
 #ifndef TANDEM_CLIENT_DAEMON_CONFIG_H
 #define TANDEM_CLIENT_DAEMON_CONFIG_H
 
+#include "client/daemon/energy_gauge.h"
 #include "client/policy/decide.h"
 #include "common/base/config.h"
 
@@ -19,8 +20,10 @@ struct client_config {
     int prefer, mode, observe_route;
     double shadow_percent;
     double one_miss_ms, one_megabyte_ms, one_error_ms, one_joule_ms, edge_error;
-    int64_t probe_bytes, bytes_per_hour;          /* bytes_per_hour 0: no limit */
-    double joule_per_hour;                        /* 0: no limit */
+    int64_t probe_bytes, bytes_per_hour; /* bytes_per_hour 0: no limit */
+    double joule_per_hour;               /* 0: no limit */
+    int energy_source;
+    char *sys_dir;
     double compute_watt, send_joule_per_megabyte; /* 0: not known */
     struct edge_config *edges;
     size_t edge_count;

@@ -37,10 +37,18 @@ double requests_edge_bytes(const struct client_task *task, const struct local_su
            down_bytes(task, submit, most_tokens);
 }
 
+struct decide_energy requests_energy(const struct requests *all)
+{
+    struct decide_energy energy = client_config_energy(all->config);
+
+    energy.compute_watt = all->measured_watt > 0 ? all->measured_watt : energy.compute_watt;
+    return energy;
+}
+
 /* What local computing takes. */
 static double run_joule(const struct requests *all, double run_ms)
 {
-    return client_config_energy(all->config).compute_watt * run_ms / MS_PER_S;
+    return requests_energy(all).compute_watt * run_ms / MS_PER_S;
 }
 
 bool edge_hold(struct requests *all, const struct client_task *task,
@@ -55,7 +63,7 @@ bool edge_hold(struct requests *all, const struct client_task *task,
     }
     hold->amounts[BUDGET_BYTES] = bytes;
     hold->amounts[BUDGET_JOULE] =
-        (double)up_bytes * client_config_energy(all->config).joule_per_byte;
+        (double)up_bytes * requests_energy(all).joule_per_byte;
     hold->expected_bytes = down_bytes(task, submit, most_tokens);
     budgets_expect(all->budgets, hold->expected_bytes);
     for (int kind = 0; kind < BUDGETS; kind++) {

@@ -218,7 +218,7 @@ static int decide_as(struct requests *all, const struct client_task *task,
     struct latency alone;
     int result;
     struct decide_input input = {.weights = client_config_weights(all->config),
-                                 .energy = client_config_energy(all->config),
+                                 .energy = requests_energy(all),
                                  .has_local = task->has_local,
                                  .threshold = task->config->confidence_threshold,
                                  .confidence = &task->confidence,

@@ -80,7 +80,7 @@ void request_upload_forms(const struct requests *all, const struct client_task *
 {
     const size_t task_index = (size_t)(task - all->tasks->items);
     const struct decide_weights weights = client_config_weights(all->config);
-    const struct decide_energy energy = client_config_energy(all->config);
+    const struct decide_energy energy = requests_energy(all);
     const double bytes_per_ms =
         fmin(estimate_samples_geometric(&link->up_bytes_per_ms, now_ns), cap_of(all, edge));
     struct upload_terms terms = {

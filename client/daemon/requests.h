@@ -42,6 +42,7 @@ struct requests {
     struct links *links; /* set after requests_init */
     struct runner *runner;
     struct budgets *budgets; /* NULL: none */
+    double measured_watt;    /* of computing, over idle; 0: not measured */
     void (*on_decision)(const struct decision *decision, void *user);
     void (*on_told)(uint64_t decision, bool correct, void *user); /* of its answer */
     /* More is known of a decision than its line says: its id and what was measured. */
@@ -81,6 +82,8 @@ double requests_edge_error(const struct requests *requests, const struct task_co
 /* Bytes that asking an edge takes, up and down: what was seen of requests, and a little more. */
 double requests_edge_bytes(const struct client_task *task, const struct local_submit *submit,
                            double most_tokens, double up_bytes);
+/* What this device's battery pays, as far as it is known: measured before configured. */
+struct decide_energy requests_energy(const struct requests *requests);
 /* A thread here has worked so long for a request. */
 void requests_computed(struct requests *requests, double run_ms);
 /* What decide() says of a request of this task now, whose input has so many bytes: in a session the

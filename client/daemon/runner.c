@@ -12,6 +12,7 @@ struct runner {
     struct runner_job *arrived, *done, *talking; /* under the mutex */
     bool stop;                                   /* under the mutex */
     _Atomic int64_t step_since_ns;               /* 0: between steps */
+    _Atomic int64_t busy_ns;                     /* of the steps before */
     struct runner_queue queue;                   /* the thread's */
     struct runner_callbacks callbacks;
     void *user;
@@ -105,7 +106,8 @@ static void runner_main(void *argument)
         uv_mutex_unlock(&runner->mutex);
         atomic_store(&runner->step_since_ns, clock_now_ns());
         job = runner_queue_step(&runner->queue);
-        atomic_store(&runner->step_since_ns, 0);
+        (void)atomic_fetch_add(&runner->busy_ns,
+                               clock_now_ns() - atomic_exchange(&runner->step_since_ns, 0));
         uv_mutex_lock(&runner->mutex);
         if (job) {
             job_append(&runner->done, job);
@@ -199,6 +201,14 @@ bool runner_is_stuck(const struct runner *runner, int64_t now_ns)
     const int64_t since_ns = atomic_load(&runner->step_since_ns);
 
     return since_ns != 0 && now_ns - since_ns > LIMIT_STEP_MS * NS_PER_MS;
+}
+
+int64_t runner_busy_ns(const struct runner *runner, int64_t now_ns)
+{
+    const int64_t busy_ns = atomic_load(&runner->busy_ns),
+                  since_ns = atomic_load(&runner->step_since_ns);
+
+    return busy_ns + (since_ns != 0 && now_ns > since_ns ? now_ns - since_ns : 0);
 }
 
 static void jobs_return(struct runner_job *list)

@@ -113,6 +113,8 @@ void runner_cancel(struct runner *runner, struct runner_job *job);
 /* Whether the thread has been inside one step for longer than LIMIT_STEP_MS: then it hangs, and
  * nothing but a restart brings it back. Any thread. */
 bool runner_is_stuck(const struct runner *runner, int64_t now_ns);
+/* For how long its thread has been inside steps since it began. Any thread. */
+int64_t runner_busy_ns(const struct runner *runner, int64_t now_ns);
 /* Runs on the calling thread; at start, before jobs. */
 void runner_run_now(struct runner_job *job);
 /* Stops the thread after the step that runs and closes the handle. on_done no longer comes: jobs

@@ -222,6 +222,7 @@ static void status_json(const struct status_view *view, struct json_writer *json
     edges_json(view, json);
     status_budget_json(view->requests, json);
     results_json(view->requests, json);
+    status_energy_json(view->energy, json);
     json_object_open(json, "counters");
     json_uint(json, "requests", counts->requests);
     json_uint(json, "local", counts->local);

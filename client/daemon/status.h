@@ -6,6 +6,7 @@
 #define TANDEM_CLIENT_STATUS_H
 
 #include "client/daemon/decision_file.h"
+#include "client/daemon/energy.h"
 #include "client/daemon/requests.h"
 #include "common/stream/status_listener.h"
 
@@ -16,6 +17,7 @@ struct status_view { /* borrowed, for one call */
     const struct requests *requests;
     const struct app *app;
     const struct decision_file *decisions;
+    const struct energy *energy;
     int64_t started_ns;
     bool draining;
     uint64_t reloads, reload_failures;
@@ -34,8 +36,10 @@ bool status_answer(const struct status_view *view, const char *line, struct buf 
  * memory has no more. NULL: the line has another answer, or memory is short. */
 struct status_source *status_stream(const struct status_view *view, uv_loop_t *loop,
                                     const char *line);
-/* status_budget.c: the member `budget` of the status, and the members of the metrics. */
+/* status_budget.c: the members `budget` and `energy` of the status, and the members of the metrics.
+ */
 void status_budget_json(const struct requests *requests, struct json_writer *json);
+void status_energy_json(const struct energy *energy, struct json_writer *json);
 void status_budget_metrics(const struct requests *requests, struct json_writer *json);
 /* The decision of this id that runs or is one of the last LIMIT_DECISION_RING; NULL: none.
  * Borrowed, for one turn of the loop. */

@@ -1,4 +1,5 @@
-/* status_budget.c: what is left of the hourly budgets, in the status and among the metrics. */
+/* status_budget.c: what is left of the hourly budgets, and what energy is known to cost, in the
+ * status and among the metrics. */
 #include "client/daemon/status.h"
 
 #include <math.h>
@@ -29,6 +30,20 @@ void status_budget_json(const struct requests *requests, struct json_writer *jso
         json_double(json, "resets_in_s", budget.resets_s);
         json_object_close(json);
     }
+    json_object_close(json);
+}
+
+void status_energy_json(const struct energy *energy, struct json_writer *json)
+{
+    static const char *const sources[] = {
+        [ENERGY_MODEL] = "model", [ENERGY_RAPL] = "rapl", [ENERGY_BATTERY] = "battery"};
+    const double watt = requests_energy(energy->requests).compute_watt;
+
+    json_object_open(json, "energy");
+    json_text(json, "source", sources[energy->source]);
+    json_bool(json, "measured", energy->requests->measured_watt > 0);
+    json_double(json, "compute_watt", watt > 0 ? watt : NAN);
+    json_double(json, "idle_watt", energy->meter.idle_watt);
     json_object_close(json);
 }
 

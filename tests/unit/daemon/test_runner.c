@@ -621,6 +621,7 @@ static void test_hang(void **state)
     uv_sem_wait(&hang.inside);
     assert_false(runner_is_stuck(runner, bound_ns));
     assert_true(runner_is_stuck(runner, bound_ns + 1));
+    assert_int_equal(runner_busy_ns(runner, 3 * NS_PER_S), 2 * NS_PER_S); /* the step that runs */
     uv_sem_post(&hang.go_on);
     while (heard.ends < 1) {
         (void)uv_run(&loop, UV_RUN_ONCE);

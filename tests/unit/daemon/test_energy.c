@@ -1,0 +1,236 @@
+/* The gauges, as files that look like the kernel's, and what is learned from them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client/daemon/energy.h"
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define START_NS (100 * NS_PER_S)
+#define RANGE_UJ 1000000000
+
+static char sys[] = "/tmp/tandem-sys-XXXXXX";
+static char error[CONFIG_ERROR_BYTES];
+static struct energy_gauge gauge;
+
+static void run_command(const char *format, const char *what)
+{
+    char command[256];
+
+    snprintf(command, sizeof(command), format, sys, what);
+    assert_int_equal(system(command), 0);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    strcpy(sys + strlen(sys) - 6, "XXXXXX");
+    if (!mkdtemp(sys)) {
+        return -1;
+    }
+    error[0] = '\0';
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    run_command("rm -r %s%s", "");
+    return 0;
+}
+
+static void put(const char *folder, const char *name, long long number)
+{
+    char path[200];
+    FILE *file;
+
+    run_command("mkdir -p %s/class/%s", folder);
+    snprintf(path, sizeof(path), "%s/class/%s/%s", sys, folder, name);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fprintf(file, "%lld\n", number) > 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void put_text(const char *folder, const char *name, const char *text)
+{
+    char path[200];
+    FILE *file;
+
+    put(folder, name, 0);
+    snprintf(path, sizeof(path), "%s/class/%s/%s", sys, folder, name);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fprintf(file, "%s\n", text) > 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void package(const char *folder, const char *name, long long energy_uj)
+{
+    put_text(folder, "name", name);
+    put(folder, "energy_uj", energy_uj);
+    put(folder, "max_energy_range_uj", RANGE_UJ);
+}
+
+static int opened(enum energy_source source)
+{
+    return energy_gauge_open(&gauge, source, sys, error);
+}
+
+static double watt_at(int second)
+{
+    double watt = -1;
+
+    assert_int_equal(energy_gauge_read(&gauge, START_NS + second * NS_PER_S, &watt, error), 0);
+    return watt;
+}
+
+static void test_rapl(void **state)
+{
+    (void)state;
+    package("powercap/intel-rapl:0", "package-0", 5000000);
+    package("powercap/intel-rapl:1", "package-1", RANGE_UJ - 1000000);
+    package("powercap/intel-rapl:2", "psys", 0);
+    package("powercap/intel-rapl:0:0", "core", 0);
+    assert_int_equal(opened(ENERGY_RAPL), 0);
+    assert_int_equal(gauge.count, 2);
+    assert_true(isnan(watt_at(0)));
+    package("powercap/intel-rapl:0", "package-0", 25000000);
+    package("powercap/intel-rapl:1", "package-1", 3000000); /* anew after its range */
+    package("powercap/intel-rapl:2", "psys", 77000000);
+    assert_true(fabs(watt_at(2) - (20 + 4) / 2.0) < 1e-9);
+    assert_true(isnan(watt_at(3))); /* nothing was counted: not told as no power */
+}
+
+static void test_battery(void **state)
+{
+    (void)state;
+    put_text("power_supply/AC", "type", "Mains");
+    put_text("power_supply/BAT0", "type", "Battery");
+    put_text("power_supply/BAT0", "status", "Discharging");
+    put("power_supply/BAT0", "power_now", -7500000);
+    put_text("power_supply/BAT1", "type", "Battery");
+    put("power_supply/BAT1", "voltage_now", 12000000);
+    put("power_supply/BAT1", "current_now", 500000);
+    assert_int_equal(opened(ENERGY_BATTERY), 0);
+    assert_int_equal(gauge.count, 2);
+    assert_true(fabs(watt_at(0) - 13.5) < 1e-9);
+    put_text("power_supply/BAT0", "status", "Charging");
+    assert_true(isnan(watt_at(1)));
+    put_text("power_supply/BAT0", "status", "Discharging");
+    assert_true(fabs(watt_at(2) - 13.5) < 1e-9);
+}
+
+/* A charge falls in steps: the power is that since the step before. */
+static void test_charge(void **state)
+{
+    (void)state;
+    put_text("power_supply/BAT0", "type", "Battery");
+    put_text("power_supply/BAT0", "status", "Discharging");
+    put("power_supply/BAT0", "energy_now", 50000000); /* micro Wh */
+    assert_int_equal(opened(ENERGY_BATTERY), 0);
+    assert_true(isnan(watt_at(0)));
+    assert_true(isnan(watt_at(1)));
+    put("power_supply/BAT0", "energy_now", 49990000);
+    assert_true(fabs(watt_at(4) - 36 / 4.0) < 1e-9);
+    put_text("power_supply/BAT0", "status", "Charging");
+    put("power_supply/BAT0", "energy_now", 60000000);
+    assert_true(isnan(watt_at(5)));
+    put_text("power_supply/BAT0", "status", "Discharging");
+    assert_true(isnan(watt_at(6))); /* begins anew */
+    put("power_supply/BAT0", "energy_now", 59990000);
+    assert_true(fabs(watt_at(8) - 36 / 2.0) < 1e-9);
+}
+
+static void test_missing(void **state)
+{
+    (void)state;
+    assert_int_equal(opened(ENERGY_MODEL), 0);
+    assert_true(isnan(watt_at(0)));
+    assert_int_equal(opened(ENERGY_RAPL), TANDEM_ECONFIG);
+    assert_non_null(strstr(error, "class/powercap has no processor package"));
+    assert_int_equal(opened(ENERGY_BATTERY), TANDEM_ECONFIG);
+    assert_non_null(strstr(error, "class/power_supply has no battery"));
+    put_text("powercap/intel-rapl:0", "name", "package-0");
+    assert_int_equal(opened(ENERGY_RAPL), TANDEM_ECONFIG);
+    assert_non_null(strstr(error, "energy_uj: "));
+    put_text("powercap/intel-rapl:0", "energy_uj", "much");
+    assert_int_equal(opened(ENERGY_RAPL), TANDEM_ECONFIG);
+    put_text("power_supply/BAT0", "type", "Battery");
+    assert_int_equal(opened(ENERGY_BATTERY), TANDEM_ECONFIG);
+    assert_non_null(strstr(error, "energy_now"));
+    package("powercap/intel-rapl:0", "package-0", 1);
+    assert_int_equal(opened(ENERGY_RAPL), 0);
+    (void)watt_at(0);
+    run_command("rm %s/class/%s/energy_uj", "powercap/intel-rapl:0");
+    assert_int_equal(energy_gauge_read(&gauge, START_NS + NS_PER_S, &(double){0}, error),
+                     TANDEM_EIO);
+}
+
+/* More parts than are looked at. */
+static void test_many(void **state)
+{
+    char folder[64];
+
+    (void)state;
+    for (int i = 0; i < GAUGE_PARTS + 2; i++) {
+        snprintf(folder, sizeof(folder), "powercap/intel-rapl:%d", i);
+        package(folder, "package-0", 1);
+    }
+    assert_int_equal(opened(ENERGY_RAPL), 0);
+    assert_int_equal(gauge.count, GAUGE_PARTS);
+}
+
+/* A device of 6 W, and 15 W more while a model runs; its counter says so, second by second. */
+static void test_learned(void **state)
+{
+    struct client_config config = {.compute_watt = 3};
+    struct requests requests = {.config = &config};
+    struct energy energy = {.requests = &requests, .source = ENERGY_RAPL};
+    long long energy_uj = 1;
+    int64_t busy_ns = 0;
+
+    (void)state;
+    package("powercap/intel-rapl:0", "package-0", energy_uj);
+    energy_meter_init(&energy.meter);
+    assert_int_equal(energy_gauge_open(&energy.gauge, ENERGY_RAPL, sys, error), 0);
+    assert_true(requests_energy(&requests).compute_watt == 3); /* until it is known better */
+    for (int second = 0; second < 30; second++) {
+        const int share = second % 5; /* quarters */
+
+        energy_read(&energy, START_NS + second * NS_PER_S, busy_ns);
+        busy_ns += share * NS_PER_S / 4;
+        energy_uj += 6000000 + share * 15000000 / 4;
+        put("powercap/intel-rapl:0", "energy_uj", energy_uj);
+    }
+    assert_true(fabs(requests_energy(&requests).compute_watt - 15) < 0.01);
+    assert_true(fabs(energy.meter.idle_watt - 6) < 0.01);
+    run_command("rm %s/class/%s/energy_uj", "powercap/intel-rapl:0");
+    energy_read(&energy, START_NS + 40 * NS_PER_S, busy_ns);
+    energy_read(&energy, START_NS + 41 * NS_PER_S, busy_ns);
+    assert_true(energy.failed);
+    assert_true(fabs(requests_energy(&requests).compute_watt - 15) < 0.01);
+}
+
+int main(void)
+{
+#define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {FRESH(test_rapl),   FRESH(test_battery),
+                                       FRESH(test_charge), FRESH(test_missing),
+                                       FRESH(test_many),   FRESH(test_learned)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
