@@ -175,6 +175,13 @@ static void test_bytes(void **state)
     assert_int_equal(site_classify(tandem, SITE_PICTURE, "edge", DEADLINE_MS, &answer),
                      TANDEM_ENOROUTE);
     assert_non_null(strstr(tandem_last_error(tandem), BYTES_USED));
+    site_edge_wait(&site, "waiting"); /* pings cost bytes too: the connection ends */
+    sent = all_bytes();
+    for (int i = 0; i < 250; i++) {
+        site_pause();
+    }
+    assert_true(all_bytes() == sent);
+    assert_int_equal(requests_until(BYTES_USED).said, 1);
     restart(SIGKILL);
     assert_true(used() >= all_bytes());
     seen = requests_until(BYTES_USED);

@@ -189,13 +189,49 @@ static void test_measuring(void **state)
     assert_false(link_was_held(edge, now_ns + 1));
 }
 
+/* Nor does it take more than a small part of what the hour has left, and with the joule used up it
+ * is not sent at all; what is sent is charged. */
+static void test_budgets(void **state)
+{
+    struct client_config config = {.state_dir = (char *)(uintptr_t) "",
+                                   .bytes_per_hour = 640000,
+                                   .joule_per_hour = 10,
+                                   .send_joule_per_megabyte = 2};
+    int64_t again_ns = 0;
+    uv_loop_t loop;
+
+    (void)state;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    links.budgets = budgets_open(&loop, &config);
+    assert_true(link_may_probe(edge, 10000 / 4, now_ns));
+    link_moved(conn(0), 4000, 1000, edge);
+    assert_true(budgets_left(links.budgets, BUDGET_BYTES) == 635000);
+    assert_true(fabs(budgets_left(links.budgets, BUDGET_JOULE) - 9.992) < 1e-9);
+    now_ns += 2 * NS_PER_S;
+    budgets_spend(links.budgets, BUDGET_BYTES, 635000 - 64 * 1500);
+    assert_true(link_may_probe(edge, 1500, now_ns));
+    assert_false(link_may_probe(edge, 1501, now_ns));
+    budgets_spend(links.budgets, BUDGET_JOULE, 10);
+    assert_false(link_may_probe(edge, 1500, now_ns));
+    assert_false(link_is_over_budget(edge));
+    budgets_spend(links.budgets, BUDGET_BYTES, 64 * 1500 - 1500);
+    assert_int_equal(may_send(0, false, &again_ns), 1500 - 1024);
+    assert_true(again_ns > now_ns);
+    assert_true(link_is_over_budget(edge));
+    assert_true(link_dial_at_ns(edge, now_ns) > now_ns);
+    budgets_close(links.budgets);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    budgets_free(links.budgets);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {FRESH(test_connections_share), FRESH(test_no_cap),
                                        FRESH(test_silence),           FRESH(test_round_trip),
                                        FRESH(test_handshakes),        FRESH(test_paced),
-                                       FRESH(test_measuring)};
+                                       FRESH(test_measuring),         FRESH(test_budgets)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
