@@ -25,8 +25,8 @@
 
 struct budgets {
     struct budget_account accounts[BUDGETS];
-    double joule_per_byte; /* sent */
-    double expected;       /* bytes of answers */
+    struct decide_energy energy; /* of bytes */
+    double expected;             /* bytes of answers */
     char boot[37];
     uv_timer_t timer;
     uv_work_t work;
@@ -194,7 +194,7 @@ static void limits_take(struct budgets *budgets, const struct client_config *con
 {
     budgets->accounts[BUDGET_BYTES].limit = (double)config->bytes_per_hour;
     budgets->accounts[BUDGET_JOULE].limit = config->joule_per_hour;
-    budgets->joule_per_byte = client_config_energy(config).joule_per_byte;
+    budgets->energy = client_config_energy(config);
 }
 
 struct budgets *budgets_open(uv_loop_t *loop, const struct client_config *config)
@@ -262,7 +262,9 @@ void budgets_moved(struct budgets *budgets, uint64_t sent_bytes, uint64_t receiv
 {
     if (budgets) {
         budgets_spend(budgets, BUDGET_BYTES, (double)(sent_bytes + received_bytes));
-        budgets_spend(budgets, BUDGET_JOULE, (double)sent_bytes * budgets->joule_per_byte);
+        budgets_spend(budgets, BUDGET_JOULE,
+                      (double)sent_bytes * budgets->energy.joule_per_byte +
+                          (double)received_bytes * budgets->energy.joule_per_byte_received);
     }
 }
 

@@ -261,8 +261,9 @@ static const struct config_key keys[] = {
      .min = 0,
      .max = 10000,
      .unit = "W",
-     .help = "What this device takes over idle while a local model runs. 0: not known; where both "
-             "keys are 0, energy plays no part."},
+     .help =
+         "What this device takes over idle while a local model runs. 0: not known; where none of "
+         "these keys says anything, energy plays no part."},
     {.section = "device",
      .key = "send_joule_per_megabyte",
      .type = CONFIG_DOUBLE,
@@ -272,6 +273,15 @@ static const struct config_key keys[] = {
      .max = 10000,
      .unit = "J",
      .help = "What its radio takes to send a megabyte; Wi-Fi about 0.8. 0: not known."},
+    {.section = "device",
+     .key = "receive_joule_per_megabyte",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(receive_joule_per_megabyte),
+     .default_text = "0",
+     .min = 0,
+     .max = 10000,
+     .unit = "J",
+     .help = "What it takes to receive a megabyte. 0: not known."},
 };
 static const struct config_repeated repeated[] = {
     {.section = "edge",
@@ -392,7 +402,8 @@ int client_config_load(const char *path, struct client_config *config,
         return result;
     }
     if (config->joule_per_hour > 0 && config->compute_watt == 0 &&
-        config->send_joule_per_megabyte == 0 && config->energy_source == ENERGY_MODEL) {
+        config->send_joule_per_megabyte == 0 && config->receive_joule_per_megabyte == 0 &&
+        config->energy_source == ENERGY_MODEL) {
         snprintf(error, CONFIG_ERROR_BYTES,
                  "%.150s: [policy] joule_per_hour: [device] does not say what is used: give "
                  "energy_source, compute_watt or send_joule_per_megabyte",
@@ -418,7 +429,9 @@ struct decide_weights client_config_weights(const struct client_config *config)
 struct decide_energy client_config_energy(const struct client_config *config)
 {
     return (struct decide_energy){.compute_watt = config->compute_watt,
-                                  .joule_per_byte = config->send_joule_per_megabyte / 1e6};
+                                  .joule_per_byte = config->send_joule_per_megabyte / 1e6,
+                                  .joule_per_byte_received =
+                                      config->receive_joule_per_megabyte / 1e6};
 }
 
 const char *client_config_mode_text(const struct client_config *config)

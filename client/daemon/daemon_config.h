@@ -24,7 +24,7 @@ struct client_config {
     double joule_per_hour;               /* 0: no limit */
     int energy_source;
     char *sys_dir;
-    double compute_watt, send_joule_per_megabyte; /* 0: not known */
+    double compute_watt, send_joule_per_megabyte, receive_joule_per_megabyte; /* 0: not known */
     struct edge_config *edges;
     size_t edge_count;
 };

@@ -83,14 +83,14 @@ static void local_note(struct request *request, bool agreed)
 {
     struct decision *decision = &request->decision;
     const struct decision_outcome *outcome = &decision->outcome;
-    const struct decide_energy energy = client_config_energy(request->all->config);
+    const struct decide_energy energy = requests_energy(request->all);
 
     if (strncmp(outcome->route, "edge:", 5) == 0 &&
         request->answers[JOB_SIDE_LOCAL].finish != WIRE_FINISH_DEADLINE) {
         decision->measured[decision->measured_count++] =
             (struct measured){.route = "local",
                               .latency_ms = outcome->local_wait_ms + outcome->local_run_ms,
-                              .energy_j = candidate_joule(&energy, outcome->local_run_ms, 0),
+                              .energy_j = candidate_joule(&energy, outcome->local_run_ms, 0, 0),
                               .confidence = decision->confidence,
                               .agreed = agreed};
     }

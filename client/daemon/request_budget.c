@@ -16,9 +16,8 @@
 #define RECORD_PART   512 /* what TLS adds to a long payload is less than this part of it */
 #define MS_PER_S      1000.0
 
-/* An answer. */
-static double down_bytes(const struct client_task *task, const struct local_submit *submit,
-                         double most_tokens)
+double requests_down_bytes(const struct client_task *task, const struct local_submit *submit,
+                           double most_tokens)
 {
     switch (task->config->kind) {
     case TASK_CLASSIFY:
@@ -34,7 +33,7 @@ double requests_edge_bytes(const struct client_task *task, const struct local_su
                            double most_tokens, double up_bytes)
 {
     return REQUEST_BYTES + up_bytes + up_bytes / RECORD_PART +
-           down_bytes(task, submit, most_tokens);
+           requests_down_bytes(task, submit, most_tokens);
 }
 
 struct decide_energy requests_energy(const struct requests *all)
@@ -62,9 +61,8 @@ bool edge_hold(struct requests *all, const struct client_task *task,
         return false;
     }
     hold->amounts[BUDGET_BYTES] = bytes;
-    hold->amounts[BUDGET_JOULE] =
-        (double)up_bytes * requests_energy(all).joule_per_byte;
-    hold->expected_bytes = down_bytes(task, submit, most_tokens);
+    hold->amounts[BUDGET_JOULE] = (double)up_bytes * requests_energy(all).joule_per_byte;
+    hold->expected_bytes = requests_down_bytes(task, submit, most_tokens);
     budgets_expect(all->budgets, hold->expected_bytes);
     for (int kind = 0; kind < BUDGETS; kind++) {
         budgets_reserve(all->budgets, (enum budget_kind)kind, hold->amounts[kind]);

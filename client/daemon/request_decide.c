@@ -249,6 +249,7 @@ static int decide_as(struct requests *all, const struct client_task *task,
     input.no_reserve = (enum decide_no_reserve)task->config->no_reserve;
     edges_fill(all, task, submit, source, &work, input_bytes, held_bytes, now_ns, edges,
                &input.edge_count);
+    input.down_bytes = requests_down_bytes(task, submit, work.most_tokens);
     input.energy_used = budgets_left(all->budgets, BUDGET_JOULE) <= 0;
     input.insured_count = requests_insured(all, late_ms, insured, INSURED_MAX);
     result = decide(&input, ret_choice);

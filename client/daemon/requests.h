@@ -82,6 +82,9 @@ double requests_edge_error(const struct requests *requests, const struct task_co
 /* Bytes that asking an edge takes, up and down: what was seen of requests, and a little more. */
 double requests_edge_bytes(const struct client_task *task, const struct local_submit *submit,
                            double most_tokens, double up_bytes);
+/* Of these, the answer. */
+double requests_down_bytes(const struct client_task *task, const struct local_submit *submit,
+                           double most_tokens);
 /* What this device's battery pays, as far as it is known: measured before configured. */
 struct decide_energy requests_energy(const struct requests *requests);
 /* A thread here has worked so long for a request. */

@@ -24,9 +24,9 @@ static struct shadow_place place_of(const struct shadow *shadow)
 /* By the device's model; NAN: it says nothing. */
 static double joule_of(const struct shadow *shadow, double run_ms, double bytes)
 {
-    const struct decide_energy energy = client_config_energy(shadow->all->config);
+    const struct decide_energy energy = requests_energy(shadow->all);
 
-    return candidate_joule(&energy, run_ms, bytes);
+    return candidate_joule(&energy, run_ms, bytes, 0);
 }
 
 /* ---- here ---- */

@@ -161,7 +161,7 @@ static void edges_json(const struct status_view *view, struct json_writer *json)
 static void shadows_json(const struct requests *requests, struct json_writer *json)
 {
     const struct shadow_counts *counts = &requests->shadows.counts;
-    const struct decide_energy energy = client_config_energy(requests->config);
+    const struct decide_energy energy = requests_energy(requests);
 
     json_object_open(json, "shadows");
     json_uint(json, "under_way", requests->shadows.count);
@@ -175,7 +175,7 @@ static void shadows_json(const struct requests *requests, struct json_writer *js
     }
     json_object_close(json);
     json_double(json, "bytes_up", counts->bytes_up);
-    json_double(json, "energy_j", candidate_joule(&energy, counts->run_ms, counts->bytes_up));
+    json_double(json, "energy_j", candidate_joule(&energy, counts->run_ms, counts->bytes_up, 0));
     json_object_close(json);
 }
 

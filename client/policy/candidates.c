@@ -25,12 +25,13 @@ static double miss_probability(const struct latency *latency, double left_ms)
            exp(-(left_ms - latency->mean_ms) / spread * 2.08); /* 0.4 at the mean, 0.05 at p95 */
 }
 
-/* What running here and sending `bytes` takes of the battery, as far as the device's model knows.
- */
-double candidate_joule(const struct decide_energy *energy, double run_ms, double bytes)
+double candidate_joule(const struct decide_energy *energy, double run_ms, double up_bytes,
+                       double down_bytes)
 {
-    return energy->compute_watt > 0 || energy->joule_per_byte > 0
-               ? energy->compute_watt * run_ms / MS_PER_S + energy->joule_per_byte * bytes
+    return energy->compute_watt > 0 || energy->joule_per_byte > 0 ||
+                   energy->joule_per_byte_received > 0
+               ? energy->compute_watt * run_ms / MS_PER_S + energy->joule_per_byte * up_bytes +
+                     energy->joule_per_byte_received * down_bytes
                : NAN;
 }
 
@@ -103,8 +104,8 @@ static void edge_add(const struct decide_input *input, struct choice *choice, si
     candidate->latency = form->latency;
     candidate->upload = form->upload;
     candidate->bytes = form->upload.bytes;
-    candidate->energy_j =
-        candidate_joule(&input->energy, form->upload.prepare_ms, candidate->bytes);
+    candidate->energy_j = candidate_joule(&input->energy, form->upload.prepare_ms, candidate->bytes,
+                                          input->down_bytes);
     candidate->error_probability = fmin(error + form->upload.error, 1);
     candidate_finish(input, candidate);
 }
@@ -178,7 +179,7 @@ static void local_add(const struct decide_input *input, struct choice *choice, d
     strcpy(candidate->route, "local");
     candidate->latency_known = input->local_known;
     candidate->latency = input->local;
-    candidate->energy_j = candidate_joule(&input->energy, input->local_run_ms, 0);
+    candidate->energy_j = candidate_joule(&input->energy, input->local_run_ms, 0, 0);
     candidate->error_probability = error;
     candidate_finish(input, candidate);
 }
@@ -189,7 +190,7 @@ static void cache_add(const struct decide_input *input, struct choice *choice)
 
     strcpy(candidate->route, "cache");
     candidate->latency_known = true;
-    candidate->energy_j = candidate_joule(&input->energy, 0, 0);
+    candidate->energy_j = candidate_joule(&input->energy, 0, 0, 0);
     candidate->error_probability = input->cached->error_probability;
     candidate_finish(input, candidate);
 }
@@ -197,7 +198,8 @@ static void cache_add(const struct decide_input *input, struct choice *choice)
 /* What asking an edge costs besides its time. */
 static double send_ms(const struct decide_input *input, const struct upload_form *upload)
 {
-    const double joule = candidate_joule(&input->energy, upload->prepare_ms, upload->bytes);
+    const double joule =
+        candidate_joule(&input->energy, upload->prepare_ms, upload->bytes, input->down_bytes);
 
     return input->weights.one_megabyte_ms * upload->bytes / MEGABYTE +
            (isnan(joule) ? 0 : input->weights.one_joule_ms * joule);
@@ -236,7 +238,7 @@ static void cascade_add(const struct decide_input *input, const struct confidenc
     candidate->upload = edge.upload;
     candidate->energy_j = candidate_joule(
         &input->energy, input->local_run_ms + ret_cascade->sent * edge.upload.prepare_ms,
-        candidate->bytes);
+        candidate->bytes, ret_cascade->sent * input->down_bytes);
     candidate->error_probability = ret_cascade->error;
     candidate_finish(input, candidate);
     if (input->deadline_ns != 0 && candidate->latency_known) {

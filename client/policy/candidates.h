@@ -21,7 +21,8 @@ size_t candidates_thriftiest(const struct choice *choice, enum decide_forced for
 double candidate_cost(const struct decide_weights *weights, const struct candidate *candidate);
 /* What a run of so long and so many bytes sent take of this device; NAN: its energy is not known.
  */
-double candidate_joule(const struct decide_energy *energy, double run_ms, double bytes);
+double candidate_joule(const struct decide_energy *energy, double run_ms, double up_bytes,
+                       double down_bytes);
 /* What is believed of the answers of an edge, by its number. */
 struct edge_belief candidate_edge_belief(const struct decide_input *input, size_t edge);
 bool candidate_is_wanted(enum decide_forced forced, enum job_route kind);

@@ -43,6 +43,7 @@ enum edge_trouble {
 struct decide_energy {     /* of this device; 0: not known */
     double compute_watt;   /* while a local model runs, above idle */
     double joule_per_byte; /* sent */
+    double joule_per_byte_received;
 };
 struct decide_form { /* one form of the picture, for one edge */
     struct upload_form upload;
@@ -119,7 +120,8 @@ struct decide_input {
     const struct decide_edge *edges;
     size_t edge_count;
     uint64_t up_bytes;
-    double threshold; /* of a forced cascade */
+    double down_bytes; /* of an edge's answer; only its energy counts */
+    double threshold;  /* of a forced cascade */
     const struct confidence *confidence;
     double edge_error;           /* expected error of an edge's answer, before it is told */
     int64_t now_ns, deadline_ns; /* absolute; 0: none */

@@ -50,7 +50,8 @@ static int setup(void **state)
                                     .bytes_per_hour = (int64_t)LIMIT,
                                     .joule_per_hour = JOULE,
                                     .compute_watt = 4,
-                                    .send_joule_per_megabyte = 2};
+                                    .send_joule_per_megabyte = 2,
+                                    .receive_joule_per_megabyte = 1};
     now_ns = START_NS;
     clock_set_fake(fake_now, NULL);
     return uv_loop_init(&loop);
@@ -158,7 +159,8 @@ static void test_restart(void **state)
     stop(budgets, false);
     budgets = start();
     assert_true(left(budgets) == LIMIT - 4000);
-    assert_true(fabs(budgets_left(budgets, BUDGET_JOULE) - (JOULE - 10 - 3000 * 2e-6)) < 1e-9);
+    assert_true(fabs(budgets_left(budgets, BUDGET_JOULE) -
+                     (JOULE - 10 - 3000 * 2e-6 - 1000 * 1e-6)) < 1e-9);
     budgets_moved(budgets, 5000, 0);
     stop(budgets, true);
     budgets = start();

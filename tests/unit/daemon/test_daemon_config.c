@@ -108,11 +108,12 @@ static void test_preferences(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct client_config config;
         struct decide_weights weights;
-        char text[200], error[CONFIG_ERROR_BYTES];
+        char text[256], error[CONFIG_ERROR_BYTES];
 
         snprintf(text, sizeof(text),
                  "[policy]\nprefer = %s\none_miss_ms = 7\none_megabyte_ms = 5\none_error_ms = 3\n"
-                 "one_joule_ms = 2\n[device]\ncompute_watt = 4\nsend_joule_per_megabyte = 0.5\n",
+                 "one_joule_ms = 2\n[device]\ncompute_watt = 4\nsend_joule_per_megabyte = 0.5\n"
+                 "receive_joule_per_megabyte = 0.25\n",
                  cases[i].text);
         assert_int_equal(load(text, &config, error), 0);
         weights = client_config_weights(&config);
@@ -122,6 +123,7 @@ static void test_preferences(void **state)
         assert_float_equal(weights.one_joule_ms, (float)(2 * cases[i].joule_factor), 1e-6);
         assert_float_equal(client_config_energy(&config).compute_watt, 4, 1e-6);
         assert_true(client_config_energy(&config).joule_per_byte == 0.5 / 1e6);
+        assert_true(client_config_energy(&config).joule_per_byte_received == 0.25 / 1e6);
         config_free(&client_config_schema, &config);
     }
 }

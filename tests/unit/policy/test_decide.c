@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -106,6 +107,23 @@ static void test_energy_is_used_up(void **state)
     input.forced = FORCED_EDGE;
     assert_string_equal(reason_of(&input, 0, &choice), "forced by caller");
     assert_int_equal(choice.plan.route, JOB_EDGE);
+}
+
+/* What is sent and what comes back both take energy; a local run takes its compute alone. */
+static void test_energy_of_a_link(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    input.energy = (struct decide_energy){.joule_per_byte = 2e-3, .joule_per_byte_received = 1e-3};
+    input.up_bytes = 1000;
+    input.down_bytes = 500;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.candidates[0].kind, JOB_LOCAL);
+    assert_true(choice.candidates[0].energy_j == 0);
+    assert_int_equal(choice.candidates[1].kind, JOB_EDGE);
+    assert_true(fabs(choice.candidates[1].energy_j - 2.5) < 1e-9);
 }
 
 /* A hedge costs a local run: with the energy used up local joins at the last moment, not before. */
@@ -398,6 +416,7 @@ int main(void)
                                        cmocka_unit_test(test_cached_by_local),
                                        cmocka_unit_test(test_hard_limits),
                                        cmocka_unit_test(test_energy_is_used_up),
+                                       cmocka_unit_test(test_energy_of_a_link),
                                        cmocka_unit_test(test_no_hedge_without_energy),
                                        cmocka_unit_test(test_bytes_are_used_up),
                                        cmocka_unit_test(test_most_edges),
