@@ -18,6 +18,7 @@
 
 #define FLOW_BUCKETS           64
 #define CONN_PINGS             8 /* under way at once */
+#define CONN_PING_HELD         (-1)
 #define CONN_BATCH_DATA_FRAMES 2
 
 enum conn_state {
@@ -75,7 +76,8 @@ struct conn {
 
     /* sending */
     struct buf control;
-    struct buf batch; /* prefixes and control frames of the write under way */
+    uint64_t control_left; /* bytes of it that are with the transport */
+    struct buf batch;      /* prefixes and control frames of the write under way */
     struct chunk *batch_chunks[CONN_BATCH_DATA_FRAMES];
     unsigned batch_chunk_count;
     bool writing;
@@ -98,7 +100,8 @@ struct conn {
     /* watching; all times CLOCK_MONOTONIC */
     int64_t started_ns, opened_ns, received_ns, pinged_ns, written_ns, closing_ns;
     uint64_t ping_nonce;
-    int64_t ping_sent_ns[CONN_PINGS]; /* by nonce modulo; 0 when answered */
+    int64_t ping_sent_ns[CONN_PINGS]; /* by nonce modulo; 0 when answered, or CONN_PING_HELD */
+    uint64_t ping_end[CONN_PINGS];    /* of the control frames, as control_left counts */
     size_t ping_padding[CONN_PINGS];  /* bytes; 0: not a probe */
 };
 
@@ -158,6 +161,11 @@ void conn_on_read(void *user, const uint8_t *data, size_t bytes);
 
 /* conn_watch.c: the timer of a connection. */
 void conn_watch_start(struct conn *conn);
+/* What is queued waits for the pace: pings among it are not under way, and nobody owes us a pong.
+ */
+void conn_pings_hold(struct conn *conn);
+/* Control frames have left: those of the pings among them that were held are under way now. */
+void conn_pings_leave(struct conn *conn);
 void conn_pong_received(struct conn *conn, uint64_t nonce, const struct edge_load *load);
 
 /* tls.c */

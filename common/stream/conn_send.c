@@ -32,10 +32,15 @@ void conn_want_flush(struct conn *conn)
 static int batch_take_control(struct conn *conn)
 {
     const struct buf empty = conn->batch;
-    size_t bytes = conn->control.bytes < BATCH_BYTES ? conn->control.bytes : BATCH_BYTES;
+    const size_t most = conn->control.bytes < BATCH_BYTES ? conn->control.bytes : BATCH_BYTES;
+    const size_t bytes = conn_pace(conn, false, 0, most);
     int result;
 
-    bytes = conn_pace(conn, false, 0, bytes);
+    conn->control_left += bytes;
+    conn_pings_leave(conn);
+    if (bytes < most) {
+        conn_pings_hold(conn);
+    }
     if (bytes == conn->control.bytes) {
         conn->batch = conn->control;
         conn->control = empty;

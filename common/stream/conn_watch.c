@@ -28,14 +28,42 @@ static void ping_send(struct conn *conn, size_t padding_bytes)
         conn->pinged_ns = clock_now_ns();
         conn->ping_sent_ns[conn->ping_nonce % CONN_PINGS] = conn->pinged_ns;
         conn->ping_padding[conn->ping_nonce % CONN_PINGS] = padding_bytes;
+        conn->ping_end[conn->ping_nonce % CONN_PINGS] = conn->control_left + conn->control.bytes;
         conn->ping_nonce++;
     }
     buf_fini(&header);
 }
 
+/* The newest ping that has not left. */
+static bool ping_is_held(const struct conn *conn)
+{
+    return conn->ping_nonce > 0 &&
+           conn->ping_sent_ns[(conn->ping_nonce - 1) % CONN_PINGS] == CONN_PING_HELD;
+}
+
 void conn_ping(struct conn *conn)
 {
-    ping_send(conn, 0);
+    if (!ping_is_held(conn)) { /* else that one asks */
+        ping_send(conn, 0);
+    }
+}
+
+void conn_pings_hold(struct conn *conn)
+{
+    for (size_t i = 0; i < CONN_PINGS; i++) {
+        if (conn->ping_sent_ns[i] != 0 && conn->ping_end[i] > conn->control_left) {
+            conn->ping_sent_ns[i] = CONN_PING_HELD;
+        }
+    }
+}
+
+void conn_pings_leave(struct conn *conn)
+{
+    for (size_t i = 0; i < CONN_PINGS; i++) {
+        if (conn->ping_sent_ns[i] == CONN_PING_HELD && conn->ping_end[i] <= conn->control_left) {
+            conn->ping_sent_ns[i] = clock_now_ns();
+        }
+    }
 }
 
 void conn_probe(struct conn *conn, size_t bytes)
@@ -50,7 +78,7 @@ void conn_pong_received(struct conn *conn, uint64_t nonce, const struct edge_loa
     const int64_t rtt_ns = clock_now_ns() - sent_ns;
     const size_t padding = conn->ping_padding[nonce % CONN_PINGS];
 
-    if (nonce >= conn->ping_nonce || conn->ping_nonce - nonce > CONN_PINGS || sent_ns == 0) {
+    if (nonce >= conn->ping_nonce || conn->ping_nonce - nonce > CONN_PINGS || sent_ns <= 0) {
         return; /* not ours, or so old that it says nothing */
     }
     conn->ping_sent_ns[nonce % CONN_PINGS] = 0;
@@ -66,7 +94,7 @@ int64_t conn_owed_ns(const struct conn *conn, int64_t now_ns)
     int64_t since_ns = INT64_MAX;
 
     for (size_t i = 0; i < CONN_PINGS; i++) {
-        if (conn->ping_sent_ns[i] != 0 && conn->ping_sent_ns[i] < since_ns) {
+        if (conn->ping_sent_ns[i] > 0 && conn->ping_sent_ns[i] < since_ns) {
             since_ns = conn->ping_sent_ns[i];
         }
     }

@@ -167,6 +167,7 @@ static void test_small_requests(void **state)
            seen.answered, sent, (unsigned long long)relay_fullest_second(relay), CAP_BYTES,
            relay_connections(relay) - connections);
     assert_int_equal(seen.answered, sent);
+    assert_int_equal(relay_connections(relay), connections);
 
     assert_true(relay_fullest_second(relay) <= CAP_BYTES);
 }

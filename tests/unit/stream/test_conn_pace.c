@@ -174,6 +174,34 @@ static void test_frame_in_parts(void **state)
     pair_free(pair, &side, 1);
 }
 
+static bool has_pong(void *user)
+{
+    return ((struct side *)user)->pongs > 0;
+}
+
+/* A ping that may not leave is not a debt of the peer, asks once, and is timed from its leaving. */
+static void test_held_ping(void **state)
+{
+    struct side side;
+    struct pair *pair = start(&side, false);
+    uint64_t queued;
+
+    (void)state;
+    conn_ping(side.conn);
+    pair_run_for(pair, NULL, NULL, 60 * NS_PER_MS);
+    queued = conn_queued_bytes(side.conn);
+    assert_true(queued > 0);
+    assert_int_equal(conn_owed_ns(side.conn, clock_now_ns()), 0);
+    conn_ping(side.conn);
+    assert_int_equal(conn_queued_bytes(side.conn), queued);
+    pace.allowed = 1000;
+    assert_int_equal(conn_send(side.conn, FRAME_GOODBYE, 0, 0, NULL, 0), 0);
+    assert_true(pair_run(pair, has_pong, &side));
+    assert_true(side.rtt_ns < 60 * NS_PER_MS);
+    assert_int_equal(conn_owed_ns(side.conn, clock_now_ns()), 0);
+    pair_free(pair, &side, 1);
+}
+
 static int make_certs(void **state)
 {
     char command[512];
@@ -200,10 +228,9 @@ static int remove_certs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_upload),
-        cmocka_unit_test(test_upload_tls),
-        cmocka_unit_test(test_payload_waits),
-        cmocka_unit_test(test_frame_in_parts),
+        cmocka_unit_test(test_upload),        cmocka_unit_test(test_upload_tls),
+        cmocka_unit_test(test_payload_waits), cmocka_unit_test(test_frame_in_parts),
+        cmocka_unit_test(test_held_ping),
     };
 
     return cmocka_run_group_tests(tests, make_certs, remove_certs);
