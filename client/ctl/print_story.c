@@ -254,11 +254,34 @@ static void times_say(struct story *story, const cJSON *decision)
                                     : "the rest");
 }
 
+/* What was computed and sent for an answer that nobody got. */
+static void waste_say(struct story *story, const cJSON *wasted)
+{
+    const double local_ms = member_number_or_0(wasted, "local_ms"),
+                 edge_ms = member_number_or_0(wasted, "edge_ms"),
+                 bytes = member_number_or_0(wasted, "bytes");
+    const char *join = "; for nothing:";
+
+    if (local_ms > 0) {
+        say(story, "%s %.*f ms here", join, digits_of(local_ms), local_ms);
+        join = ",";
+    }
+    if (edge_ms > 0) {
+        say(story, "%s %.*f ms there", join, digits_of(edge_ms), edge_ms);
+        join = ",";
+    }
+    if (bytes > 0) {
+        say(story, "%s %.0f bytes", join, bytes);
+    }
+}
+
 static void outcome_say(struct story *story, const cJSON *decision,
                         const struct replay_record *record)
 {
     const cJSON *outcome = member_get(decision, "outcome");
     const struct decide_weights *weights = &record->weights;
+    static const char *const told[] = {
+        [TOLD_NOTHING] = "", [TOLD_RIGHT] = " (it was right)", [TOLD_WRONG] = " (it was wrong)"};
     struct replay_way way;
 
     if (!cJSON_IsObject(outcome)) {
@@ -271,7 +294,8 @@ static void outcome_say(struct story *story, const cJSON *decision,
             say(story, ", after %.*f ms", digits_of(record->latency_ms), record->latency_ms);
         }
     } else {
-        say(story, "answered by %s, %s, ", record->by[0] ? record->by : "nobody",
+        say(story, "answered by %s%s, %s, ", record->by[0] ? record->by : "nobody",
+            told[record->told],
             record->deadline_ms <= 0 ? "no deadline"
             : record->met_deadline   ? "in time"
                                      : "late");
@@ -284,12 +308,9 @@ static void outcome_say(struct story *story, const cJSON *decision,
     if (cJSON_IsTrue(member_get(decision, "hedged"))) {
         say(story, "; both sides were started");
     }
+    waste_say(story, member_get(decision, "wasted"));
     if (record->bytes_up > 0) {
         say(story, "; %.0f bytes sent", record->bytes_up);
-    }
-    if (record->told != TOLD_NOTHING) {
-        say(story, "; the application said it was %s",
-            record->told == TOLD_RIGHT ? "right" : "wrong");
     }
 }
 

@@ -110,30 +110,17 @@ static void on_decision(const struct decision *decision, void *user)
     buf_fini(&line);
 }
 
-/* A line of its own behind the decision's (amendment.h); `result` is of making it. */
-static void line_add(struct daemon *daemon, int result, const struct buf *line)
+/* What becomes known of a decision later gets a line of its own behind it. */
+static void on_amended(const struct decision *decision, decision_member_fn *member, void *user)
 {
-    if (result == 0) {
-        decision_file_write(&daemon->decisions, line->data, line->bytes, clock_now_ns());
+    struct daemon *daemon = user;
+    struct buf line;
+
+    buf_init(&line, LIMIT_STATUS_QUEUE_BYTES);
+    if (status_amendment(decision, member, &line) == 0) {
+        decision_file_write(&daemon->decisions, line.data, line.bytes, clock_now_ns());
         decisions_arm(daemon);
     }
-}
-
-static void on_told(uint64_t decision, bool correct, void *user)
-{
-    struct buf line;
-
-    buf_init(&line, LIMIT_STATUS_QUEUE_BYTES);
-    line_add(user, status_told(decision, correct, &line), &line);
-    buf_fini(&line);
-}
-
-static void on_measured(const struct decision *decision, void *user)
-{
-    struct buf line;
-
-    buf_init(&line, LIMIT_STATUS_QUEUE_BYTES);
-    line_add(user, status_measured(decision, &line), &line);
     buf_fini(&line);
 }
 
@@ -445,8 +432,7 @@ static int daemon_load(struct daemon *daemon, const char *path)
     daemon->requests.config = &daemon->config;
     daemon->requests.tasks = daemon->tasks;
     daemon->requests.on_decision = on_decision;
-    daemon->requests.on_told = on_told;
-    daemon->requests.on_measured = on_measured;
+    daemon->requests.on_amended = on_amended;
     daemon->requests.on_idle = on_idle;
     daemon->requests.user = daemon;
     return result;
@@ -594,7 +580,7 @@ int daemon_check(const char *config_path)
     struct daemon daemon = {.started_ns = clock_now_ns()};
     const struct local_submit submit = {0};
     const struct upload_source none = {0};
-    struct decision decision = {.confidence = NAN};
+    struct decision decision = {.confidence = NAN, .waste = {NAN, NAN, NAN}};
     struct choice choice;
     struct buf out;
     int result = daemon_load(&daemon, config_path);

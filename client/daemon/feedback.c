@@ -30,7 +30,7 @@ static void told_set(struct requests *all, struct decision *decision, bool corre
         learn_told(all, decision, correct, true);
         answers->told = told;
         answers->taught = true;
-        all->on_told(decision->id, correct, all->user);
+        all->on_amended(decision, decision_correct_json, all->user);
     }
     if (!correct && all->results) {
         result_cache_forget_decision(all->results,

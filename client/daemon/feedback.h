@@ -9,9 +9,9 @@
  * an earlier one has taught is taken back. What is said of an answer from the cache that was given
  * to the same bytes is said of the one that it repeats; an answer that is said to be wrong is not
  * given again. (What is said of an
- * answer that was given to a similar frame says nothing of that frame.) all->on_told hears of every
- * decision of which something new was said. 0, or with a line (static): TANDEM_EINVAL where there
- * is no answer, TANDEM_ENOTFOUND, TANDEM_EAUTH. */
+ * answer that was given to a similar frame says nothing of that frame.) all->on_amended hears of
+ * every decision of which something new was said. 0, or with a line (static): TANDEM_EINVAL where
+ * there is no answer, TANDEM_ENOTFOUND, TANDEM_EAUTH. */
 int feedback_take(struct requests *all, uid_t uid, uint64_t id, bool correct, const char **ret_why);
 
 /* A task's knowledge was reset: what was said of its answers before is not to be taken back from

@@ -754,11 +754,16 @@ int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_
     return result;
 }
 
-void links_cancel(struct links *links, size_t edge, uint64_t id)
+uint64_t links_cancel(struct links *links, size_t edge, uint64_t id)
 {
-    if (links->items[edge].up) {
-        conn_cancel(links->items[edge].conn, id);
+    uint64_t unsent;
+
+    if (!links->items[edge].up) {
+        return 0;
     }
+    unsent = conn_unsent_bytes(links->items[edge].conn, id);
+    conn_cancel(links->items[edge].conn, id);
+    return unsent;
 }
 
 void links_close(struct links *links)

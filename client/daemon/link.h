@@ -75,7 +75,8 @@ void links_picture(const struct links *links, size_t edge, size_t task, uint32_t
 /* Sends a request with its payload (takes the memory on success only). Errors as conn_send. */
 int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request,
                uint8_t *payload, size_t bytes);
-void links_cancel(struct links *links, size_t edge, uint64_t id);
+/* Drops the request; returns the payload bytes of it that had not left and now never will. */
+uint64_t links_cancel(struct links *links, size_t edge, uint64_t id);
 /* Closes every connection; no callback comes any more. The memory goes when the loop has run out
  * its handles. */
 void links_close(struct links *links);

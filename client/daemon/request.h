@@ -199,6 +199,10 @@ void request_answer_send(struct request *request, const struct job_action *actio
 void request_error_send(struct request *request, int code);
 /* Where both sides answered, the confidence learns whether they agree. */
 void request_compare(struct request *request);
+/* request_waste.c: what of it was for nothing, when it ends, and when a local run that was still
+ * out then has come back. */
+void request_waste_note(struct request *request, const struct job_action *action);
+void request_waste_local(struct request *request, double run_ms);
 /* Whose answers there were, for what will be said of the delivered one. */
 void request_answers_note(struct request *request, const struct job_action *action);
 bool answers_agree(const struct answer *a, const struct answer *b);

@@ -292,6 +292,7 @@ void request_decision_fill(struct request *request)
     decision->reserve = request->choice.reserve;
     decision->predicted_ms = NAN;
     decision_outcome_init(&decision->outcome);
+    decision_waste_init(&decision->waste);
     decision->candidate_count = request->choice.count;
     decision->weights = request->choice.weights;
     memcpy(decision->candidates, request->choice.candidates, sizeof(decision->candidates));

@@ -89,6 +89,7 @@ static void on_done(struct runner_job *job, void *user)
         request_doubt_learn(request);
     }
     if (request->ended) {
+        request_waste_local(request, ms_between(0, job->run_ns));
         answer_fini(&job->answer);
         request_free_if_done(request);
         return;

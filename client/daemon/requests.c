@@ -78,6 +78,7 @@ static void request_end(struct request *request, const struct job_action *action
     request_compare(request);
     request_answers_note(request, action);
     shadow_choose(request, action->kind == JOB_DELIVER ? action->side : JOB_SIDES);
+    request_waste_note(request, action);
     if (action->kind == JOB_DELIVER) {
         request_cache_keep(request, action->side);
     }
@@ -157,7 +158,8 @@ void request_event(struct request *request, const struct job_event_data *event)
             request_edge_release(request);
             if (!request_upload_cancel(request)) {
                 request_edge_given_up(request);
-                links_cancel(request->all->links, (size_t)request->choice.edge, request->wire_id);
+                request->decision.outcome.bytes_up -= (double)links_cancel(
+                    request->all->links, (size_t)request->choice.edge, request->wire_id);
             }
             break;
         case JOB_ARM_TIMER:

@@ -34,6 +34,8 @@ struct counts {
     uint64_t late, errors, cancelled, hedges;
     uint64_t ended[COUNTED_ROUTES][COUNTED_ENDS]; /* by the route decided on */
     uint64_t bytes_up, answer_tokens, cached_tokens;
+    double wasted_local_ms, wasted_edge_ms; /* of compute whose answer nobody got */
+    uint64_t wasted_bytes;
 };
 struct requests {
     uv_loop_t *loop;
@@ -44,9 +46,8 @@ struct requests {
     struct budgets *budgets; /* NULL: none */
     double measured_watt;    /* of computing, over idle; 0: not measured */
     void (*on_decision)(const struct decision *decision, void *user);
-    void (*on_told)(uint64_t decision, bool correct, void *user); /* of its answer */
-    /* More is known of a decision than its line says: its id and what was measured. */
-    void (*on_measured)(const struct decision *decision, void *user);
+    /* More is known of a decision than when it was handed over: `member` writes it. */
+    void (*on_amended)(const struct decision *decision, decision_member_fn *member, void *user);
     void (*on_idle)(void *user); /* called whenever no request is left */
     void *user;
     struct request *list;

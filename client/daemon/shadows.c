@@ -155,7 +155,7 @@ static void record_add(struct shadow *shadow)
         }
     }
     if (decision->measured_count > 0) {
-        all->on_measured(decision, all->user);
+        all->on_amended(decision, decision_measured_json, all->user);
     }
 }
 

@@ -200,6 +200,14 @@ static void results_json(const struct requests *requests, struct json_writer *js
     json_object_close(json);
 }
 
+/* What was computed and sent for answers that nobody got. */
+static void wasted_json(const struct counts *counts, struct json_writer *json)
+{
+    json_double(json, "wasted_local_ms", counts->wasted_local_ms);
+    json_double(json, "wasted_edge_ms", counts->wasted_edge_ms);
+    json_uint(json, "wasted_bytes", counts->wasted_bytes);
+}
+
 static void status_json(const struct status_view *view, struct json_writer *json)
 {
     const struct counts *counts = &view->requests->counts;
@@ -234,6 +242,7 @@ static void status_json(const struct status_view *view, struct json_writer *json
     json_uint(json, "errors", counts->errors);
     json_uint(json, "cancelled", counts->cancelled);
     json_uint(json, "hedges", counts->hedges);
+    wasted_json(counts, json);
     json_uint(json, "log_lines_lost", log_lost_lines());
     json_uint(json, "decision_lines_lost", view->decisions->lost);
     json_object_close(json);
@@ -292,6 +301,7 @@ static void metrics_json(const struct status_view *view, struct json_writer *jso
     json_uint(json, "misses", counts->late);
     json_uint(json, "bytes_up", counts->bytes_up);
     shadows_json(requests, json);
+    wasted_json(counts, json);
     json_uint(json, "answer_tokens", counts->answer_tokens);
     json_uint(json, "cached_tokens", counts->cached_tokens);
     status_budget_metrics(requests, json);
@@ -334,44 +344,22 @@ int status_forgotten(const char *task, struct buf *out)
     return result == 0 ? buf_append_u8(out, '\n') : result;
 }
 
-/* The head of an amendment's line; its one member follows, and line_close. */
-static void line_open(struct json_writer *json, uint64_t decision, struct buf *out)
+int status_amendment(const struct decision *decision, decision_member_fn *member, struct buf *out)
 {
+    struct json_writer json;
     char id[21];
-
-    snprintf(id, sizeof(id), "%" PRIu64, decision);
-    json_begin(json, out);
-    json_object_open(json, NULL);
-    json_int(json, "schema", 1);
-    json_text(json, "daemon", DAEMON);
-    json_text(json, "id", id);
-}
-
-static int line_close(struct json_writer *json, struct buf *out)
-{
     int result;
 
-    json_object_close(json);
-    result = json_end(json);
+    snprintf(id, sizeof(id), "%" PRIu64, decision->id);
+    json_begin(&json, out);
+    json_object_open(&json, NULL);
+    json_int(&json, "schema", 1);
+    json_text(&json, "daemon", DAEMON);
+    json_text(&json, "id", id);
+    member(decision, &json);
+    json_object_close(&json);
+    result = json_end(&json);
     return result == 0 ? buf_append_u8(out, '\n') : result;
-}
-
-int status_told(uint64_t decision, bool correct, struct buf *out)
-{
-    struct json_writer json;
-
-    line_open(&json, decision, out);
-    json_bool(&json, "correct", correct);
-    return line_close(&json, out);
-}
-
-int status_measured(const struct decision *decision, struct buf *out)
-{
-    struct json_writer json;
-
-    line_open(&json, decision->id, out);
-    decision_measured_json(decision, &json);
-    return line_close(&json, out);
 }
 
 int status_decision(const struct decision *decision, struct buf *out)

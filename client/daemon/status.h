@@ -24,12 +24,11 @@ struct status_view { /* borrowed, for one call */
 };
 /* The answer to `forget TASK`: one object. 0 or an error of the buffer. */
 int status_forgotten(const char *task, struct buf *out);
-/* What was said of a decision's answer, as an amendment's line (amendment.h). 0 or TANDEM_E*. */
-int status_told(uint64_t decision, bool correct, struct buf *out);
+/* One member that a decision has got since, as an amendment's line (amendment.h). 0 or TANDEM_E*.
+ */
+int status_amendment(const struct decision *decision, decision_member_fn *member, struct buf *out);
 /* One decision as one line with its newline. 0 or TANDEM_E*. */
 int status_decision(const struct decision *decision, struct buf *out);
-/* The same of the line that adds to a decision what was measured of it (amendment.h). */
-int status_measured(const struct decision *decision, struct buf *out);
 /* Appends the answer to one request line: whole lines only. True: the asker follows. */
 bool status_answer(const struct status_view *view, const char *line, struct buf *out);
 /* The source of an answer that is read from disk: what happened in a time, and a decision that

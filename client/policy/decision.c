@@ -20,6 +20,11 @@ void decision_outcome_init(struct decision_outcome *outcome)
     outcome->cached_tokens = -1;
 }
 
+void decision_waste_init(struct decision_waste *waste)
+{
+    waste->local_ms = waste->edge_ms = waste->bytes = NAN;
+}
+
 /* What asks the edge whatever local says: there "0.66 < 1.00" would say nothing. */
 #define ALWAYS_ASKS 1.0
 
@@ -280,6 +285,27 @@ void decision_measured_json(const struct decision *decision, struct json_writer 
     json_array_close(json);
 }
 
+void decision_correct_json(const struct decision *decision, struct json_writer *json)
+{
+    if (decision->answers.told != TOLD_NOTHING) {
+        json_bool(json, "correct", decision->answers.told == TOLD_RIGHT);
+    }
+}
+
+void decision_waste_json(const struct decision *decision, struct json_writer *json)
+{
+    const struct decision_waste *waste = &decision->waste;
+
+    if (isnan(waste->local_ms) && isnan(waste->edge_ms) && isnan(waste->bytes)) {
+        return;
+    }
+    json_object_open(json, "wasted");
+    json_double(json, "local_ms", waste->local_ms);
+    json_double(json, "edge_ms", waste->edge_ms);
+    json_double(json, "bytes", waste->bytes);
+    json_object_close(json);
+}
+
 static void weights_json(const struct decide_weights *weights, struct json_writer *json)
 {
     json_object_open(json, "weights");
@@ -330,8 +356,7 @@ void decision_json(const struct decision *decision, struct json_writer *json)
     } else {
         json_null(json, "outcome");
     }
-    if (decision->answers.told != TOLD_NOTHING) {
-        json_bool(json, "correct", decision->answers.told == TOLD_RIGHT);
-    }
+    decision_waste_json(decision, json);
     decision_measured_json(decision, json);
+    decision_correct_json(decision, json);
 }

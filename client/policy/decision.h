@@ -30,6 +30,12 @@ struct measured { /* what was not measured is NAN or -1 */
     int error_code;
 };
 #define DECISION_MEASURED 2 /* local and one edge */
+/* What was computed and sent for answers that nobody got. What was not measured is NAN, and so is
+ * what there was none of. */
+struct decision_waste {
+    double local_ms, edge_ms; /* of compute, also of what had to run to the end of its step */
+    double bytes;             /* payload, both ways */
+};
 struct decision {
     uint64_t id;
     int64_t time_unix_ns;
@@ -51,9 +57,11 @@ struct decision {
     struct decision_outcome outcome;
     struct measured measured[DECISION_MEASURED];
     size_t measured_count;
+    struct decision_waste waste;
     struct told_answers answers; /* behind the outcome, and what was said of the delivered one */
 };
 void decision_outcome_init(struct decision_outcome *outcome);
+void decision_waste_init(struct decision_waste *waste);
 /* Adds to the reason what became of it: who was asked besides, and why the delivered answer is that
  * one. Once, after `confidence` was set; `end` is the job's DELIVER or FAIL, at `now_ns`. */
 void decision_end(struct decision *decision, const struct job *job, const struct job_action *end,
@@ -62,6 +70,12 @@ void decision_end(struct decision *decision, const struct job *job, const struct
  * because the edge would have been too late to ask; else the edge was asked and waited for. */
 bool decision_stayed(const struct decision *decision, const struct job *job,
                      const struct job_action *end);
+/* Writes one member of the decision's object, or none where there is nothing to say. */
+typedef void decision_member_fn(const struct decision *decision, struct json_writer *json);
+/* The member `correct`, when the application has said it. */
+void decision_correct_json(const struct decision *decision, struct json_writer *json);
+/* The member `wasted`, when something was. */
+void decision_waste_json(const struct decision *decision, struct json_writer *json);
 /* The members of one decision object (the caller opens and closes it and may add `daemon`). */
 void decision_json(const struct decision *decision, struct json_writer *json);
 /* The member `measured`, nothing where nothing was. */

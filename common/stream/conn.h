@@ -116,6 +116,8 @@ int conn_send_payload(struct conn *conn, uint64_t request_id, uint8_t *data, siz
 /* The same in parts; `last` with the final one (which may be empty, `data` NULL). */
 int conn_send_payload_part(struct conn *conn, uint64_t request_id, uint8_t *data, size_t bytes,
                            bool last);
+/* Payload bytes of the request that were given to conn and have not left. */
+uint64_t conn_unsent_bytes(const struct conn *conn, uint64_t request_id);
 /* Drops unsent payload of the request and sends CANCEL. */
 void conn_cancel(struct conn *conn, uint64_t request_id);
 /* Forgets unsent payload without a word (the request ended). */

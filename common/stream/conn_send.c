@@ -304,6 +304,13 @@ int conn_send_payload(struct conn *conn, uint64_t request_id, uint8_t *data, siz
     return conn_send_payload_part(conn, request_id, data, bytes, true);
 }
 
+uint64_t conn_unsent_bytes(const struct conn *conn, uint64_t request_id)
+{
+    const struct flow *flow = flow_find(conn, request_id);
+
+    return flow ? flow->queued_bytes - flow->sent_bytes : 0;
+}
+
 void conn_cancel(struct conn *conn, uint64_t request_id)
 {
     (void)conn_send(conn, FRAME_CANCEL, 0, request_id, NULL, 0);

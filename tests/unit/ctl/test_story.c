@@ -105,6 +105,22 @@ static void test_measured(void **state)
               "  220.3, another answer\n");
 }
 
+/* What was for nothing, and what the application said of it. */
+static void test_waste_and_truth(void **state)
+{
+    const char *text = story(
+        HEAD CANDIDATES
+        "\"route\":\"local\",\"reason\":\"x\",\"outcome\":{\"route\":\"local\",\"latency_ms\":61."
+        "26,"
+        "\"met_deadline\":true,\"bytes_up\":4096,\"error_code\":0},\"wasted\":{\"local_ms\":null,"
+        "\"edge_ms\":18.26,\"bytes\":4000},\"correct\":false}",
+        0, PRINT_STORY_LINES);
+
+    (void)state;
+    has(text, "answered by local (it was wrong), in time, 61.3 ms");
+    has(text, "for\n  nothing: 18.3 ms there, 4000 bytes; 4096 bytes sent\n");
+}
+
 /* Both at once: the times of who answered, which fit into the latency. */
 static void test_at_the_same_time(void **state)
 {
@@ -225,10 +241,10 @@ static void test_the_longest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_old_record),       cmocka_unit_test(test_measured),
-        cmocka_unit_test(test_at_the_same_time), cmocka_unit_test(test_without_an_answer),
-        cmocka_unit_test(test_the_longest),      cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_real_ones),
+        cmocka_unit_test(test_old_record),        cmocka_unit_test(test_measured),
+        cmocka_unit_test(test_waste_and_truth),   cmocka_unit_test(test_at_the_same_time),
+        cmocka_unit_test(test_without_an_answer), cmocka_unit_test(test_the_longest),
+        cmocka_unit_test(test_reserve),           cmocka_unit_test(test_real_ones),
     };
 
     (void)setenv("TZ", "UTC", 1);

@@ -26,6 +26,7 @@ static struct {
     size_t sent_count, started_count, cancelled_count;
     struct runner_job *started[FAKE_SENT]; /* local runs, in order */
     struct decision last;                  /* that has ended */
+    uint64_t unsent;                       /* of what is cancelled */
     char local_digest[33];                 /* of every local model */
 } fake;
 
@@ -109,12 +110,13 @@ int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_
     return 0;
 }
 
-void links_cancel(struct links *links, size_t edge, uint64_t id)
+uint64_t links_cancel(struct links *links, size_t edge, uint64_t id)
 {
     (void)links;
     (void)edge;
     (void)id;
     fake.cancelled_count++;
+    return fake.unsent;
 }
 
 void links_probe(struct links *links, size_t edge)

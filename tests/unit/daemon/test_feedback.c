@@ -30,12 +30,12 @@ static struct requests all;
 static char links; /* only its address */
 static unsigned words, rights;
 
-static void on_told(uint64_t decision, bool correct, void *user)
+static void on_amended(const struct decision *decision, decision_member_fn *member, void *user)
 {
-    (void)decision;
     (void)user;
+    assert_ptr_equal(member, decision_correct_json);
     words++;
-    rights += correct;
+    rights += decision->answers.told == TOLD_RIGHT;
 }
 
 static int setup(void **state)
@@ -47,8 +47,10 @@ static int setup(void **state)
     confidence_init(&task.confidence);
     strcpy(task.known[0].digest, EDGE);
     strcpy(fake.local_digest, LOCAL);
-    all = (struct requests){
-        .config = &config, .tasks = &tasks, .links = (struct links *)&links, .on_told = on_told};
+    all = (struct requests){.config = &config,
+                            .tasks = &tasks,
+                            .links = (struct links *)&links,
+                            .on_amended = on_amended};
     return requests_init(&all);
 }
 

@@ -38,6 +38,16 @@ static void on_decision(const struct decision *decision, void *user)
     fake.last = *decision;
 }
 
+static unsigned amended; /* decisions of which more became known */
+
+static void on_amended(const struct decision *decision, decision_member_fn *member, void *user)
+{
+    (void)user;
+    assert_ptr_equal(member, decision_waste_json);
+    amended++;
+    fake.last = *decision;
+}
+
 static void on_idle(void *user)
 {
     (void)user;
@@ -61,6 +71,7 @@ static int setup(void **state)
 {
     (void)state;
     memset(&fake, 0, sizeof(fake));
+    amended = 0;
     fake.now_ns = START_NS;
     clock_set_fake(fake_now, NULL);
     assert_int_equal(uv_loop_init(&loop), 0);
@@ -75,6 +86,7 @@ static int setup(void **state)
                             .tasks = &tasks,
                             .links = (struct links *)&peer,
                             .on_decision = on_decision,
+                            .on_amended = on_amended,
                             .on_idle = on_idle};
     return requests_init(&all);
 }
@@ -385,6 +397,103 @@ static void test_breakdown(void **state)
     assert_true(isnan(outcome->up_ms));
 }
 
+/* ---- what was for nothing ---- */
+
+static void waste_check(double local_ms, double edge_ms, double bytes)
+{
+    const struct decision_waste *waste = &fake.last.waste;
+    const double is[] = {waste->local_ms, waste->edge_ms, waste->bytes},
+                 should[] = {local_ms, edge_ms, bytes};
+
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(isnan(is[i]), isnan(should[i]));
+        assert_true(isnan(is[i]) || fabs(is[i] - should[i]) < 1e-6);
+    }
+}
+
+static void counts_check(double local_ms, double edge_ms, uint64_t bytes)
+{
+    assert_true(fabs(all.counts.wasted_local_ms - local_ms) < 1e-6);
+    assert_true(fabs(all.counts.wasted_edge_ms - edge_ms) < 1e-6);
+    assert_int_equal(all.counts.wasted_bytes, bytes);
+}
+
+static void edge_answers(void)
+{
+    struct edge_result result = {
+        .answer = {.kind = WIRE_CLASSIFY}, .wait_us = 1000, .run_us = 12000};
+
+    requests_link_callbacks.on_result(0, fake.sent[fake.sent_count - 1].id, &result, 77, &all);
+}
+
+/* The local run comes back after so long. */
+static void local_ends(int64_t run_ms, int error)
+{
+    struct runner_job *job = fake.started[--fake.started_count];
+
+    job->error = error;
+    job->run_ns = run_ms * NS_PER_MS;
+    job->answer = (struct answer){.kind = WIRE_CLASSIFY, .confidence = 0.1};
+    requests_runner_callbacks.on_done(job, &all);
+}
+
+static void test_waste_of_a_cascade(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "cascade", 5000);
+
+    (void)state;
+    site_make(5);
+    (void)submit(&message, "picture");
+    local_ends(7, 0);
+    edge_answers();
+    waste_check(7, NAN, NAN);
+    counts_check(7, 0, 0);
+    (void)submit(&message, "picture"); /* the same, and then nobody wants it any more */
+    local_ends(6, 0);
+    fake.unsent = 3;
+    requests_app_callbacks.on_gone((struct app_peer *)&peer, &all);
+    waste_check(6, NAN, strlen("picture") - 3);
+    assert_float_equal(fake.last.outcome.bytes_up, 4, 0);
+    counts_check(13, 0, 4);
+    assert_int_equal(amended, 0);
+}
+
+/* What a run that was cancelled took is known when its step has ended, if it had one. */
+static void test_waste_of_a_race(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "", 350);
+    uint64_t id;
+
+    (void)state;
+    site_make(200);
+    for (int run_ms = 0; run_ms <= 9; run_ms += 9) {
+        (void)submit(&message, "raced");
+        assert_int_equal(fake.started_count, 1);
+        edge_answers();
+        id = fake.last.id;
+        waste_check(NAN, NAN, NAN);
+        local_ends(run_ms, TANDEM_ECANCELED);
+    }
+    assert_int_equal(amended, 1);
+    assert_int_equal(fake.last.id, id);
+    waste_check(9, NAN, NAN);
+    counts_check(9, 0, 0);
+    assert_float_equal(requests_ring_find(&all, id)->waste.local_ms, 9, 0);
+}
+
+/* Local answered first: the edge was sent bytes for nothing; what it worked is not known. */
+static void test_waste_of_an_edge(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "", 350);
+
+    (void)state;
+    site_make(200);
+    (void)submit(&message, "raced");
+    local_ends(8, 0);
+    waste_check(NAN, NAN, strlen("raced"));
+    counts_check(0, 0, strlen("raced"));
+}
+
 /* What a cap makes of the upload is in what is predicted. */
 static void test_capped(void **state)
 {
@@ -523,6 +632,9 @@ int main(void)
                                        FRESH(test_late_timers),
                                        FRESH(test_bytes_of_a_session),
                                        FRESH(test_breakdown),
+                                       FRESH(test_waste_of_a_cascade),
+                                       FRESH(test_waste_of_a_race),
+                                       FRESH(test_waste_of_an_edge),
                                        FRESH(test_capped),
                                        FRESH(test_bytes_are_reserved),
                                        FRESH(test_bytes_go_meanwhile),

@@ -27,7 +27,7 @@ static struct task_config configs[TASKS];
 static struct client_task items[TASKS];
 static struct tasks tasks, others; /* `others`: after a reload */
 static struct requests all;
-static struct decision told; /* by on_measured */
+static struct decision told; /* by on_amended */
 static int told_count;
 static char peer; /* only its address */
 
@@ -37,9 +37,12 @@ static void on_decision(const struct decision *decision, void *user)
     fake.last = *decision;
 }
 
-static void on_measured(const struct decision *decision, void *user)
+static void on_amended(const struct decision *decision, decision_member_fn *member, void *user)
 {
     (void)user;
+    if (member != decision_measured_json) {
+        return;
+    }
     told = *decision;
     told_count++;
 }
@@ -77,7 +80,7 @@ static int setup(void **state)
                             .tasks = &tasks,
                             .links = (struct links *)&peer,
                             .on_decision = on_decision,
-                            .on_measured = on_measured,
+                            .on_amended = on_amended,
                             .on_idle = on_idle};
     return requests_init(&all);
 }

@@ -102,7 +102,7 @@ static struct decision full_decision(void)
                                                 .bytes = 4096,
                                                 .energy_j = 0.25,
                                                 .cost = 33};
-    decision_outcome_init(&decision.outcome);
+    decision_waste_init(&decision.waste);
     decision.outcome = (struct decision_outcome){.route = "edge:den",
                                                  .latency_ms = 12.5,
                                                  .met_deadline = true,
@@ -210,6 +210,33 @@ static void test_measured(void **state)
     cJSON_Delete(json);
 }
 
+/* What was for nothing, and what the application said: absent where there is nothing to say. */
+static void test_waste_and_truth(void **state)
+{
+    struct decision decision = full_decision();
+    cJSON *json = written(&decision);
+
+    (void)state;
+    assert_null(member(json, "wasted"));
+    assert_null(member(json, "correct"));
+    cJSON_Delete(json);
+    decision.waste.local_ms = 7.5;
+    decision.answers.told = TOLD_WRONG;
+    json = written(&decision);
+    number_check(member(json, "wasted"), "local_ms", 7.5);
+    members_check(member(json, "wasted"), (const char *const[]){"edge_ms", "bytes", NULL}, false);
+    assert_true(cJSON_IsFalse(member(json, "correct")));
+    cJSON_Delete(json);
+    decision.waste = (struct decision_waste){NAN, 3, 4096};
+    decision.answers.told = TOLD_RIGHT;
+    json = written(&decision);
+    members_check(member(json, "wasted"), (const char *const[]){"local_ms", NULL}, false);
+    number_check(member(json, "wasted"), "edge_ms", 3);
+    number_check(member(json, "wasted"), "bytes", 4096);
+    assert_true(cJSON_IsTrue(member(json, "correct")));
+    cJSON_Delete(json);
+}
+
 static void test_outcome_is_null_while_running(void **state)
 {
     struct decision decision = full_decision();
@@ -243,6 +270,7 @@ static void test_unmeasured_is_never_zero(void **state)
                                                 .cost = NAN,
                                                 .error_probability = 0.1};
     decision_outcome_init(&decision.outcome);
+    decision_waste_init(&decision.waste);
     decision.outcome.error_code = -12;
     json = written(&decision);
     members_check(json, top, false);
@@ -275,6 +303,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_names_and_values),
                                        cmocka_unit_test(test_measured),
+                                       cmocka_unit_test(test_waste_and_truth),
                                        cmocka_unit_test(test_outcome_is_null_while_running),
                                        cmocka_unit_test(test_unmeasured_is_never_zero),
                                        cmocka_unit_test(test_measured_zero_stays)};
