@@ -19,6 +19,8 @@ int print_list(const cJSON *list, const struct table_style *style, struct buf *o
  * agreed with an edge's and were right as the application said, and of each edge whether the task
  * may go there, or why not. */
 int print_tasks(const cJSON *tasks, const struct table_style *style, struct buf *out);
+/* Of the same: how what was predicted came out; nothing where nothing was looked at. */
+int print_predictions(const cJSON *tasks, const struct table_style *style, struct buf *out);
 
 /* Decisions one by one, in columns that stay where they are: all there is for a reader without a
  * width or with a wide one, else what fits into 80 characters, the reason wrapped. */

@@ -185,6 +185,9 @@ static int lists_print(const cJSON *object, const struct table_style *style, str
                 result = is_tasks_of_client(item) ? print_tasks(item, style, out)
                                                   : print_list(item, style, out);
             }
+            if (result == 0 && is_tasks_of_client(item)) {
+                result = print_predictions(item, style, out);
+            }
         } else if (cJSON_IsObject(item) && depth < DEPTH_MAX) {
             result = lists_print(item, style, out, depth + 1);
         }

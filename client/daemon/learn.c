@@ -12,6 +12,7 @@
 static void pair_forget(struct client_task *task, size_t edge)
 {
     confidence_pair_forget(&task->confidence, &task->known[edge].agreement);
+    memset(&task->watch.agreement, 0, sizeof(task->watch.agreement)); /* with whichever edge */
     memset(&task->known[edge], 0, sizeof(task->known[edge]));
     estimate_edge_init(&task->edges[edge]);
 }
@@ -58,19 +59,20 @@ bool learn_edge_model_is(const struct request *request)
 }
 
 void learn_agreement_of(struct client_task *task, size_t edge, const char *digest,
-                        double confidence, bool agreed)
+                        uint64_t decision, double confidence, bool agreed)
 {
     struct task_edge *known = &task->known[edge];
 
     if (model_is(known, digest)) {
         confidence_pair_compare(&task->confidence, &known->agreement, confidence, agreed);
+        confidence_watch_add(&task->watch.agreement, decision, confidence, agreed);
     }
 }
 
 void learn_agreement(struct request *request, double confidence, bool agreed)
 {
     learn_agreement_of(request->task, (size_t)request->choice.edge, request->edge_digest,
-                       confidence, agreed);
+                       request->decision.id, confidence, agreed);
 }
 
 /* The number of the edge of this name, -1: there is none. */
@@ -88,9 +90,15 @@ static int edge_find(const struct requests *all, const char *name, struct link_v
 static void local_told(struct client_task *task, const char *digest,
                        const struct decision *decision, bool right, bool tell)
 {
-    if (strcmp(digest, decision->answers.local_digest) == 0) {
-        (tell ? confidence_tell : confidence_untell)(&task->confidence, decision->confidence,
-                                                     right);
+    if (strcmp(digest, decision->answers.local_digest) != 0) {
+        return;
+    }
+    if (tell) {
+        confidence_tell(&task->confidence, decision->confidence, right);
+        confidence_watch_add(&task->watch.truth, decision->id, decision->confidence, right);
+    } else {
+        confidence_untell(&task->confidence, decision->confidence, right);
+        confidence_watch_remove(&task->watch.truth, decision->id);
     }
 }
 
@@ -309,6 +317,7 @@ int learn_forget(struct requests *all, const char *name)
         memcpy(task->known[i].digest, digest, sizeof(digest)); /* that is known, not learned */
     }
     confidence_init(&task->confidence);
+    memset(&task->watch, 0, sizeof(task->watch));
     feedback_forget(all, name);
     task->estimate = task->first_estimate;
     task->text = task->first_text;

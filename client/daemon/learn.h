@@ -17,11 +17,11 @@ bool learn_edge_model_is(const struct request *request);
 /* Both sides answered: whether they agreed. An answer of another model than the edge now has
  * teaches nothing. */
 void learn_agreement(struct request *request, double confidence, bool agreed);
+void learn_agreement_of(struct client_task *task, size_t edge, const char *digest,
+                        uint64_t decision, double confidence, bool agreed);
 /* The application says that the delivered answer was right, or wrong (`tell`), or does not say it
  * any more. What models answered that are no longer there teaches nothing. */
 void learn_told(struct requests *all, const struct decision *decision, bool correct, bool tell);
-void learn_agreement_of(struct client_task *task, size_t edge, const char *digest,
-                        double confidence, bool agreed);
 /* A copy of all that is kept over a restart. *returns owned* in *ret_learned; 0 or TANDEM_ENOMEM.
  */
 int learn_take(const struct requests *all, struct learned *ret_learned);

@@ -153,6 +153,10 @@ void request_edge_given_up(struct request *request)
     struct estimate_edge *edge = &request->task->edges[request->choice.edge];
     struct link_view view;
 
+    if (predicted) {
+        prediction_watch_given_up(&request->task->known[request->choice.edge].predictions,
+                                  predicted, asked_ms);
+    }
     if (predicted && asked_ms > predicted->p95_ms) {
         estimate_edge_check(edge, predicted, asked_ms);
         estimate_edge_failed(edge, waited_ms, now_ns);
@@ -186,6 +190,7 @@ static void edge_learn(struct request *request, size_t edge, double total_ms, do
     }
     if (predicted) {
         estimate_edge_check(estimate, predicted, asked_ms);
+        prediction_watch_add(&request->task->known[edge].predictions, predicted, asked_ms);
     }
 }
 

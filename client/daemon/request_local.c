@@ -71,6 +71,26 @@ void request_run_learn(struct client_task *task, const struct runner_job *job)
     }
 }
 
+/* Whether a run that began with its request took what was predicted then. One that begins later has
+ * another line before it, and one that was cut short has not taken its time. */
+static void run_watch(const struct request *request, const struct runner_job *job)
+{
+    const struct job_plan *plan = &request->job.plan;
+    const bool at_once = plan->route == JOB_LOCAL || plan->route == JOB_CASCADE || plan->race;
+
+    if (!at_once || job->answer.finish == WIRE_FINISH_DEADLINE) {
+        return;
+    }
+    for (size_t i = 0; i < request->choice.count; i++) {
+        const struct candidate *candidate = &request->choice.candidates[i];
+
+        if (candidate->kind == JOB_LOCAL && candidate->latency_known) {
+            prediction_watch_add(&request->task->watch.predictions, &candidate->latency,
+                                 ms_between(job->queued_ns, job->ended_ns));
+        }
+    }
+}
+
 static void on_done(struct runner_job *job, void *user)
 {
     struct request *request = job->owner;
@@ -84,6 +104,7 @@ static void on_done(struct runner_job *job, void *user)
     request_local_spent(request, ms_between(0, job->run_ns));
     if (job->error == 0) {
         request_run_learn(request->task, job);
+        run_watch(request, job);
     } else if (job->error == TANDEM_ECANCELED && job->answer.text) {
         text_learn(request->task, job);
         request_doubt_learn(request);

@@ -165,8 +165,8 @@ static void agreement_learn(struct shadow *shadow)
                         *edge = answer_of(shadow, JOB_SIDE_EDGE);
 
     if (local && edge) {
-        learn_agreement_of(shadow->task, shadow->edge, shadow->edge_digest, local->confidence,
-                           answers_agree(local, edge));
+        learn_agreement_of(shadow->task, shadow->edge, shadow->edge_digest, shadow->id,
+                           local->confidence, answers_agree(local, edge));
     }
 }
 

@@ -63,12 +63,14 @@ static void tasks_json(const struct status_view *view, struct json_writer *json)
             json_text(json, "digest", engine_model_digest(task->local.model));
             json_double(json, "run_ms", task->estimate.run.count ? task->estimate.run.mean : NAN);
             text_rates_json(task, json);
+            status_predictions_json(&task->watch.predictions, json);
             json_object_close(json);
         } else {
             json_null(json, "local");
         }
         status_learned_json(task, json);
         upload_json(task, json);
+        status_confidence_json(task, json);
         json_array_open(json, "edges");
         for (size_t edge = 0; edge < links_count(view->requests->links); edge++) {
             enum edge_trouble trouble;
@@ -88,6 +90,7 @@ static void tasks_json(const struct status_view *view, struct json_writer *json)
                 json_bool(json, "upload_measured",
                           strcmp(task->effects.model_digest, task->known[edge].digest) == 0);
             }
+            status_predictions_json(&task->known[edge].predictions, json);
             json_object_close(json);
         }
         json_array_close(json);

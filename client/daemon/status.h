@@ -24,6 +24,10 @@ struct status_view { /* borrowed, for one call */
 };
 /* The answer to `forget TASK`: one object. 0 or an error of the buffer. */
 int status_forgotten(const char *task, struct buf *out);
+/* Members of a task, of its local part and of one of its edges: whether what was predicted came
+ * true of late. */
+void status_confidence_json(const struct client_task *task, struct json_writer *json);
+void status_predictions_json(const struct prediction_watch *watch, struct json_writer *json);
 /* One member that a decision has got since, as an amendment's line (amendment.h). 0 or TANDEM_E*.
  */
 int status_amendment(const struct decision *decision, decision_member_fn *member, struct buf *out);

@@ -255,6 +255,7 @@ void tasks_inherit(struct tasks *tasks, const struct tasks *old)
             task->estimate = was->estimate;
             task->text = was->text;
             task->confidence = was->confidence;
+            task->watch = was->watch;
         } else {
             agreement_forget(task);
             log_info(

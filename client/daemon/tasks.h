@@ -11,6 +11,7 @@
 #include "client/policy/edge_truth.h"
 #include "client/policy/estimate_edge.h"
 #include "client/policy/estimate_text.h"
+#include "client/policy/prediction_watch.h"
 #include "client/policy/upload.h"
 #include "common/base/task_config.h"
 #include "common/wire/edge_msg.h"
@@ -19,6 +20,11 @@ struct task_edge {   /* what is known of one edge's model for a task, besides it
     char digest[33]; /* "": not told yet */
     struct confidence_pair agreement;
     struct edge_truth truth;
+    struct prediction_watch predictions;
+};
+struct task_watch { /* whether what is predicted of local answers comes true */
+    struct prediction_watch predictions;
+    struct confidence_watch agreement, truth; /* measured by edges, by what applications say */
 };
 struct client_task {
     const struct task_config *config;
@@ -29,6 +35,7 @@ struct client_task {
     struct estimate_text text;      /* `generate`: of their parts; what is believed of a request */
     struct estimate_edge edges[LIMIT_EDGES];
     struct confidence confidence;
+    struct task_watch watch;
     struct upload_state upload;
     struct picture_effects effects; /* of upload_effects; without: pictures go as they came */
     struct task_edge known[LIMIT_EDGES];

@@ -95,6 +95,39 @@ static void test_tasks_of_a_client(void **state)
     expect_has(text, "objects   classify  objects-local.gguf    1.98  38 of 40      -  \n"
                      "    hall: ok; den: not connected\n");
     expect_has(text, "talk      generate  -                        -         -      -  -\n");
+    assert_null(strstr(text, "predictions"));
+    free(text);
+    cJSON_Delete(status);
+}
+
+/* How predictions came out: what was looked at, on lines that fit. */
+static void test_predictions(void **state)
+{
+    static const char json[] =
+        "{\"tasks\":[{\"name\":\"objects\",\"kind\":\"classify\",\"local\":{\"model\":\"m\","
+        "\"predictions\":{\"answers\":200,\"within_p95\":0.945,\"median_error\":0.042}},"
+        "\"confidence\":{\"agreement\":{\"answers\":120,\"ece\":0.0414},"
+        "\"truth\":{\"answers\":3,\"ece\":0.25}},\"edges\":["
+        "{\"name\":\"hall\",\"ok\":true,\"predictions\":{\"answers\":7,\"within_p95\":0,"
+        "\"median_error\":null}},{\"name\":\"den\",\"ok\":true,\"predictions\":{\"answers\":0,"
+        "\"within_p95\":null,\"median_error\":null}}]}]}";
+    static const char *const lines =
+        "predictions\n"
+        "name      predicted             answers  within p95  off by\n"
+        "objects   latency of local          200      94.5 %  4.2 % (median)\n"
+        "objects   latency of edge:hall        7       0.0 %  -\n"
+        "objects   confidence of local       120           -  0.041 (ECE, by agreement)\n"
+        "objects   confidence of local         3           -  0.250 (ECE, as was told)\n";
+    const struct table_style terminal = {.width = 80};
+    cJSON *status = cJSON_Parse(json);
+    struct buf out;
+    char *text;
+
+    (void)state;
+    buf_init(&out, 0);
+    assert_int_equal(print_object(status, &terminal, &out), 0);
+    text = text_take(&out);
+    expect_has(text, lines);
     free(text);
     cJSON_Delete(status);
 }
@@ -378,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_decision),
         cmocka_unit_test(test_failed_is_not_late),
         cmocka_unit_test(test_tasks_of_a_client),
+        cmocka_unit_test(test_predictions),
         cmocka_unit_test(test_decision_running_and_failed),
         cmocka_unit_test(test_decision_rows),
         cmocka_unit_test(test_decision_rows_narrow),

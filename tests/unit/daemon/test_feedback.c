@@ -15,6 +15,8 @@
 #include "client/daemon/learn.h"
 #include "common/base/error.h"
 
+#include <math.h>
+
 #define USER  1000
 #define SURE  0.85 /* of the local answers */
 #define BIN   8
@@ -103,6 +105,16 @@ static void local_check(unsigned told, unsigned right)
     assert_int_equal(task.confidence.right[BIN], right);
 }
 
+/* What the status says of it: so many answers whose truth was told, and how far off they are. */
+static void watch_check(size_t answers, double ece)
+{
+    size_t looked_at;
+    const double is = confidence_watch_ece(&task.watch.truth, &looked_at);
+
+    assert_int_equal(looked_at, answers);
+    assert_true(answers == 0 ? isnan(is) : fabs(is - ece) < 1e-6);
+}
+
 static void edge_check(unsigned told, unsigned wrong)
 {
     assert_int_equal(task.known[0].truth.told, told);
@@ -138,6 +150,7 @@ static void test_last_word_counts(void **state)
     assert_int_equal(decision->answers.told, TOLD_RIGHT);
     assert_int_equal(say(5, false), 0);
     local_check(1, 0);
+    watch_check(1, SURE);
     assert_int_equal(words, 2);
     assert_int_equal(decision->answers.told, TOLD_WRONG);
     assert_int_equal(rights, 1);
@@ -154,6 +167,7 @@ static void test_both_sides(void **state)
     edge_check(1, 0);
     assert_int_equal(say(1, false), 0); /* nothing is known of the other one */
     local_check(0, 0);
+    watch_check(0, NAN);
     edge_check(1, 1);
     assert_int_equal(say(2, false), 0);
     local_check(1, 0);
@@ -184,6 +198,7 @@ static void test_after_forget(void **state)
     assert_int_equal(say(1, true), 0);
     assert_int_equal(learn_forget(&all, "objects"), 0);
     local_check(0, 0);
+    watch_check(0, NAN);
     assert_int_equal(say(2, true), 0);
     assert_int_equal(say(1, false), 0);
     local_check(2, 1);
