@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool is_running(const struct requests *all, uint64_t id)
@@ -63,6 +64,32 @@ int feedback_take(struct requests *all, uid_t uid, uint64_t id, bool correct, co
     }
     told_set(all, decision, correct);
     return 0;
+}
+
+void feedback_both(struct requests *all, uint64_t id, const char *local_digest, double confidence,
+                   const char *edge, const char *edge_digest, bool agreed)
+{
+    struct decision *decision = requests_ring_find(all, id);
+    struct told_answers *answers;
+    bool right;
+
+    if (!decision) {
+        return;
+    }
+    answers = &decision->answers;
+    right = answers->told == TOLD_RIGHT;
+    if (answers->taught) {
+        learn_told(all, decision, right, false);
+    }
+    answers->whole[JOB_SIDE_LOCAL] = answers->whole[JOB_SIDE_EDGE] = true;
+    answers->agreed = agreed;
+    answers->confidence = confidence;
+    snprintf(answers->local_digest, sizeof(answers->local_digest), "%s", local_digest);
+    snprintf(answers->edge, sizeof(answers->edge), "%s", edge);
+    snprintf(answers->edge_digest, sizeof(answers->edge_digest), "%s", edge_digest);
+    if (answers->taught) {
+        learn_told(all, decision, right, true);
+    }
 }
 
 void feedback_forget(struct requests *all, const char *task)

@@ -14,6 +14,12 @@
  * there is no answer, TANDEM_ENOTFOUND, TANDEM_EAUTH. */
 int feedback_take(struct requests *all, uid_t uid, uint64_t id, bool correct, const char **ret_why);
 
+/* Only now both sides have whole answers (a shadow run): of the local model `local_digest` with
+ * this confidence, and of `edge` and its model; whether they are the same. What was said of the
+ * delivered one before then judges the other, too. */
+void feedback_both(struct requests *all, uint64_t id, const char *local_digest, double confidence,
+                   const char *edge, const char *edge_digest, bool agreed);
+
 /* A task's knowledge was reset: what was said of its answers before is not to be taken back from
  * it. */
 void feedback_forget(struct requests *all, const char *task);

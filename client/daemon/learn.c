@@ -94,10 +94,10 @@ static void local_told(struct client_task *task, const char *digest,
         return;
     }
     if (tell) {
-        confidence_tell(&task->confidence, decision->confidence, right);
-        confidence_watch_add(&task->watch.truth, decision->id, decision->confidence, right);
+        confidence_tell(&task->confidence, decision->answers.confidence, right);
+        confidence_watch_add(&task->watch.truth, decision->id, decision->answers.confidence, right);
     } else {
-        confidence_untell(&task->confidence, decision->confidence, right);
+        confidence_untell(&task->confidence, decision->answers.confidence, right);
         confidence_watch_remove(&task->watch.truth, decision->id);
     }
 }

@@ -125,6 +125,7 @@ void request_answers_note(struct request *request, const struct job_action *acti
                       answers_agree(local, edge);
     answers->one_right = request->task->config->kind == TASK_CLASSIFY;
     if (answers->whole[JOB_SIDE_LOCAL]) {
+        answers->confidence = local->confidence;
         snprintf(answers->local_digest, sizeof(answers->local_digest), "%s",
                  engine_model_digest(request->task->local.model));
     }

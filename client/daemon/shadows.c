@@ -1,5 +1,6 @@
 #include "client/daemon/shadows.h"
 
+#include "client/daemon/feedback.h"
 #include "client/daemon/learn.h"
 #include "client/daemon/shadow_parts.h"
 #include "common/base/error.h"
@@ -165,6 +166,12 @@ static void agreement_learn(struct shadow *shadow)
                         *edge = answer_of(shadow, JOB_SIDE_EDGE);
 
     if (local && edge) {
+        struct link_view view;
+
+        links_view(shadow->all->links, shadow->edge, &view);
+        feedback_both(shadow->all, shadow->id, engine_model_digest(shadow->task->local.model),
+                      local->confidence, view.name, shadow->edge_digest,
+                      answers_agree(local, edge));
         learn_agreement_of(shadow->task, shadow->edge, shadow->edge_digest, shadow->id,
                            local->confidence, answers_agree(local, edge));
     }

@@ -71,11 +71,11 @@ static struct decision *decision_add(uint64_t id, enum job_side by, bool both, b
 
     *decision = (struct decision){.id = id,
                                   .task = "objects",
-                                  .confidence = SURE,
                                   .has_outcome = true,
                                   .answers = {.uid = USER,
                                               .by = by,
                                               .agreed = agreed,
+                                              .confidence = SURE,
                                               .one_right = true,
                                               .edge = "den",
                                               .local_digest = LOCAL,
@@ -174,6 +174,27 @@ static void test_both_sides(void **state)
     edge_check(2, 2);
 }
 
+/* What a shadow run answers is judged by what was said before it came. */
+static void test_other_side_later(void **state)
+{
+    (void)state;
+    (void)decision_add(1, JOB_SIDE_EDGE, false, false);
+    (void)decision_add(2, JOB_SIDE_EDGE, false, false);
+    assert_int_equal(say(1, true), 0);
+    local_check(0, 0);
+    edge_check(1, 0);
+    feedback_both(&all, 1, LOCAL, SURE, "den", EDGE, false);
+    local_check(1, 0);
+    edge_check(1, 0);
+    feedback_both(&all, 2, LOCAL, SURE, "den", EDGE, true); /* and by what is said then */
+    local_check(1, 0);
+    assert_int_equal(say(2, true), 0);
+    local_check(2, 1);
+    edge_check(2, 0);
+    feedback_both(&all, 3, LOCAL, SURE, "den", EDGE, true); /* nobody remembers it */
+    local_check(2, 1);
+}
+
 /* What is said of a model's answers concerns that model. */
 static void test_another_model(void **state)
 {
@@ -256,8 +277,9 @@ int main(void)
 {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        WITH(test_who_may_say_it), WITH(test_last_word_counts), WITH(test_both_sides),
-        WITH(test_another_model),  WITH(test_after_forget),     WITH(test_cached),
+        WITH(test_who_may_say_it),   WITH(test_last_word_counts), WITH(test_both_sides),
+        WITH(test_other_side_later), WITH(test_another_model),    WITH(test_after_forget),
+        WITH(test_cached),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
