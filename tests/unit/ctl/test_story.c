@@ -118,7 +118,7 @@ static void test_waste_and_truth(void **state)
 
     (void)state;
     has(text, "answered by local (it was wrong), in time, 61.3 ms");
-    has(text, "for\n  nothing: 18.3 ms there, 4000 bytes; 4096 bytes sent\n");
+    has(text, "; for nothing: 18.3 ms there,\n  4000 bytes; 4096 bytes sent\n");
 }
 
 /* Both at once: the times of who answered, which fit into the latency. */
