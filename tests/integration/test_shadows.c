@@ -18,7 +18,9 @@
 
 #define LONG_ENOUGH 20000
 #define HERE        "mode = observe\nobserve_route = local\nshadow_percent = 100\n"
-#define BURST       12
+#define BURST       48 /* requests that run here, long enough for an edge to answer meanwhile */
+#define ELSEWHERE   4
+#define LARGE_SIDE  400
 
 static struct site site;
 static struct tandem *tandem;
@@ -199,12 +201,17 @@ static void on_done(struct tandem *handle, uint64_t id, int error, struct tandem
     --*left;
 }
 
-static void generate_begin(const char *route, int *left)
+/* A raw picture of many pixels, so that a run here takes a while. */
+static void large_begin(const char *route, int *left)
 {
+    static uint8_t pixels[LARGE_SIDE * LARGE_SIDE * 3];
     struct tandem_request request;
 
-    tandem_request_init(&request, "commands");
-    request.text = "run around left twice and walk opposite right thrice";
+    tandem_request_init(&request, "objects");
+    request.picture.format = TANDEM_PIXELS_RGB;
+    request.picture.width = request.picture.height = LARGE_SIDE;
+    request.picture.data = pixels;
+    request.picture.bytes = sizeof(pixels);
     request.route = route;
     request.deadline_ms = LONG_ENOUGH;
     assert_int_equal(tandem_submit(tandem, &request, on_done, NULL, left, NULL), 0);
@@ -215,21 +222,21 @@ static void generate_begin(const char *route, int *left)
  * shadow behind the last request that ran here. */
 static void test_burst(void **state)
 {
-    int left = 2 * BURST;
+    int left = BURST + ELSEWHERE;
     char path[128], *lines, *first, *last, *shadow;
 
     (void)state;
     site_open_policy(&site, "shadow_percent = 100\n", &tandem);
     for (int i = 0; i < BURST; i++) {
-        generate_begin("local", &left);
+        large_begin("local", &left);
     }
-    for (int i = 0; i < BURST; i++) {
-        generate_begin("edge:den", &left);
+    for (int i = 0; i < ELSEWHERE; i++) {
+        large_begin("edge:den", &left);
     }
     while (left > 0) {
         assert_true(tandem_wait(tandem, SITE_PATIENCE_MS) >= 0);
     }
-    shadows_wait("local", BURST);
+    shadows_wait("local", ELSEWHERE);
     assert_int_equal(site_client_stop(&site, SIGTERM), 0);
     snprintf(path, sizeof(path), "%s/state/decisions.jsonl", site.dir);
     lines = site_file(path, NULL);
