@@ -35,22 +35,36 @@ static void task_write(const char *name, const char *kind, const char *local, co
                kind, site.top, local, site.top, edge);
 }
 
-static void cascade(const char *task, int which)
+/* True: both sides answered, and the edge's answer was delivered. */
+static bool both_answer(const char *task, int which)
 {
     static const char *const pictures[PICTURES] = {
         SITE_SAMPLES "cat-0153.jpg",      SITE_SAMPLES "dog-1657.jpg",
         SITE_SAMPLES "airplane-0574.jpg", SITE_SAMPLES "ship-0445.jpg",
         SITE_SAMPLES "horse-0130.jpg",    SITE_SAMPLES "truck-1737.jpg"};
     struct tandem_answer *answer = NULL;
-    const int result =
-        strcmp(task, "commands") == 0
-            ? site_generate(tandem, which ? "walk twice" : "jump left", "cascade", LONG_ENOUGH,
-                            &answer)
-            : site_classify(tandem, pictures[which], "cascade", LONG_ENOUGH, &answer);
+    bool both;
 
-    assert_int_equal(result, 0);
-    assert_string_equal(tandem_answer_outcome_route(answer), "edge:den");
+    if (strcmp(task, "commands") == 0) {
+        assert_int_equal(site_generate(tandem, which ? "walk twice" : "jump left", "cascade",
+                                       LONG_ENOUGH, &answer),
+                         0);
+    } else {
+        assert_int_equal(site_classify(tandem, pictures[which], "cascade", LONG_ENOUGH, &answer),
+                         0);
+    }
+    both = strcmp(tandem_answer_outcome_route(answer), "edge:den") == 0;
     tandem_answer_free(answer);
+    return both;
+}
+
+/* Until both have answered: on a starved machine the edge may seem to be silent for a while. */
+static void cascade(const char *task, int which)
+{
+    for (int waited = 0; !both_answer(task, which); waited += 10) {
+        assert_true(waited < SITE_PATIENCE_MS);
+        site_pause();
+    }
 }
 
 /* A site that has compared PICTURES pictures and TEXTS texts. */
@@ -100,11 +114,11 @@ static double count_of(const char *task, bool edge, const char *key)
     return count;
 }
 
-static void assert_counts(const char *task, int compared, int answers)
+static void assert_counts(const char *task, int compared)
 {
     assert_int_equal(count_of(task, false, "compared"), compared);
     assert_int_equal(count_of(task, true, "compared"), compared);
-    assert_int_equal(count_of(task, false, "answers"), answers);
+    assert_true(count_of(task, false, "answers") >= compared);
 }
 
 /* Ends the client and starts it again; the handle is a new one. */
@@ -163,20 +177,22 @@ static void kept_wait(int pictures, int texts)
 
 static void test_found_again_after_a_kill(void **state)
 {
-    const double agreed = count_of("objects", false, "agreed");
+    const double agreed = count_of("objects", false, "agreed"),
+                 answers = count_of("objects", false, "answers");
 
     (void)state;
-    assert_counts("objects", PICTURES, PICTURES);
-    assert_counts("commands", TEXTS, TEXTS);
+    assert_counts("objects", PICTURES);
+    assert_counts("commands", TEXTS);
     kept_wait(PICTURES, TEXTS);
     restart(SIGKILL);
-    assert_counts("objects", PICTURES, PICTURES);
-    assert_counts("commands", TEXTS, TEXTS);
+    assert_counts("objects", PICTURES);
+    assert_counts("commands", TEXTS);
     assert_true(count_of("objects", false, "agreed") == agreed);
+    assert_true(count_of("objects", false, "answers") == answers);
     assert_true(count_of("objects", false, "runs") >= PICTURES);
     assert_int_equal(site_log_count(&site, "client", "forgotten"), 0);
     cascade("objects", 0); /* and it goes on from there */
-    assert_counts("objects", PICTURES + 1, PICTURES + 1);
+    assert_counts("objects", PICTURES + 1);
 }
 
 /* One bit of a number, as a bad card has it: still a number, and only the checksum tells. */
@@ -201,8 +217,8 @@ static void test_damaged_file(void **state)
     site_client_start(&site);
     site_edge_wait(&site, "up");
     site_log_wait(&site, "client", "set aside as");
-    assert_counts("objects", 0, 0);
-    assert_counts("commands", 0, 0);
+    assert_counts("objects", 0);
+    assert_counts("commands", 0);
     snprintf(damaged, sizeof(damaged), "%s.damaged", learned_path);
     free(text);
     text = site_file(damaged, &bytes); /* for who wants to know why */
@@ -212,7 +228,7 @@ static void test_damaged_file(void **state)
     cascade("objects", 0); /* requests go on, and what they teach is kept anew */
     kept_wait(1, 0);
     restart(SIGKILL);
-    assert_counts("objects", 1, 1);
+    assert_counts("objects", 1);
     assert_int_equal(site_log_count(&site, "client", "set aside as"), 1);
 }
 
@@ -228,9 +244,9 @@ static void test_another_edge_model(void **state)
     site_server_start(&site);
     site_edge_wait(&site, "up");
     site_log_wait(&site, "client", "edge den: task objects: another model, what was learned");
-    assert_counts("objects", 0, PICTURES);
+    assert_counts("objects", 0);
     assert_true(count_of("objects", false, "runs") == runs);
-    assert_counts("commands", TEXTS, TEXTS);
+    assert_counts("commands", TEXTS);
     assert_int_equal(site_log_count(&site, "client", "is forgotten"), 1);
     cascade("objects", 0);
     assert_int_equal(count_of("objects", true, "agreed"), 1); /* it is the same model now */
@@ -244,8 +260,9 @@ static void test_another_local_model(void **state)
     task_write("objects", "classify", "objects-edge.gguf", "objects-edge.gguf");
     restart(SIGKILL);
     site_log_wait(&site, "client", "task objects: another local model, what was learned");
-    assert_counts("objects", 0, 0);
-    assert_counts("commands", TEXTS, TEXTS);
+    assert_counts("objects", 0);
+    assert_int_equal(count_of("objects", false, "answers"), 0);
+    assert_counts("commands", TEXTS);
     assert_int_equal(site_log_count(&site, "client", "is forgotten"), 1);
 }
 
@@ -276,19 +293,19 @@ static void test_forget(void **state)
     assert_int_equal(forget("objects", &out, NULL), 0);
     assert_string_equal(out, "what was learned of task objects is forgotten\n");
     free(out);
-    assert_counts("objects", 0, 0);
-    assert_int_equal(count_of("objects", false, "told"), 0);
-    assert_counts("commands", TEXTS, TEXTS);
+    assert_counts("objects", 0);
+    assert_int_equal(count_of("objects", false, "answers"), 0);
+    assert_counts("commands", TEXTS);
     restart(SIGKILL); /* it was on disk before it was said */
-    assert_counts("objects", 0, 0);
-    assert_counts("commands", TEXTS, TEXTS);
+    assert_counts("objects", 0);
+    assert_counts("commands", TEXTS);
     assert_int_equal(forget("nosuch", &out, &error), 1);
     assert_string_equal(out, "");
     assert_non_null(strstr(error, "nosuch"));
     assert_ptr_equal(strchr(error, '\n'), error + strlen(error) - 1);
     free(out);
     free(error);
-    assert_counts("commands", TEXTS, TEXTS);
+    assert_counts("commands", TEXTS);
 }
 
 /* The answers that were kept of the task are no more given. */

@@ -17,9 +17,9 @@
 #define LONG_ENOUGH 20000
 
 /* An edge that is never wrong, and errors that are dear: what is decided goes there; and one that
- * is not to be had where bytes are dear. */
+ * is not to be had where a byte is dear. */
 #define TO_THE_EDGE "edge_error = 0\none_error_ms = 100000\n"
-#define STAYS_HERE  "one_error_ms = 0\none_megabyte_ms = 1000000\n"
+#define STAYS_HERE  "one_error_ms = 0\none_megabyte_ms = 1000000000\n"
 
 static struct site site;
 static struct tandem *tandem;
@@ -64,6 +64,23 @@ static cJSON *classify(const char *route)
     return decision;
 }
 
+/* The same, again until one is answered by `by`: on a starved machine the edge may seem to be
+ * silent for a while, and local answers in its stead. */
+static cJSON *classify_until(const char *by)
+{
+    for (int waited = 0; waited < SITE_PATIENCE_MS; waited += 10) {
+        cJSON *decision = classify(NULL);
+
+        if (strncmp(text(cJSON_GetObjectItem(decision, "outcome"), "route"), by, strlen(by)) == 0) {
+            return decision;
+        }
+        cJSON_Delete(decision);
+        site_pause();
+    }
+    fail_msg("no answer by %s", by);
+    return NULL;
+}
+
 /* Observed, answered by `by`; where it would have gone. */
 static const char *assert_observed(const cJSON *decision, const char *by)
 {
@@ -72,27 +89,39 @@ static const char *assert_observed(const cJSON *decision, const char *by)
     return text(decision, "route");
 }
 
+/* A decision that says what was not done. */
+static void elsewhere_check(const cJSON *decision)
+{
+    char reason[128];
+
+    snprintf(reason, sizeof(reason), "observed only: would have taken %s (",
+             text(decision, "route"));
+    has(text(decision, "reason"), reason);
+    has(text(decision, "reason"), "), ran local");
+    assert_true(cJSON_GetArraySize(cJSON_GetObjectItem(decision, "candidates")) >= 3);
+}
+
 static void test_local(void **state)
 {
+    int elsewhere = 0;
     cJSON *decision;
     char *out, id[32];
 
     (void)state;
     site_open_policy(&site, "mode = observe\nobserve_route = local\n" TO_THE_EDGE, &tandem);
-    for (int i = 0; i < 5; i++) {
-        char reason[128];
-
+    for (int waited = 0; elsewhere < 5; waited += 10, site_pause()) {
+        assert_true(waited < SITE_PATIENCE_MS);
         decision = classify(NULL);
-        snprintf(reason, sizeof(reason), "observed only: would have taken %s (",
-                 assert_observed(decision, "local"));
-        has(text(decision, "reason"), reason);
-        has(text(decision, "reason"), "), ran local");
-        assert_string_not_equal(text(decision, "route"), "local");
-        assert_true(cJSON_GetArraySize(cJSON_GetObjectItem(decision, "candidates")) >= 3);
+        assert_observed(decision, "local");
         /* nothing left the device */
         assert_false(
             cJSON_GetObjectItem(cJSON_GetObjectItem(decision, "outcome"), "bytes_up")->valuedouble >
             0);
+        if (strcmp(text(decision, "route"), "local") != 0) {
+            elsewhere_check(decision);
+            snprintf(id, sizeof(id), "%s", text(decision, "id"));
+            elsewhere++;
+        }
         cJSON_Delete(decision);
     }
     assert_true(site_number(site.server_socket, "requests.accepted") == 0);
@@ -100,9 +129,6 @@ static void test_local(void **state)
     assert_true(cJSON_IsFalse(cJSON_GetObjectItem(decision, "observed")));
     assert_string_equal(text(decision, "reason"), "forced by caller");
     assert_true(site_number(site.server_socket, "requests.accepted") == 1);
-    cJSON_Delete(decision);
-    decision = classify(NULL);
-    snprintf(id, sizeof(id), "%s", text(decision, "id"));
     cJSON_Delete(decision);
     assert_int_equal(
         site_run(&out, NULL, "tandemctl", "explain", id, "--socket", site.status_socket, NULL), 0);
@@ -122,7 +148,7 @@ static void test_edge(void **state)
 
     (void)state;
     site_open_policy(&site, "mode = observe\nobserve_route = edge\n" STAYS_HERE, &tandem);
-    decision = classify(NULL);
+    decision = classify_until("edge:den");
     assert_string_equal(assert_observed(decision, "edge:den"), "local");
     has(text(decision, "reason"), "would have taken local");
     has(text(decision, "reason"), ", ran edge:den");
@@ -164,7 +190,7 @@ static void test_then_decide(void **state)
         site_pause();
     }
     site_edge_wait(&site, "up");
-    decision = classify(NULL);
+    decision = classify_until("edge:den");
     assert_true(cJSON_IsFalse(cJSON_GetObjectItem(decision, "observed")));
     assert_string_not_equal(text(decision, "route"), "local");
     cJSON_Delete(decision);

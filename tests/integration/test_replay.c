@@ -29,6 +29,20 @@ static void picture(const char *path, const char *route, int wanted)
     tandem_answer_free(answer);
 }
 
+/* Whether the newest decision is not to stay here; on a starved machine the edge may seem to be
+ * silent for a while. */
+static bool is_elsewhere(void)
+{
+    char *line = site_ask(site.status_socket, "decisions 1\n");
+    cJSON *decision = cJSON_Parse(line);
+    const bool elsewhere =
+        strcmp(cJSON_GetStringValue(cJSON_GetObjectItem(decision, "route")), "local") != 0;
+
+    cJSON_Delete(decision);
+    free(line);
+    return elsewhere;
+}
+
 static void requests_make(void)
 {
     static const char *const names[] = {"cat-0153", "dog-1657", "ship-0445", "truck-1737"};
@@ -38,6 +52,13 @@ static void requests_make(void)
 
         snprintf(path, sizeof(path), SITE_SAMPLES "%s.jpg", names[i % 4]);
         picture(path, i < 8 ? NULL : "cascade", 0);
+    }
+    for (int waited = 0; waited < SITE_PATIENCE_MS; waited += 10) {
+        picture(SITE_PICTURE, NULL, 0);
+        if (is_elsewhere()) {
+            break;
+        }
+        site_pause();
     }
     picture(SITE_PICTURE, "edge", 0);
     picture("Makefile", NULL, TANDEM_EFORMAT); /* at fault: it does not count */
@@ -130,10 +151,9 @@ static void test_sums_of_the_file(void **state)
     (void)state;
     record("edge_error = 0\none_error_ms = 100000\n");
     sums = file_sums();
-    assert_int_equal(sums.count, 13);
-    assert_int_equal(sums.forced, 5);
+    assert_true(sums.count >= 14 && sums.forced == 5);
     object = replay("--policy", "tandem");
-    same(number(object, NULL, "requests"), 13);
+    same(number(object, NULL, "requests"), (double)sums.count);
     same(number(object, NULL, "changed"), 0); /* the decisions it has made */
     same(number(object, NULL, "forced"), 5);
     same(number(object, NULL, "unfinished"), 1);
@@ -178,20 +198,25 @@ static void test_either_way(void **state)
 /* Recorded is what was prescribed, replayed what Tandem would have done. */
 static void test_observed(void **state)
 {
+    char wanted[64], *out;
+    struct sums sums;
+    double changed;
     cJSON *object;
-    char *out;
 
     (void)state;
     record("mode = observe\nobserve_route = local\nedge_error = 0\none_error_ms = 100000\n");
+    sums = file_sums();
     object = replay("--policy", "tandem");
-    same(number(object, NULL, "requests"), 13);
-    same(number(cJSON_GetObjectItem(object, "recorded"), "routes", "local"), 8);
-    same(number(object, NULL, "changed"), 8); /* all but what callers forced */
+    same(number(object, NULL, "requests"), (double)sums.count);
+    same(number(cJSON_GetObjectItem(object, "recorded"), "routes", "local"),
+         (double)(sums.count - sums.forced));
+    changed = number(object, NULL, "changed");
+    same(changed, (double)(sums.count - sums.forced - sums.local));
     assert_true(number(object, "replayed", "errors") < number(object, "recorded", "errors"));
     cJSON_Delete(object);
     assert_int_equal(site_run(&out, NULL, "tandemctl", "replay", file_path, NULL), 0);
-    assert_non_null(
-        strstr(out, "13 requests, policy tandem: 8 (61.5 %) would have gone elsewhere"));
+    snprintf(wanted, sizeof(wanted), "%zu requests, policy tandem: %.0f (", sums.count, changed);
+    assert_non_null(strstr(out, wanted));
     assert_non_null(strstr(out, "as recorded: 5 forced by their callers\n"
                                 "left out: 1 unfinished or at fault\n"));
     free(out);
