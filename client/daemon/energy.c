@@ -32,6 +32,9 @@ void energy_read(struct energy *energy, int64_t now_ns, int64_t busy_ns)
                          fmin((double)(busy_ns - energy->busy_ns) / (double)span_ns, 1), watt);
         energy->requests->measured_watt =
             energy->meter.compute_watt > 0 ? energy->meter.compute_watt : 0;
+        if (energy->requests->measured_watt > 0) {
+            requests_price(energy->requests);
+        }
     }
     energy->read_ns = now_ns;
     energy->busy_ns = busy_ns;

@@ -4,6 +4,7 @@
 #include "client/daemon/request.h"
 
 #include <math.h>
+#include <string.h>
 
 #define REQUEST_BYTES                                                                              \
     512                    /* the request's header, frames, a ping, acknowledgements, TLS records  \
@@ -104,5 +105,16 @@ void request_local_spent(struct request *request, double run_ms)
 
 void requests_computed(struct requests *all, double run_ms)
 {
-    budgets_spend(all->budgets, BUDGET_JOULE, run_joule(all, run_ms));
+    if (requests_energy(all).compute_watt > 0) {
+        budgets_spend(all->budgets, BUDGET_JOULE, run_joule(all, run_ms));
+    } else {
+        budget_hour_add(&all->unpriced_ms, run_ms, clock_now_ns());
+    }
+}
+
+void requests_price(struct requests *all)
+{
+    budgets_spend(all->budgets, BUDGET_JOULE,
+                  run_joule(all, budget_hour_sum(&all->unpriced_ms, clock_now_ns())));
+    memset(&all->unpriced_ms, 0, sizeof(all->unpriced_ms));
 }

@@ -43,8 +43,9 @@ struct requests {
     struct tasks *tasks;
     struct links *links; /* set after requests_init */
     struct runner *runner;
-    struct budgets *budgets; /* NULL: none */
-    double measured_watt;    /* of computing, over idle; 0: not measured */
+    struct budgets *budgets;        /* NULL: none */
+    double measured_watt;           /* of computing, over idle; 0: not measured */
+    struct budget_hour unpriced_ms; /* of computing, while nobody knew what it takes */
     void (*on_decision)(const struct decision *decision, void *user);
     /* More is known of a decision than when it was handed over: `member` writes it. */
     void (*on_amended)(const struct decision *decision, decision_member_fn *member, void *user);
@@ -88,8 +89,10 @@ double requests_down_bytes(const struct client_task *task, const struct local_su
                            double most_tokens);
 /* What this device's battery pays, as far as it is known: measured before configured. */
 struct decide_energy requests_energy(const struct requests *requests);
-/* A thread here has worked so long for a request. */
+/* A thread here has worked so long for a request: charged now, or once it is known what it took. */
 void requests_computed(struct requests *requests, double run_ms);
+/* `measured_watt` is known now: charges what was computed before, within the hour. */
+void requests_price(struct requests *requests);
 /* What decide() says of a request of this task now, whose input has so many bytes: in a session the
  * whole conversation, of which each edge is believed to hold `held_bytes` (NULL: nothing).
  * `source`: the picture, its sides 0 for what goes as it came. `cached` NULL: the same was not

@@ -225,12 +225,53 @@ static void test_learned(void **state)
     assert_true(fabs(requests_energy(&requests).compute_watt - 15) < 0.01);
 }
 
+static int64_t still(void *user)
+{
+    (void)user;
+    return START_NS;
+}
+
+/* What was computed before the gauge told what it takes is charged when it has. */
+static void test_charged_later(void **state)
+{
+    struct client_config config = {.state_dir = (char *)(uintptr_t) "",
+                                   .energy_source = ENERGY_BATTERY,
+                                   .joule_per_hour = 1000};
+    struct requests requests = {.config = &config};
+    struct energy energy = {.requests = &requests, .source = ENERGY_BATTERY};
+    uv_loop_t loop;
+
+    (void)state;
+    clock_set_fake(still, NULL);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    requests.budgets = budgets_open(&loop, &config);
+    put_text("power_supply/BAT0", "type", "Battery");
+    put("power_supply/BAT0", "power_now", 6000000);
+    energy_meter_init(&energy.meter);
+    assert_int_equal(energy_gauge_open(&energy.gauge, ENERGY_BATTERY, sys, error), 0);
+    requests_computed(&requests, 2000);
+    assert_true(budgets_left(requests.budgets, BUDGET_JOULE) == 1000);
+    for (int second = 0; second < 10; second++) {
+        put("power_supply/BAT0", "power_now", second % 2 ? 16000000 : 6000000);
+        energy_read(&energy, START_NS + second * NS_PER_S, (second + 1) / 2 * NS_PER_S);
+    }
+    assert_true(fabs(requests_energy(&requests).compute_watt - 10) < 0.01);
+    assert_true(fabs(budgets_left(requests.budgets, BUDGET_JOULE) - 980) < 0.1);
+    requests_computed(&requests, 1000);
+    assert_true(fabs(budgets_left(requests.budgets, BUDGET_JOULE) - 970) < 0.1);
+    budgets_close(requests.budgets);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    budgets_free(requests.budgets);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    clock_set_fake(NULL, NULL);
+}
+
 int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-    const struct CMUnitTest tests[] = {FRESH(test_rapl),   FRESH(test_battery),
-                                       FRESH(test_charge), FRESH(test_missing),
-                                       FRESH(test_many),   FRESH(test_learned)};
+    const struct CMUnitTest tests[] = {
+        FRESH(test_rapl), FRESH(test_battery), FRESH(test_charge),       FRESH(test_missing),
+        FRESH(test_many), FRESH(test_learned), FRESH(test_charged_later)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
