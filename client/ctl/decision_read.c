@@ -35,8 +35,15 @@ static int error_of(const cJSON *object)
     return (int)fmax(fmin(number_or(object, "error_code", 0), 0), -10000);
 }
 
+static uint32_t whole_of(const cJSON *object, const char *key)
+{
+    return (uint32_t)fmin(fmax(number_or(object, key, 0), 0), UINT32_MAX);
+}
+
 static void candidate_read(const cJSON *object, struct candidate *candidate)
 {
+    const cJSON *upload = member_get(object, "upload");
+
     *candidate = (struct candidate){
         .edge = -1,
         .latency = {number_or(object, "latency_ms", 0), number_or(object, "latency_p95_ms", 0)},
@@ -45,7 +52,10 @@ static void candidate_read(const cJSON *object, struct candidate *candidate)
         .error_probability = number_or(object, "error_probability", 0),
         .bytes = number_or(object, "bytes", 0),
         .energy_j = number_of(object, "energy_j"),
-        .cost = number_of(object, "cost")};
+        .cost = number_of(object, "cost"),
+        .upload = {.width = whole_of(upload, "width"),
+                   .height = whole_of(upload, "height"),
+                   .quality = whole_of(upload, "quality")}};
     text_copy(object, "route", candidate->route, sizeof(candidate->route));
 }
 

@@ -156,11 +156,49 @@ void print_decisions_add(struct print_decisions *decisions, const cJSON *decisio
 
 /* ---- one decision ---- */
 
+/* Of the forms of a picture the cheapest is the one that was meant. */
+static bool is_chosen(const cJSON *decision, const cJSON *candidate)
+{
+    const double cost = member_number_or_0(candidate, "cost");
+    const char *route = member_shown(candidate, "route");
+    const cJSON *other;
+    bool before = true;
+
+    if (strcmp(route, member_shown(decision, "route")) != 0) {
+        return false;
+    }
+    cJSON_ArrayForEach(other, member_get(decision, "candidates"))
+    {
+        const double its = member_number_or_0(other, "cost");
+
+        before = before && other != candidate;
+        if (other != candidate && strcmp(member_shown(other, "route"), route) == 0 &&
+            (its < cost || (before && its == cost))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* "32x32 q90"; "-" of what goes as it came. */
+static void form_cell(struct table *table, const cJSON *candidate)
+{
+    const cJSON *upload = member_get(candidate, "upload");
+
+    if (cJSON_IsObject(upload)) {
+        table_cell(table, "%.0fx%.0f q%.0f", member_number_or_0(upload, "width"),
+                   member_number_or_0(upload, "height"), member_number_or_0(upload, "quality"));
+    } else {
+        table_cell(table, "-");
+    }
+}
+
 static int print_candidates(const cJSON *decision, const struct table_style *style, struct buf *out)
 {
     static const struct table_column columns[] = {
         {.title = " "},
         {.title = "ROUTE"},
+        {.title = "SENT AS", .drop = 1},
         {.title = "MS", .right = true},
         {.title = "P95 MS", .right = true},
         {.title = "P(MISS)", .right = true},
@@ -187,11 +225,9 @@ static int print_candidates(const cJSON *decision, const struct table_style *sty
     table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
     cJSON_ArrayForEach(candidate, member_get(decision, "candidates"))
     {
-        bool chosen =
-            strcmp(member_shown(candidate, "route"), member_shown(decision, "route")) == 0;
-
-        table_cell(&table, "%s", chosen ? "*" : " ");
+        table_cell(&table, "%s", is_chosen(decision, candidate) ? "*" : " ");
         table_cell(&table, "%s", member_shown(candidate, "route"));
+        form_cell(&table, candidate);
         for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
             table_cell(
                 &table, "%s",
@@ -271,9 +307,9 @@ int print_decision(const cJSON *decision, const struct table_style *style, struc
 {
     static const struct table_column columns[] = {{.title = "what", .min_width = 14},
                                                   {.title = "value"}};
-    static const char *const texts[][2] = {{"decision", "id"},     {"task", "task"},
-                                           {"session", "session"}, {"tenant", "tenant"},
-                                           {"route", "route"},     {"reason", "reason"}};
+    static const char *const texts[][2] = {
+        {"decision", "id"}, {"task", "task"},     {"session", "session"}, {"tenant", "tenant"},
+        {"route", "route"}, {"reason", "reason"}, {"reserve", "reserve"}};
     struct table table;
     char number[PRINT_NUMBER_BYTES], time_text[64];
     int result;

@@ -127,16 +127,43 @@ static int cheaper_first(const void *a, const void *b)
     return (x->cost > y->cost) - (x->cost < y->cost);
 }
 
-/* The candidates are sorted here. */
+/* Whether one before it has this route: another form of the same picture. */
+static bool is_told(const struct replay_record *record, size_t at)
+{
+    for (size_t i = 0; i < at; i++) {
+        if (strcmp(record->candidates[i].route, record->candidates[at].route) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void route_say(struct story *story, const struct candidate *candidate)
+{
+    const struct upload_form *form = &candidate->upload;
+
+    say(story, " %s", candidate->route);
+    if (form->width != 0) {
+        say(story, " (%ux%u, quality %u)", form->width, form->height, form->quality);
+    }
+}
+
+/* The candidates are sorted here. Of the forms of a picture the cheapest is told. */
 static void routes_say(struct story *story, struct replay_record *record)
 {
+    size_t told = 0;
+
     qsort(record->candidates, record->candidate_count, sizeof(record->candidates[0]),
           cheaper_first);
-    say(story, "possible%s:", record->candidate_count > 0 ? ", as predicted" : "");
-    for (size_t i = 0; i < record->candidate_count && i < ROUTES; i++) {
+    say(story, "possible%s", record->candidate_count > 0 ? ", as predicted:" : ": nothing");
+    for (size_t i = 0; i < record->candidate_count; i++) {
         const struct candidate *at = &record->candidates[i];
 
-        say(story, "%s %s", i > 0 ? ";" : "", at->route);
+        if (told == ROUTES || is_told(record, i)) {
+            continue;
+        }
+        say(story, "%s", told++ > 0 ? ";" : "");
+        route_say(story, at);
         if (!at->latency_known) {
             say(story, " in unknown time");
             continue;
@@ -145,10 +172,9 @@ static void routes_say(struct story *story, struct replay_record *record)
             digits_of(at->latency.p95_ms), at->latency.p95_ms);
         cost_say(story, at->cost);
     }
-    if (record->candidate_count > ROUTES) {
-        say(story, "; and %zu more", record->candidate_count - ROUTES);
+    if (record->candidate_count > told) {
+        say(story, "; and %zu more", record->candidate_count - told);
     }
-    say(story, "%s", record->candidate_count == 0 ? " nothing" : "");
 }
 
 /* What became of the promise that a local run answers in time whatever the edge does. */
@@ -324,7 +350,7 @@ static void others_say(struct story *story, const struct replay_record *record)
         const struct candidate *at = &record->candidates[i];
         struct replay_way way;
 
-        if (strcmp(at->route, taken) == 0 ||
+        if (strcmp(at->route, taken) == 0 || is_told(record, i) ||
             !replay_route(record, at->route, NAN, &record->weights, &way) ||
             isnan(way.latency_ms)) {
             continue;

@@ -45,14 +45,30 @@ static bool is_edge(const char *route)
     return strncmp(route, "edge:", 5) == 0;
 }
 
-static const struct candidate *candidate_find(const struct replay_record *record, const char *route)
+/* Whether `candidate` costs less than `best`, which may be NULL. */
+static bool is_cheaper(const struct decide_weights *weights, const struct candidate *candidate,
+                       const struct candidate *best)
 {
+    const double cost = candidate_cost(weights, candidate);
+
+    return !best || (!isnan(cost) && !(candidate_cost(weights, best) <= cost));
+}
+
+/* Of several forms of a picture the cheapest, which is the one that would be sent; NULL: none. */
+static const struct candidate *candidate_find(const struct replay_record *record,
+                                              const struct decide_weights *weights,
+                                              const char *route)
+{
+    const struct candidate *best = NULL;
+
     for (size_t i = 0; i < record->candidate_count; i++) {
-        if (strcmp(record->candidates[i].route, route) == 0) {
-            return &record->candidates[i];
+        const struct candidate *candidate = &record->candidates[i];
+
+        if (strcmp(candidate->route, route) == 0 && is_cheaper(weights, candidate, best)) {
+            best = candidate;
         }
     }
-    return NULL;
+    return best;
 }
 
 /* The cheapest edge's, which a cascade would ask; NULL: there is none. */
@@ -63,10 +79,8 @@ static const struct candidate *edge_find(const struct replay_record *record,
 
     for (size_t i = 0; i < record->candidate_count; i++) {
         const struct candidate *edge = &record->candidates[i];
-        const double cost = candidate_cost(weights, edge);
 
-        if (is_edge(edge->route) &&
-            (!best || (!isnan(cost) && !(candidate_cost(weights, best) <= cost)))) {
+        if (is_edge(edge->route) && is_cheaper(weights, edge, best)) {
             best = edge;
         }
     }
@@ -254,9 +268,9 @@ static void asked_way(const struct replay_record *record, const struct decide_we
 static bool cascade_way(const struct replay_record *record, double threshold,
                         const struct decide_weights *weights, struct replay_way *way)
 {
-    const struct candidate *local = candidate_find(record, "local");
+    const struct candidate *local = candidate_find(record, weights, "local");
     const struct candidate *edge = edge_find(record, weights);
-    const struct candidate *cascade = candidate_find(record, "cascade");
+    const struct candidate *cascade = candidate_find(record, weights, "cascade");
     const double sure = confidence_of(record);
 
     threshold = given(threshold, record->threshold);
@@ -280,9 +294,9 @@ void replay_recorded(const struct replay_record *record, const struct decide_wei
                      struct replay_way *ret_way)
 {
     const bool cascade = strcmp(place_of(record), "cascade") == 0;
-    const struct candidate *taken = candidate_find(record, place_of(record));
-    const struct candidate *local = candidate_find(record, "local");
-    const struct candidate *by = candidate_find(record, record->by);
+    const struct candidate *taken = candidate_find(record, weights, place_of(record));
+    const struct candidate *local = candidate_find(record, weights, "local");
+    const struct candidate *by = candidate_find(record, weights, record->by);
     struct replay_way way = {.latency_measured = true, .bytes_measured = !isnan(record->bytes_up)};
 
     route_name(way.route, place_of(record)[0] ? place_of(record) : "none");
@@ -317,7 +331,7 @@ static bool as_recorded(const struct replay_record *record, double threshold)
 bool replay_route(const struct replay_record *record, const char *route, double threshold,
                   const struct decide_weights *weights, struct replay_way *ret_way)
 {
-    const struct candidate *candidate = candidate_find(record, route);
+    const struct candidate *candidate = candidate_find(record, weights, route);
     const bool cascade = strcmp(route, "cascade") == 0;
 
     if (strcmp(route, place_of(record)) == 0 && (!cascade || as_recorded(record, threshold))) {

@@ -60,14 +60,42 @@ static void test_decision(void **state)
     expect_has(text, "reason          lowest cost\n");
     expect_has(text, "deadline        100 ms\n");
     expect_has(text, "hedged          yes: both sides were started\n");
-    expect_has(text, "*  edge:hall  9.50   14.00    0.001     0.125      -   3072   135.50\n");
-    expect_has(text, "   local      3.25    5.00    0.000     0.250      -      0   253.25\n");
+    expect_has(text,
+               "*  edge:hall  -        9.50   14.00    0.001     0.125      -   3072   135.50\n");
+    expect_has(text,
+               "   local      -        3.25    5.00    0.000     0.250      -      0   253.25\n");
     expect_has(text, "answered by     local\n");
     expect_has(text, "latency         51.50 ms, in time\n");
     expect_has(text, "ran here        3.50 ms\n");
     expect_has(text, "sent            3072 bytes\n");
     assert_null(strstr(text, "ran at edge")); /* not measured, not shown */
     assert_null(strstr(text, "error  "));
+    free(text);
+    cJSON_Delete(decision);
+}
+
+/* Of the forms of a picture the cheapest was meant, the first of two alike. */
+static void test_forms_of_a_picture(void **state)
+{
+    cJSON *decision = cJSON_Parse(
+        "{\"id\":\"7\",\"route\":\"edge:den\",\"reserve\":\"kept\",\"candidates\":[{\"route\":"
+        "\"edge:den\",\"cost\":9,\"upload\":null},{\"route\":\"edge:den\",\"cost\":7,\"upload\":{"
+        "\"width\":320,\"height\":240,\"quality\":75}},{\"route\":\"edge:den\",\"cost\":7,"
+        "\"upload\":{"
+        "\"width\":160,\"height\":120,\"quality\":75}},{\"route\":\"local\",\"cost\":1}],"
+        "\"outcome\":null}");
+    struct buf out;
+    char *text;
+
+    (void)state;
+    buf_init(&out, 0);
+    assert_int_equal(print_decision(decision, &plain, &out), 0);
+    text = text_take(&out);
+    expect_has(text, "\nreserve         kept\n");
+    expect_has(text, "\n   edge:den  -             -");
+    expect_has(text, "\n*  edge:den  320x240 q75   -");
+    expect_has(text, "\n   edge:den  160x120 q75   -");
+    expect_has(text, "\n   local     -             -");
     free(text);
     cJSON_Delete(decision);
 }
@@ -409,6 +437,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decision),
+        cmocka_unit_test(test_forms_of_a_picture),
         cmocka_unit_test(test_failed_is_not_late),
         cmocka_unit_test(test_tasks_of_a_client),
         cmocka_unit_test(test_predictions),

@@ -174,6 +174,25 @@ static void test_reserve(void **state)
     }
 }
 
+/* A picture can be sent in several forms: the cheapest of each edge is told, once. */
+static void test_forms_of_a_picture(void **state)
+{
+    const char *text = story(
+        HEAD WEIGHTS
+        "\"candidates\":[{\"route\":\"local\",\"latency_ms\":20,\"latency_p95_ms\":25,\"cost\":90},"
+        "{\"route\":\"edge:den\",\"latency_ms\":60,\"latency_p95_ms\":80,\"cost\":80,\"upload\":"
+        "null},"
+        "{\"route\":\"edge:den\",\"latency_ms\":40,\"latency_p95_ms\":50,\"cost\":70,\"upload\":{"
+        "\"width\":320,\"height\":240,\"quality\":75}}],\"route\":\"local\",\"reason\":\"x\","
+        "\"outcome\":{\"route\":\"local\",\"latency_ms\":21,\"met_deadline\":true}}",
+        0, PRINT_STORY_LINES);
+
+    (void)state;
+    has(text, "possible, as predicted: edge:den (320x240, quality 75) in 40.0 ms (p95 50.0),\n"
+              "  cost 70.0; local in 20.0 ms (p95 25.0), cost 90.0; and 1 more\n");
+    has(text, "\notherwise: edge:den 40.0 ms predicted, cost 40.0\n");
+}
+
 /* Decisions as a daemon made them, one of each kind, and their stories as they are told: whoever
  * changes a word sees here what becomes of it. */
 static void test_real_ones(void **state)
@@ -241,10 +260,15 @@ static void test_the_longest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_old_record),        cmocka_unit_test(test_measured),
-        cmocka_unit_test(test_waste_and_truth),   cmocka_unit_test(test_at_the_same_time),
-        cmocka_unit_test(test_without_an_answer), cmocka_unit_test(test_the_longest),
-        cmocka_unit_test(test_reserve),           cmocka_unit_test(test_real_ones),
+        cmocka_unit_test(test_old_record),
+        cmocka_unit_test(test_measured),
+        cmocka_unit_test(test_waste_and_truth),
+        cmocka_unit_test(test_at_the_same_time),
+        cmocka_unit_test(test_without_an_answer),
+        cmocka_unit_test(test_the_longest),
+        cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_real_ones),
+        cmocka_unit_test(test_forms_of_a_picture),
     };
 
     (void)setenv("TZ", "UTC", 1);

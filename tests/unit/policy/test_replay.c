@@ -347,6 +347,23 @@ static void test_moves(void **state)
     assert_string_equal(moves.items[1].to, "cascade");
 }
 
+/* Of the forms of a picture the one that would have been sent, under these weights. */
+static void test_forms_of_a_picture(void **state)
+{
+    struct decide_weights weights = WEIGHTS;
+    struct replay_record record = record_make();
+    struct replay_way way;
+
+    (void)state;
+    record.candidates[record.candidate_count++] = candidate("edge:den", 40, 0.02, 0.1, 25000, 0.1);
+    assert_true(replay_route(&record, "edge:den", NAN, &weights, &way));
+    assert_float_equal(way.bytes, 500000, 0); /* 82 against 20 + 40 + 20 + 0.5 + 2 = 82.5 */
+    weights.one_megabyte_ms = 2000;
+    assert_true(replay_route(&record, "edge:den", NAN, &weights, &way));
+    assert_float_equal(way.bytes, 25000, 0);
+    assert_float_equal(way.error, 0.1, 1e-6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_observed),
         cmocka_unit_test(test_totals),
         cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_forms_of_a_picture),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
