@@ -26,6 +26,21 @@ double picture_effect_error(uint64_t pictures, uint64_t lost, uint64_t won)
                : 1;
 }
 
+/* A form is not better than one of the same size that was compressed less, whatever chance says. */
+static double error_of(const struct picture_effects *effects, const struct picture_effect *effect)
+{
+    double most = 0;
+
+    for (size_t i = 0; i < effects->count; i++) {
+        const struct picture_effect *at = &effects->items[i];
+
+        if (at->scale == effect->scale && at->quality >= effect->quality) {
+            most = fmax(most, at->error);
+        }
+    }
+    return most;
+}
+
 bool picture_effects_find(const struct picture_effects *effects, double scale, uint32_t quality,
                           double *ret_error)
 {
@@ -48,10 +63,11 @@ bool picture_effects_find(const struct picture_effects *effects, double scale, u
     if (!below) {
         return false;
     }
+    *ret_error = error_of(effects, below);
     if (above) {
         part = log(scale / below->scale) / log((double)above->scale / below->scale);
+        *ret_error += part * (error_of(effects, above) - *ret_error);
     }
-    *ret_error = below->error + part * ((above ? above->error : below->error) - below->error);
     return true;
 }
 

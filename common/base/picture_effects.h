@@ -45,8 +45,9 @@ struct picture_effects {
 int picture_effects_load(const char *path, struct picture_effects *ret_effects, char *error,
                          size_t error_bytes);
 /* The error of a picture that is `scale` times as large as what the model looks at, at this
- * quality: as measured; between two measured scales between theirs, by the logarithm; above the
- * largest that of the largest. False: none was measured that is not larger. */
+ * quality: as measured, and never below that of a better quality of the same scale (chance alone
+ * has it so); between two measured scales between theirs, by the logarithm; above the largest that
+ * of the largest. False: none was measured that is not larger. */
 bool picture_effects_find(const struct picture_effects *effects, double scale, uint32_t quality,
                           double *ret_error);
 /* Of `pictures`, `lost` are answered wrong only in the form, `won` only as they came: the

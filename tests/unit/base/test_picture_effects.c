@@ -76,6 +76,22 @@ static void test_good_file(void **state)
     assert_true(error < 0);
 }
 
+/* Chance may have it that what was compressed more lost fewer answers. */
+static void test_compressed_more_is_no_better(void **state)
+{
+    static const struct picture_effects lucky = {
+        .model_digest = DIGEST,
+        .count = 4,
+        .items = {{1, 90, 0.02}, {1, 75, 0.03}, {1, 50, 0.01}, {2, 50, 0.005}}};
+    double error;
+
+    (void)state;
+    assert_true(picture_effects_find(&lucky, 1, 90, &error) && fabs(error - 0.02) < 1e-12);
+    assert_true(picture_effects_find(&lucky, 1, 75, &error) && fabs(error - 0.03) < 1e-12);
+    assert_true(picture_effects_find(&lucky, 1, 50, &error) && fabs(error - 0.03) < 1e-12);
+    assert_true(picture_effects_find(&lucky, 2, 50, &error) && fabs(error - 0.005) < 1e-12);
+}
+
 static void test_bad_files(void **state)
 {
     static const struct {
@@ -147,6 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_error),
         cmocka_unit_test(test_good_file),
+        cmocka_unit_test(test_compressed_more_is_no_better),
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_bounds),
     };
