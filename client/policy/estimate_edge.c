@@ -9,13 +9,18 @@
 #define TRANSFER_SHARE_MIN                                                                         \
     0.1 /* of the time to an acknowledgement, whatever the round trip says                         \
          */
-#define RATE_UNKNOWN         1250.0 /* bytes/ms: 10 Mbit/s */
-#define RATE_PRIOR           1.0 /* standard deviations of logarithms, where little was measured */
-#define RTT_PRIOR            0.5
-#define REST_PRIOR           0.5
-#define REST_GRAIN_MS        1.0              /* no rest is so small that a part of this matters */
-#define LOAD_HALF_LIFE_NS    (50 * NS_PER_MS) /* queues of short requests change as fast */
-#define TAIL_STEP            0.2 /* of the logarithm of the spread, for one that was over it */
+#define RATE_UNKNOWN      1250.0 /* bytes/ms: 10 Mbit/s */
+#define RATE_PRIOR        1.0    /* standard deviations of logarithms, where little was measured */
+#define RTT_AGE_NS        (60 * NS_PER_S)
+#define RTT_PRIOR         0.3
+#define REST_PRIOR        0.5
+#define REST_GRAIN_MS     1.0              /* no rest is so small that a part of this matters */
+#define LOAD_HALF_LIFE_NS (50 * NS_PER_MS) /* queues of short requests change as fast */
+#define TAIL_STEP         0.5 /* of the logarithm of the spread, for one that was over it, */
+#define TAIL_STEP_FIRST                                                                            \
+    1.5 /* and for the first: later ones less, with the root of their number                       \
+         */
+#define TAIL_LOG_FIRST       0.4 /* few samples show less than there is */
 #define TAIL_LOG_MAX         3.0
 #define TAIL_SHARE_MIN       0.02 /* of the mean: no spread is smaller */
 #define STALL_FACTOR         4
@@ -92,22 +97,44 @@ double estimate_link_ms(const struct estimate_link *link, uint64_t up_bytes, int
 
 /* A transfer that took far longer than usual has sat through a silence and is no measure of the
  * rate, unless the next one, which began after it, takes as long. */
-static bool transfer_is_outlier(struct estimate_link *link, uint64_t bytes, double elapsed_ms,
+static bool transfer_is_outlier(struct estimate_link *link, uint64_t bytes, double piece_ms,
                                 int64_t now_ns)
 {
-    const int64_t sent_ns = now_ns - (int64_t)(elapsed_ms * (double)NS_PER_MS);
+    const int64_t began_ns = now_ns - (int64_t)(piece_ms * (double)NS_PER_MS);
     const double usual_ms = estimate_link_ms(link, bytes, now_ns);
 
     if (link->up_bytes_per_ms.count == 0 || isnan(usual_ms) ||
-        elapsed_ms <= STALL_SLACK_MS + STALL_FACTOR * usual_ms) {
+        piece_ms <= STALL_SLACK_MS + STALL_FACTOR * usual_ms) {
         link->slow_ns = 0;
         return false;
     }
-    if (sent_ns < link->recovered_ns || link->slow_ns == 0 || sent_ns < link->slow_ns) {
+    if (began_ns < link->recovered_ns || link->slow_ns == 0 || began_ns < link->slow_ns) {
         link->slow_ns = link->slow_ns == 0 ? now_ns : link->slow_ns;
         return true;
     }
     return false;
+}
+
+/* The first that is far off widens the spread: the second is judged by what was believed before it.
+ */
+static void rate_add(struct estimate_link *link, double bytes_per_ms, int64_t now_ns)
+{
+    const double usual = estimate_samples_geometric(&link->up_bytes_per_ms, now_ns);
+    const double factor = estimate_spread_factor(&link->up_spread, RATE_PRIOR, now_ns);
+    int side;
+
+    if (link->rate_side == 0) {
+        link->rate_low = usual / factor;
+        link->rate_high = usual * factor;
+    }
+    side = bytes_per_ms < link->rate_low ? -1 : bytes_per_ms > link->rate_high ? 1 : 0;
+    if (side != 0 && side == link->rate_side) {
+        estimate_samples_keep(&link->up_bytes_per_ms, 1);
+        side = 0;
+    }
+    link->rate_side = side;
+    estimate_spread_add(&link->up_spread, bytes_per_ms, usual, now_ns); /* of the time it takes */
+    estimate_samples_add(&link->up_bytes_per_ms, bytes_per_ms, now_ns);
 }
 
 void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elapsed_ms,
@@ -117,8 +144,9 @@ void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elap
     const double rtt_ms =
         link->rtt_ms.count > 0 ? estimate_samples_geometric(&link->rtt_ms, now_ns) : 0;
     const bool busy = link->acked_ns != 0 && since_ms < elapsed_ms - rtt_ms;
+    const double piece_ms = busy ? since_ms : elapsed_ms;
     const double took_ms = busy ? since_ms : elapsed_ms - rtt_ms;
-    double rate;
+    const double least_ms = TRANSFER_SHARE_MIN * (busy ? fmin(rtt_ms, elapsed_ms) : elapsed_ms);
 
     if (bytes < BANDWIDTH_BYTES_MIN || !(elapsed_ms > 0)) {
         return;
@@ -127,13 +155,9 @@ void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elap
     if (link->rtt_ms.count > 0 && elapsed_ms < rtt_ms) {
         rtt_add(link, elapsed_ms, now_ns); /* it is not longer than that */
     }
-    if (transfer_is_outlier(link, bytes, elapsed_ms, now_ns)) {
-        return;
+    if (!transfer_is_outlier(link, bytes, piece_ms, now_ns)) {
+        rate_add(link, (double)bytes / fmax(took_ms, least_ms), now_ns);
     }
-    rate = (double)bytes / fmax(took_ms, TRANSFER_SHARE_MIN * elapsed_ms);
-    estimate_spread_add(&link->up_spread, rate, /* of its time, which is the longer the slower */
-                        estimate_samples_geometric(&link->up_bytes_per_ms, now_ns), now_ns);
-    estimate_samples_add(&link->up_bytes_per_ms, rate, now_ns);
 }
 
 void estimate_link_probed(struct estimate_link *link, uint64_t bytes, double rtt_ms, int64_t now_ns)
@@ -170,6 +194,7 @@ double estimate_link_wait_ms(const struct estimate_link *link, int64_t now_ns)
 void estimate_edge_init(struct estimate_edge *edge)
 {
     memset(edge, 0, sizeof(*edge));
+    edge->tail_log = TAIL_LOG_FIRST;
 }
 
 void estimate_edge_sent(struct estimate_edge *edge, int64_t now_ns)
@@ -238,14 +263,24 @@ static double wait_above(const struct estimate_link *link, double wait_ms, int64
                       0);
 }
 
+/* How far the round trip may lie over the usual one. Most of them are alike and a few are long, in
+ * which case it is the few that were seen. */
+static double rtt_above(const struct estimate_link *link, int64_t now_ns)
+{
+    const double usual = estimate_samples_geometric(&link->rtt_ms, now_ns);
+    const double high = estimate_samples_high(&link->rtt_ms, 0.95, now_ns - RTT_AGE_NS);
+
+    return fmax(usual * (estimate_spread_factor(&link->rtt_spread, RTT_PRIOR, now_ns) - 1),
+                high - usual); /* fmax passes over NAN */
+}
+
 /* How far the 95 % point lies over the mean: the parts vary by themselves, so their squares add. */
 static double tail_of(const struct estimate_edge *edge, const struct estimate_link *link,
                       uint64_t up_bytes, double wait_ms, double hint_ms, int64_t now_ns)
 {
     const double up = (double)up_bytes / rate_usual(link, now_ns) *
                       (estimate_spread_factor(&link->up_spread, RATE_PRIOR, now_ns) - 1);
-    const double rtt = estimate_samples_geometric(&link->rtt_ms, now_ns) *
-                       (estimate_spread_factor(&link->rtt_spread, RTT_PRIOR, now_ns) - 1);
+    const double rtt = rtt_above(link, now_ns);
     const double wait = wait_above(link, wait_ms, now_ns);
     const double rest = (estimate_samples_mean(&edge->rest, hint_ms, now_ns) + REST_GRAIN_MS) *
                         (estimate_spread_factor(&edge->rest_spread, REST_PRIOR, now_ns) - 1);
@@ -274,7 +309,9 @@ double estimate_edge_failure(const struct estimate_edge *edge, const struct esti
 void estimate_edge_check(struct estimate_edge *edge, const struct latency *predicted,
                          double total_ms)
 {
-    edge->tail_log += total_ms > predicted->p95_ms ? TAIL_STEP : -TAIL_STEP / 19;
+    const double step = fmax(TAIL_STEP, TAIL_STEP_FIRST / sqrt((double)edge->rest.count + 1));
+
+    edge->tail_log += total_ms > predicted->p95_ms ? step : -step / 19;
     edge->tail_log = fmin(fmax(edge->tail_log, -TAIL_LOG_MAX), TAIL_LOG_MAX);
 }
 

@@ -22,6 +22,8 @@ struct estimate_link {
     int64_t reported_ns;             /* and when it came; 0: none */
     int64_t slow_ns;                 /* the end of a transfer that waits for a second opinion; 0 */
     int64_t acked_ns;                /* the last acknowledgement */
+    int rate_side; /* the last rate was far over (1) or under (-1) what was expected; 0: neither, */
+    double rate_low, rate_high; /* and the band in which it would not have been */
     bool outlier;         /* the last round trip was far too long and waits for a second opinion */
     int64_t recovered_ns; /* when the link spoke again after a silence; 0: never was silent */
 };
@@ -47,8 +49,10 @@ bool estimate_link_rtt(struct estimate_link *link, double rtt_ms, int64_t now_ns
 /* The link speaks again, over a new connection: what was waited for before it did is explained. */
 void estimate_link_back(struct estimate_link *link, int64_t now_ns);
 /* `bytes` more were acknowledged, `elapsed_ms` after the request they belong to began to leave. The
- * round trip is taken off, or what the link did for others meanwhile. Small pieces say nothing
- * about bandwidth and are ignored. */
+ * round trip is taken off, or what the link did for others meanwhile, and for the same request
+ * before. Two rates in a row that are far off, both to the same side, mean that the link has
+ * changed: what was measured before them is forgotten. Small pieces say nothing about bandwidth and
+ * are ignored. */
 void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elapsed_ms,
                          int64_t now_ns);
 /* A round trip that carried `bytes` there took `rtt_ms`: a probe of the rate. */
@@ -77,7 +81,7 @@ void estimate_edge_add(struct estimate_edge *edge, double total_ms, double wait_
 /* An answer took `total_ms` where `predicted` was said: the spread grows a little where it was over
  * the 95 % point, and shrinks by a nineteenth of that where it was not, so that in the long run one
  * in twenty is over it, whatever the link does (adaptive conformal inference, Gibbs and Candès,
- * NeurIPS 2021). */
+ * NeurIPS 2021; with larger steps at first, Angelopoulos, Barber and Bates, ICML 2024). */
 void estimate_edge_check(struct estimate_edge *edge, const struct latency *predicted,
                          double total_ms);
 /* It was given up after its 95 % point; and how likely that is for the next request: not at all

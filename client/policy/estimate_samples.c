@@ -3,6 +3,7 @@
 #include "common/base/clock.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #define DECAY        0.8 /* with each newer sample: about the last five count */
 #define RATE_DECAY   0.6
@@ -97,6 +98,40 @@ double estimate_samples_quantile(const struct estimate_samples *samples, double 
         }
     }
     return best;
+}
+
+static int value_compare(const void *left, const void *right)
+{
+    const double a = *(const double *)left, b = *(const double *)right;
+
+    return (a > b) - (a < b);
+}
+
+double estimate_samples_high(const struct estimate_samples *samples, double q, int64_t since_ns)
+{
+    double values[ESTIMATE_SAMPLES];
+    size_t count = 0;
+
+    for (size_t i = 0; i < held(samples); i++) {
+        if (samples->at_ns[i] >= since_ns) {
+            values[count++] = samples->values[i];
+        }
+    }
+    qsort(values, count, sizeof(values[0]), value_compare);
+    return count > 0 ? values[(size_t)ceil(q * (double)count) - 1] : NAN;
+}
+
+void estimate_samples_keep(struct estimate_samples *samples, size_t count)
+{
+    const size_t newest = count < held(samples) ? count : held(samples);
+    struct estimate_samples kept = {0};
+
+    for (size_t i = newest; i > 0; i--) {
+        const size_t at = (samples->next + ESTIMATE_SAMPLES - i) % ESTIMATE_SAMPLES;
+
+        estimate_samples_add(&kept, samples->values[at], samples->at_ns[at]);
+    }
+    *samples = kept;
 }
 
 int64_t estimate_samples_newest_ns(const struct estimate_samples *samples)

@@ -26,6 +26,11 @@ double estimate_samples_geometric(const struct estimate_samples *samples, int64_
 /* The value that a share `q` of the weight does not exceed, `prior` as above; NAN without any. */
 double estimate_samples_quantile(const struct estimate_samples *samples, double q, double prior,
                                  int64_t now_ns);
+/* The same of those not older than `since_ns`, each counted alike: of what happens seldom the
+ * newest say too little. NAN without any. */
+double estimate_samples_high(const struct estimate_samples *samples, double q, int64_t since_ns);
+/* Forgets all but the newest `count`. */
+void estimate_samples_keep(struct estimate_samples *samples, size_t count);
 /* When the newest came; 0 without any. */
 int64_t estimate_samples_newest_ns(const struct estimate_samples *samples);
 /* The smallest of those from `since_ns` on, and how many these are; NAN without any. */
