@@ -1,72 +1,8 @@
 /* A step allocates nothing, on any thread, once the first one has run (BLAS takes its buffers
- * then). The allocator's names are taken over here to count; the sanitizers need them for
- * themselves, so there is nothing to count under them. */
+ * then). */
 #include "common/engine/forward.h"
 #include "tests/unit/engine/models.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COUNTED 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define COUNTED 0
-#endif
-#endif
-#ifndef COUNTED
-#define COUNTED 1
-#endif
-
-static atomic_uint allocations;
-
-#if COUNTED
-void *__libc_malloc(size_t bytes);
-void *__libc_calloc(size_t count, size_t bytes);
-void *__libc_realloc(void *memory, size_t bytes);
-void *__libc_memalign(size_t alignment, size_t bytes);
-
-void *malloc(size_t bytes)
-{
-    atomic_fetch_add(&allocations, 1);
-    return __libc_malloc(bytes);
-}
-
-void *calloc(size_t count, size_t bytes)
-{
-    atomic_fetch_add(&allocations, 1);
-    return __libc_calloc(count, bytes);
-}
-
-void *realloc(void *memory, size_t bytes)
-{
-    atomic_fetch_add(&allocations, 1);
-    return __libc_realloc(memory, bytes);
-}
-
-void *aligned_alloc(size_t alignment, size_t bytes)
-{
-    atomic_fetch_add(&allocations, 1);
-    return __libc_memalign(alignment, bytes);
-}
-
-int posix_memalign(void **memory, size_t alignment, size_t bytes)
-{
-    atomic_fetch_add(&allocations, 1);
-    *memory = __libc_memalign(alignment, bytes);
-    return *memory ? 0 : 12;
-}
-#endif
-
-static void counting_works(void)
-{
-    const unsigned before = atomic_load(&allocations);
-    void *volatile memory = malloc(1);
-
-    free(memory);
-    if (COUNTED) {
-        assert_int_equal(atomic_load(&allocations), before + 1);
-    } else {
-        skip();
-    }
-}
+#include "tests/support/allocations.h"
 
 static struct engine_context *context_get(struct engine_model *model, uint32_t threads)
 {
@@ -119,7 +55,7 @@ static void decoder_check(const char *name, uint32_t threads)
 static void test_step(void **state)
 {
     (void)state;
-    counting_works();
+    allocations_check();
     decoder_check("decoder_qkv_f32", 1);
     decoder_check("decoder_kv_f16", 1);
     decoder_check("decoder_kv_g1_f16", 3);
@@ -145,7 +81,7 @@ static void picture_check(const char *name, uint32_t threads)
 static void test_pictures(void **state)
 {
     (void)state;
-    counting_works();
+    allocations_check();
     picture_check("vit_conv_seq", 1);
     picture_check("vit_patch_cls", 3);
 }
@@ -159,7 +95,7 @@ static void test_tokens(void **state)
     unsigned before;
 
     (void)state;
-    counting_works(); /* first: where it skips, nothing may be left behind */
+    allocations_check(); /* first: where it skips, nothing may be left behind */
     model = model_get("encoder_q_x");
     context = context_get(model, 3);
     assert_int_equal(engine_encode_tokens(context, tokens, 20, NULL, &logits), 0);
