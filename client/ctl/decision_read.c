@@ -43,13 +43,15 @@ static uint32_t whole_of(const cJSON *object, const char *key)
 static void candidate_read(const cJSON *object, struct candidate *candidate)
 {
     const cJSON *upload = member_get(object, "upload");
+    const double error = number_or(object, "error_probability", 0);
 
     *candidate = (struct candidate){
         .edge = -1,
         .latency = {number_or(object, "latency_ms", 0), number_or(object, "latency_p95_ms", 0)},
         .latency_known = !isnan(number_of(object, "latency_ms")),
         .miss_probability = number_of(object, "miss_probability"),
-        .error_probability = number_or(object, "error_probability", 0),
+        .error_probability = error,
+        .error_weight = number_or(object, "error_weight", error),
         .bytes = number_or(object, "bytes", 0),
         .energy_j = number_of(object, "energy_j"),
         .cost = number_of(object, "cost"),

@@ -134,6 +134,7 @@ bool request_cache_look(struct request *request, struct result_hit *ret_hit,
         return false;
     }
     ret_cached->error_probability = ret_hit->origin->error_probability;
+    ret_cached->error_weight = ret_hit->origin->error_weight;
     ret_cached->by_local = strcmp(ret_hit->origin->route, "local") == 0;
     ret_cached->reason =
         ret_hit->exact ? "the same was answered before" : "nearly the same frame was answered";
@@ -175,6 +176,7 @@ void request_cache_keep(struct request *request, enum job_side side)
             ? edge_truth_error(&request->task->known[request->choice.edge].truth,
                                requests_edge_error(request->all, request->task->config))
             : confidence_error(&request->task->confidence, answer->confidence);
+    origin.error_weight = origin.error_probability;
     origin.decision = request->decision.id;
     if (side == JOB_SIDE_EDGE) { /* to what it was sent */
         origin.error_probability = fmin(origin.error_probability + outcome->upload.error, 1);

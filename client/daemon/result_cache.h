@@ -20,7 +20,8 @@ struct result_key {
 struct result_origin {
     char route[LIMIT_NAME_BYTES + 8]; /* "local", "edge:NAME" */
     char model_digest[33];            /* of the model that computed it; "" when it is not known */
-    double error_probability;         /* believed when it was kept */
+    double error_probability;         /* believed when it was kept, as is */
+    double error_weight;              /* decide.h */
     int64_t kept_ns;
     char task[LIMIT_NAME_BYTES + 1];
     uint64_t decision; /* the id of the one that it was the answer of */

@@ -40,7 +40,7 @@ double candidate_cost(const struct decide_weights *weights, const struct candida
     if (!candidate->latency_known) {
         return NAN;
     }
-    return candidate->latency.mean_ms + weights->one_error_ms * candidate->error_probability +
+    return candidate->latency.mean_ms + weights->one_error_ms * candidate->error_weight +
            weights->one_megabyte_ms * candidate->bytes / MEGABYTE +
            (isnan(candidate->energy_j) ? 0 : weights->one_joule_ms * candidate->energy_j) +
            (isnan(candidate->miss_probability)
@@ -95,7 +95,8 @@ static struct decide_form form_as_it_came(const struct decide_input *input,
 }
 
 static void edge_add(const struct decide_input *input, struct choice *choice, size_t index,
-                     const struct decide_form *form, double error)
+                     const struct decide_form *form, const struct cascade_error *error,
+                     double any_factor)
 {
     struct candidate *candidate = candidate_new(choice, JOB_EDGE, (int)index);
 
@@ -106,7 +107,9 @@ static void edge_add(const struct decide_input *input, struct choice *choice, si
     candidate->bytes = form->upload.bytes;
     candidate->energy_j = candidate_joule(&input->energy, form->upload.prepare_ms, candidate->bytes,
                                           input->down_bytes);
-    candidate->error_probability = fmin(error + form->upload.error, 1);
+    candidate->error_probability = fmin(error->probability + form->upload.error, 1);
+    candidate->error_weight =
+        fmin(error->weight + form->upload.error * any_factor, fmax(error->weight, any_factor));
     candidate_finish(input, candidate);
 }
 
@@ -127,11 +130,11 @@ struct edge_belief candidate_edge_belief(const struct decide_input *input, size_
     return edge_truth_belief(&input->edges[edge].truth, input->edge_error);
 }
 
-static double edge_error_of(const struct decide_input *input, const struct confidence_bin *bins,
-                            size_t index)
+static struct cascade_error edge_error_of(const struct decide_input *input,
+                                          const struct confidence_bin *bins, size_t index)
 {
     const struct edge_belief belief = candidate_edge_belief(input, index);
-    double local_error, edge_error;
+    struct cascade_error local_error, edge_error;
 
     cascade_errors(bins, &belief, &local_error, &edge_error);
     return edge_error;
@@ -142,23 +145,24 @@ static int edges_add(const struct decide_input *input, const struct confidence_b
                      struct choice *choice)
 {
     const size_t each = forms_each(input), first = choice->count;
+    const double any_factor = cascade_any_factor(bins);
     int best = -1;
 
     for (size_t i = 0; i < input->edge_count && i < LIMIT_EDGES; i++) {
         const struct decide_edge *edge = &input->edges[i];
-        double error;
+        struct cascade_error error;
 
         if (!edge_is_allowed(input, i)) {
             continue;
         }
         error = edge_error_of(input, bins, i);
         for (size_t form = 0; form < edge->form_count && form < each; form++) {
-            edge_add(input, choice, i, &edge->forms[form], error);
+            edge_add(input, choice, i, &edge->forms[form], &error, any_factor);
         }
         if (edge->form_count == 0) {
             const struct decide_form form = form_as_it_came(input, edge);
 
-            edge_add(input, choice, i, &form, error);
+            edge_add(input, choice, i, &form, &error, any_factor);
         }
     }
     for (size_t i = first; i < choice->count; i++) {
@@ -172,7 +176,8 @@ static int edges_add(const struct decide_input *input, const struct confidence_b
     return best;
 }
 
-static void local_add(const struct decide_input *input, struct choice *choice, double error)
+static void local_add(const struct decide_input *input, struct choice *choice,
+                      const struct cascade_error *error)
 {
     struct candidate *candidate = candidate_new(choice, JOB_LOCAL, -1);
 
@@ -180,7 +185,8 @@ static void local_add(const struct decide_input *input, struct choice *choice, d
     candidate->latency_known = input->local_known;
     candidate->latency = input->local;
     candidate->energy_j = candidate_joule(&input->energy, input->local_run_ms, 0, 0);
-    candidate->error_probability = error;
+    candidate->error_probability = error->probability;
+    candidate->error_weight = error->weight;
     candidate_finish(input, candidate);
 }
 
@@ -192,6 +198,7 @@ static void cache_add(const struct decide_input *input, struct choice *choice)
     candidate->latency_known = true;
     candidate->energy_j = candidate_joule(&input->energy, 0, 0, 0);
     candidate->error_probability = input->cached->error_probability;
+    candidate->error_weight = input->cached->error_weight;
     candidate_finish(input, candidate);
 }
 
@@ -213,6 +220,7 @@ static void cascade_add(const struct decide_input *input, const struct confidenc
     struct candidate *candidate = candidate_new(choice, JOB_CASCADE, edge.edge);
     const struct cascade_terms terms = {
         .bins = bins,
+        .border = input->costs ? CASCADE_TWO_BORDER : 0,
         .one_error_ms = input->weights.one_error_ms,
         .edge = candidate_edge_belief(input, (size_t)edge.edge),
         .local_ms = input->local_known ? input->local.mean_ms : 0,
@@ -239,7 +247,8 @@ static void cascade_add(const struct decide_input *input, const struct confidenc
     candidate->energy_j = candidate_joule(
         &input->energy, input->local_run_ms + ret_cascade->sent * edge.upload.prepare_ms,
         candidate->bytes, ret_cascade->sent * input->down_bytes);
-    candidate->error_probability = ret_cascade->error;
+    candidate->error_probability = ret_cascade->error.probability;
+    candidate->error_weight = ret_cascade->error.weight;
     candidate_finish(input, candidate);
     if (input->deadline_ns != 0 && candidate->latency_known) {
         miss = miss_probability(&input->local,
@@ -312,17 +321,18 @@ void candidates_fill(const struct decide_input *input,
                      struct cascade *cascade)
 {
     const struct edge_belief edges = {.error = input->edge_error, .mended_min = EDGE_MENDED_MIN};
-    double local_error, edge_error;
+    struct cascade_error local_error, edge_error;
     int edge_at;
 
     choice->count = 0;
     *cascade = (struct cascade){.threshold = input->threshold};
     cascade_errors(bins, &edges, &local_error, &edge_error);
     if (input->cached && input->cached->by_local) {
-        local_error = input->cached->error_probability;
+        local_error.probability = input->cached->error_probability;
+        local_error.weight = input->cached->error_weight;
     }
     if (input->has_local) {
-        local_add(input, choice, local_error);
+        local_add(input, choice, &local_error);
     }
     edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, bins, choice);
     if (input->has_local && edge_at >= 0) {

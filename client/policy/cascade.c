@@ -2,22 +2,23 @@
 
 #include <math.h>
 
-static double error_mean(const struct confidence_bin bins[CONFIDENCE_BINS])
+static struct cascade_error error_mean(const struct confidence_bin bins[CONFIDENCE_BINS])
 {
-    double sum = 0;
+    struct cascade_error mean = {0, 0};
 
     for (size_t i = 0; i < CONFIDENCE_BINS; i++) {
-        sum += bins[i].share * bins[i].error;
+        mean.probability += bins[i].share * bins[i].error;
+        mean.weight += bins[i].share * bins[i].error * bins[i].factor;
     }
-    return sum;
+    return mean;
 }
 
-static double claimed_mean(const struct confidence_bin bins[CONFIDENCE_BINS])
+double cascade_any_factor(const struct confidence_bin bins[CONFIDENCE_BINS])
 {
     double sum = 0;
 
     for (size_t i = 0; i < CONFIDENCE_BINS; i++) {
-        sum += bins[i].share * bins[i].claimed_error;
+        sum += bins[i].share * bins[i].any_factor;
     }
     return sum;
 }
@@ -28,17 +29,24 @@ static double claimed_mean(const struct confidence_bin bins[CONFIDENCE_BINS])
 static double mended(const struct confidence_bin bins[CONFIDENCE_BINS],
                      const struct edge_belief *edge)
 {
-    const double differ = error_mean(bins);
-    const double part = differ > 0 ? (claimed_mean(bins) - edge->error) / differ : 0;
+    double differ = 0, claimed = 0, part;
 
+    for (size_t i = 0; i < CONFIDENCE_BINS; i++) {
+        differ += bins[i].share * bins[i].doubt;
+        claimed += bins[i].share * bins[i].claimed_error;
+    }
+    part = differ > 0 ? (claimed - edge->error) / differ : 0;
     return fmin(fmax(part, edge->mended_min), 1);
 }
 
 void cascade_errors(const struct confidence_bin bins[CONFIDENCE_BINS],
-                    const struct edge_belief *edge, double *ret_local, double *ret_edge)
+                    const struct edge_belief *edge, struct cascade_error *ret_local,
+                    struct cascade_error *ret_edge)
 {
+    const double left = 1 - mended(bins, edge);
+
     *ret_local = error_mean(bins);
-    *ret_edge = *ret_local * (1 - mended(bins, edge));
+    *ret_edge = (struct cascade_error){ret_local->probability * left, ret_local->weight * left};
 }
 
 /* How long an edge's answer is waited for, on average. */
@@ -47,20 +55,24 @@ static double waited_ms(const struct cascade_terms *terms)
     return (1 - terms->failure) * terms->edge_ms + terms->failure * terms->edge_p95_ms;
 }
 
-/* Everything less sure than `threshold` asks. */
+/* What is neither before `below` nor at `threshold` or after it asks. */
 static void expect(const struct cascade_terms *terms, const struct confidence_bin *bins,
                    double part, struct cascade *cascade)
 {
     double gain = 0;
 
-    cascade->asked = cascade->error = 0;
+    cascade->asked = 0;
+    cascade->error = (struct cascade_error){0, 0};
     for (size_t i = 0; i < CONFIDENCE_BINS; i++) {
-        const bool asks = bins[i].middle < cascade->threshold;
+        const bool asks = bins[i].middle >= cascade->below && bins[i].middle < cascade->threshold;
+        const double share = bins[i].share, error = share * bins[i].error;
+        const double left = error * (asks ? 1 - part : 1);
 
-        cascade->asked += asks ? bins[i].share : 0;
-        cascade->error += bins[i].share * bins[i].error * (asks ? 1 - part : 1);
-        cascade->error += asks ? bins[i].share * terms->upload_error : 0;
-        gain += asks ? bins[i].share * bins[i].error * part : 0;
+        cascade->asked += asks ? share : 0;
+        cascade->error.probability += left + (asks ? share * terms->upload_error : 0);
+        cascade->error.weight +=
+            left * bins[i].factor + (asks ? share * terms->upload_error * bins[i].any_factor : 0);
+        gain += asks ? error * part * bins[i].factor : 0;
     }
     cascade->sent = cascade->at_once ? 1 : cascade->asked;
     cascade->latency_ms =
@@ -70,21 +82,42 @@ static void expect(const struct cascade_terms *terms, const struct confidence_bi
     cascade->gain_ms = cascade->asked > 0 ? terms->one_error_ms * gain / cascade->asked : 0;
 }
 
-/* The lowest threshold above which every answer is worth less to mend than asking costs. */
-static double threshold_best(const struct cascade_terms *terms, const struct confidence_bin *bins,
-                             double part, double price_ms)
+/* Whether an answer of this bin is worth less to mend than asking costs. */
+static bool bin_stays(const struct cascade_terms *terms, const struct confidence_bin *bin,
+                      double part, double price_ms)
 {
-    size_t bin = CONFIDENCE_BINS;
+    return terms->one_error_ms *
+               (part * bin->error_bound * bin->factor - terms->upload_error * bin->any_factor) <=
+           price_ms;
+}
 
-    while (bin > 0 && terms->one_error_ms * part * bins[bin - 1].error_bound <= price_ms) {
-        bin--;
+/* What stays: from either end, as far as every answer does. */
+static void thresholds_best(const struct cascade_terms *terms, const struct confidence_bin *bins,
+                            double part, double price_ms, struct cascade *cascade)
+{
+    size_t low = 0, high = CONFIDENCE_BINS;
+
+    while (low < terms->border && bin_stays(terms, &bins[low], part, price_ms)) {
+        low++;
     }
-    return (double)bin / CONFIDENCE_BINS;
+    while (high > terms->border && bin_stays(terms, &bins[high - 1], part, price_ms)) {
+        high--;
+    }
+    cascade->below = (double)low / CONFIDENCE_BINS;
+    cascade->threshold = (double)high / CONFIDENCE_BINS;
+}
+
+static void thresholds_given(const struct cascade_terms *terms, struct cascade *cascade)
+{
+    const double border = (double)terms->border / CONFIDENCE_BINS;
+
+    cascade->threshold = fmax(terms->threshold, border);
+    cascade->below = fmin(1 - terms->threshold, border);
 }
 
 static double cost_of(const struct cascade_terms *terms, const struct cascade *cascade)
 {
-    return cascade->latency_ms + terms->one_error_ms * cascade->error +
+    return cascade->latency_ms + terms->one_error_ms * cascade->error.weight +
            cascade->sent * terms->send_ms;
 }
 
@@ -94,14 +127,15 @@ void cascade_plan(const struct cascade_terms *terms, struct cascade *ret_cascade
     const double part = mended(bins, &terms->edge) * (1 - terms->failure);
 
     for (int at_once = 0; at_once <= (terms->in_turn ? 0 : 1); at_once++) {
-        const double price_ms = terms->one_error_ms * terms->upload_error +
-                                (at_once ? fmax(waited_ms(terms) - terms->local_ms, 0)
-                                         : waited_ms(terms) + terms->send_ms);
-        struct cascade tried = {.at_once = at_once != 0,
-                                .threshold = isnan(terms->threshold)
-                                                 ? threshold_best(terms, bins, part, price_ms)
-                                                 : terms->threshold};
+        const double price_ms = at_once ? fmax(waited_ms(terms) - terms->local_ms, 0)
+                                        : waited_ms(terms) + terms->send_ms;
+        struct cascade tried = {.at_once = at_once != 0};
 
+        if (isnan(terms->threshold)) {
+            thresholds_best(terms, bins, part, price_ms, &tried);
+        } else {
+            thresholds_given(terms, &tried);
+        }
         expect(terms, bins, part, &tried);
         if (!at_once || cost_of(terms, &tried) < cost_of(terms, ret_cascade)) {
             *ret_cascade = tried;

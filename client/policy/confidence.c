@@ -11,9 +11,36 @@
 #define SEEN_PRIOR                                                                                 \
     1.0 /* each bin is believed to have been seen this often before the first request */
 
-static size_t bin_of(double value)
+static double odds_of(const struct confidence *confidence)
 {
-    const double at = value * CONFIDENCE_BINS;
+    return confidence->odds > 0 ? confidence->odds : 1;
+}
+
+/* Odds times as likely as it was. */
+static double odds_apply(double odds, double value)
+{
+    return !(value > 0) ? 0 /* NAN: 0 */
+           : value >= 1 ? 1
+                        : odds * value / (odds * value + 1 - value);
+}
+
+double confidence_place(const struct confidence *confidence, double local_confidence)
+{
+    const double odds = odds_of(confidence);
+
+    return odds == 1 ? local_confidence : odds_apply(odds, local_confidence);
+}
+
+double confidence_at_place(const struct confidence *confidence, double place)
+{
+    const double odds = odds_of(confidence);
+
+    return odds == 1 ? place : odds_apply(1 / odds, place);
+}
+
+static size_t bin_of(const struct confidence *confidence, double value)
+{
+    const double at = confidence_place(confidence, value) * CONFIDENCE_BINS;
 
     return !(at > 0) ? 0 : at >= CONFIDENCE_BINS ? CONFIDENCE_BINS - 1 : (size_t)at;
 }
@@ -36,7 +63,8 @@ static double pool_error(const struct pool *pool)
 /* What answers of this bin say of themselves: those that were compared, and one before them. */
 static double claimed_error(const struct confidence *confidence, size_t bin)
 {
-    const double first = bin + 1 == CONFIDENCE_BINS ? TOP_CLAIM : bin_middle(bin);
+    const double first =
+        confidence_at_place(confidence, bin + 1 == CONFIDENCE_BINS ? TOP_CLAIM : bin_middle(bin));
 
     return 1.0 - (first + confidence->claimed[bin]) / (1.0 + (double)confidence->both[bin]);
 }
@@ -99,7 +127,7 @@ void confidence_init(struct confidence *confidence)
 
 void confidence_see(struct confidence *confidence, double local_confidence)
 {
-    const size_t seen = bin_of(local_confidence);
+    const size_t seen = bin_of(confidence, local_confidence);
 
     if (confidence->seen[seen] >= LIMIT_LEARNED_COUNT) { /* the shares stay */
         for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
@@ -120,7 +148,7 @@ void confidence_compare(struct confidence *confidence, double local_confidence, 
 void confidence_pair_compare(struct confidence *confidence, struct confidence_pair *pair,
                              double local_confidence, bool agreed)
 {
-    const size_t bin = bin_of(local_confidence);
+    const size_t bin = bin_of(confidence, local_confidence);
     const double claimed = local_confidence > 0 ? fmin(local_confidence, 1) : 0; /* NAN: 0 */
 
     if (confidence->both[bin] >= LIMIT_LEARNED_COUNT) {
@@ -155,7 +183,7 @@ void confidence_pair_forget(struct confidence *confidence, struct confidence_pai
 
 void confidence_tell(struct confidence *confidence, double local_confidence, bool right)
 {
-    const size_t bin = bin_of(local_confidence);
+    const size_t bin = bin_of(confidence, local_confidence);
 
     if (confidence->told[bin] < LIMIT_LEARNED_COUNT) {
         confidence->told[bin]++;
@@ -165,7 +193,7 @@ void confidence_tell(struct confidence *confidence, double local_confidence, boo
 
 void confidence_untell(struct confidence *confidence, double local_confidence, bool right)
 {
-    const size_t bin = bin_of(local_confidence);
+    const size_t bin = bin_of(confidence, local_confidence);
 
     confidence->told[bin] -= confidence->told[bin] > 0;
     confidence->right[bin] -= right && confidence->right[bin] > 0;
@@ -178,7 +206,7 @@ double confidence_error(const struct confidence *confidence, double local_confid
     double errors[CONFIDENCE_BINS], weights[CONFIDENCE_BINS];
 
     errors_fit(confidence, errors, weights);
-    return errors[bin_of(local_confidence)];
+    return errors[bin_of(confidence, local_confidence)];
 }
 
 void confidence_expect(const struct confidence *confidence, double threshold, double *ret_error,
@@ -224,6 +252,9 @@ void confidence_bins(const struct confidence *confidence,
                                                 .share = bin_weight(confidence, bin) / all,
                                                 .claimed_error = claimed_error(confidence, bin),
                                                 .error = error,
-                                                .error_bound = bound};
+                                                .error_bound = bound,
+                                                .doubt = error,
+                                                .factor = 1,
+                                                .any_factor = 1};
     }
 }

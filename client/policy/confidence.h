@@ -14,6 +14,9 @@
 
 #define CONFIDENCE_BINS 10
 struct confidence {
+    /* How the bins lie: of even width in odds * c / (odds * c + 1 - c), so that c = 1 / (1 + odds)
+     * is in the middle of them (cascade_two.h). 0, and 1: of even width in c itself. */
+    double odds;
     uint32_t both[CONFIDENCE_BINS];   /* requests answered by both sides */
     uint32_t agreed[CONFIDENCE_BINS]; /* of these, with the same answer */
     uint32_t seen[CONFIDENCE_BINS];   /* every local answer: how confidences fall */
@@ -27,6 +30,9 @@ struct confidence_pair {
     double claimed[CONFIDENCE_BINS];
 };
 void confidence_init(struct confidence *confidence);
+/* Where among the bins a confidence stands, 0..1, bin i from i / CONFIDENCE_BINS on; and back. */
+double confidence_place(const struct confidence *confidence, double local_confidence);
+double confidence_at_place(const struct confidence *confidence, double place);
 void confidence_see(struct confidence *confidence, double local_confidence);
 void confidence_compare(struct confidence *confidence, double local_confidence, bool agreed);
 /* The same, kept in `pair` too; what a pair of before holds is added; and what `pair` holds is
@@ -56,8 +62,14 @@ void confidence_expect(const struct confidence *confidence, double threshold, do
  * accuracy rises with the confidence. What was seldom compared is believed to be worse, so that it
  * is compared. */
 struct confidence_bin {
-    double middle, share, error, error_bound;
-    double claimed_error; /* one minus what its answers say of themselves: calibration */
+    double middle; /* its place */
+    double share, error, error_bound;
+    /* Of the likeliest answer, which is the one that is given unless errors cost unequally
+     * (cascade_two.h): its error, and that which its confidence claims. */
+    double doubt, claimed_error;
+    /* What an error costs, times one_error_ms: of the answer that is given, and, as often as each
+     * may happen, of either kind. 1 but in cascade_two.h. */
+    double factor, any_factor;
 };
 /* All bins, the least sure first. */
 void confidence_bins(const struct confidence *confidence,

@@ -27,7 +27,7 @@ static int64_t hedge_at_ns(const struct decide_input *input, const struct confid
 {
     const struct candidate *chosen = &choice->candidates[choice->chosen];
     struct edge_belief belief;
-    double local, edge;
+    struct cascade_error local, edge;
 
     if (chosen->kind != JOB_EDGE || !chosen->latency_known || input->energy_used) {
         return 0; /* a hedge costs a local run */
@@ -35,7 +35,8 @@ static int64_t hedge_at_ns(const struct decide_input *input, const struct confid
     belief = candidate_edge_belief(input, (size_t)chosen->edge);
     cascade_errors(bins, &belief, &local, &edge);
     return input->now_ns +
-           patience_ns(chosen->latency.p95_ms, input->weights.one_error_ms * fmax(local - edge, 0));
+           patience_ns(chosen->latency.p95_ms,
+                       input->weights.one_error_ms * fmax(local.weight - edge.weight, 0));
 }
 
 /* The latency that may be hoped for where the edge is sent this candidate's form. */
@@ -64,7 +65,8 @@ static int plan_make(const struct decide_input *input, const struct confidence_b
     plan->deadline_ns = input->deadline_ns;
     plan->handover_ns = LIMIT_HANDOVER_US * NS_PER_US;
     plan->deliver_late = input->deliver_late;
-    plan->threshold = cascade->threshold;
+    plan->threshold = confidence_at_place(input->confidence, cascade->threshold);
+    plan->stay_below = confidence_at_place(input->confidence, cascade->below);
     choice->edge = chosen->edge;
     choice->upload_reason = reason_of_upload(input, choice);
     if (chosen->kind == JOB_CASCADE && input->edges[chosen->edge].latency_known) {
@@ -139,7 +141,7 @@ static void retry_consider(const struct decide_input *input, const struct confid
     candidate = &other.candidates[other.chosen];
     if (candidate->edge < 0 || !input->edges[candidate->edge].retry_due ||
         (other.chosen == choice->chosen &&
-         (candidate->kind != JOB_CASCADE || hoped.threshold <= cascade->threshold))) {
+         (candidate->kind != JOB_CASCADE || hoped.asked <= cascade->asked))) {
         return;
     }
     if (candidate->kind == JOB_CASCADE || insurance_would_keep(input)) {
@@ -173,7 +175,11 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
     struct cascade cascade;
     int result;
 
-    confidence_bins(input->confidence, bins);
+    if (input->costs) {
+        cascade_two_bins(input->confidence, input->costs, bins);
+    } else {
+        confidence_bins(input->confidence, bins);
+    }
     memset(ret_choice, 0, sizeof(*ret_choice));
     ret_choice->edge = -1;
     ret_choice->weights = input->weights;

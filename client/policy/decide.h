@@ -10,14 +10,16 @@
  * stays with its local half. A fixed route is the operator's: it is kept as a freely chosen one is,
  * with local as its insurance, and gives way to local where it is not to be had. A cascade's
  * threshold is the one that is best for this request (cascade.h); a forced or fixed one takes the
- * task's. With the energy budget used up the route is chosen that takes the least of it among those
- * that may be in time; no request is refused for it, nothing is asked twice or to learn, and local
- * joins an edge only when that fails or at the last moment. Energy is what the device's model says,
- * absent without one. Reasons are short and stable.
+ * task's. Where a task says what its two errors cost (cascade_two.h) an error counts as often, and
+ * a cascade has two thresholds. With the energy budget used up the route is chosen that takes the
+ * least of it among those that may be in time; no request is refused for it, nothing is asked twice
+ * or to learn, and local joins an edge only when that fails or at the last moment. Energy is what
+ * the device's model says, absent without one. Reasons are short and stable.
  */
 #ifndef TANDEM_POLICY_DECIDE_H
 #define TANDEM_POLICY_DECIDE_H
 
+#include "client/policy/cascade_two.h"
 #include "client/policy/confidence.h"
 #include "client/policy/edge_truth.h"
 #include "client/policy/estimate_edge.h"
@@ -97,8 +99,9 @@ enum decide_reserve {
  */
 struct decide_cached {
     double error_probability;
-    bool by_local;      /* the local model gave it, and would say the same again */
-    const char *reason; /* static */
+    double error_weight; /* as in struct candidate */
+    bool by_local;       /* the local model gave it, and would say the same again */
+    const char *reason;  /* static */
 };
 struct decide_input {
     struct decide_weights weights;
@@ -123,8 +126,9 @@ struct decide_input {
     double down_bytes; /* of an edge's answer; only its energy counts */
     double threshold;  /* of a forced cascade */
     const struct confidence *confidence;
-    double edge_error;           /* expected error of an edge's answer, before it is told */
-    int64_t now_ns, deadline_ns; /* absolute; 0: none */
+    const struct cascade_costs *costs; /* of a yes/no question; NULL: an error is an error */
+    double edge_error;                 /* expected error of an edge's answer, before it is told */
+    int64_t now_ns, deadline_ns;       /* absolute; 0: none */
     bool deliver_late;
     const struct decide_cached *cached;   /* NULL: none */
     const struct decide_insured *insured; /* promised local runs, and what is in their way */
@@ -139,6 +143,8 @@ struct candidate {
     struct latency latency;
     double miss_probability; /* NAN: no deadline or unknown */
     double error_probability;
+    double
+        error_weight; /* each error as often as it costs of one_error_ms; the same without costs */
     double bytes;
     double energy_j;           /* NAN: unknown */
     double cost;               /* NAN: unknown */

@@ -12,6 +12,11 @@ void job_init(struct job *job, const struct job_plan *plan)
     job->speaking = plan->route == JOB_EDGE && !plan->race ? JOB_SIDE_EDGE : JOB_SIDE_LOCAL;
 }
 
+bool job_is_sure(const struct job_plan *plan, double confidence)
+{
+    return confidence < plan->stay_below || !(confidence < plan->threshold);
+}
+
 static struct job_action *act(struct job_actions *actions, enum job_action_kind kind)
 {
     struct job_action *action;
@@ -222,7 +227,7 @@ static bool edge_is_preferred(const struct job *job, const struct job_event_data
     const struct job_plan *plan = &job->plan;
 
     return plan->route == JOB_CASCADE
-               ? (local->partial || local->confidence < plan->threshold) &&
+               ? (local->partial || !job_is_sure(plan, local->confidence)) &&
                      edge_may_still(job, now_ns)
                : job->pulled_in && job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING &&
                      now_ns < plan->insure_at_ns;
@@ -257,7 +262,7 @@ static int on_local_doubt(struct job *job, const struct job_event_data *event, i
         return TANDEM_EINVAL;
     }
     if (job->plan.route == JOB_CASCADE && job->side[JOB_SIDE_EDGE] == JOB_SIDE_IDLE &&
-        event->confidence < job->plan.threshold && edge_may_still(job, now_ns)) {
+        !job_is_sure(&job->plan, event->confidence) && edge_may_still(job, now_ns)) {
         job->doubt_tokens = event->tokens;
         job->doubt = event->confidence;
         side_start(job, JOB_SIDE_EDGE, now_ns, actions);

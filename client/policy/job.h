@@ -12,7 +12,9 @@
  *            fails; the first whole answer wins and the loser is cancelled. Local that was pulled
  *            in has its answer sooner, but the edge its time all the same: it is kept until then.
  *
- *   CASCADE  local starts at once; a whole answer at least `threshold` sure stays; else the edge is
+ *   CASCADE  local starts at once; a whole answer at least `threshold` sure stays, and so does one
+ *            that is less than `stay_below` sure (of a yes/no question, whose confidence is that of
+ *            the yes: cascade_two.h); else the edge is
  *            asked while the budget allows, and the local answer is kept for when the edge fails,
  *            ends partial or is late. Text that is less sure than `threshold` before it has ended
  *            (LOCAL_DOUBT) asks at once, and local goes on: how sure a text is can only fall, so
@@ -69,6 +71,7 @@ struct job_plan {
     int64_t patience_ns;   /* CASCADE: so long after asking the edge a kept local answer goes out;
                               0: at the deadline */
     double threshold;      /* CASCADE: 0..1 */
+    double stay_below;     /* CASCADE: 0..1; 0: nothing is sure because it is low */
     bool deliver_late;
     bool yields; /* its local run goes behind those of all that do not yield */
 };
@@ -141,6 +144,8 @@ struct job {
 
 /* `plan` is copied. */
 void job_init(struct job *job, const struct job_plan *plan);
+/* CASCADE: whether a local answer with this confidence stays. One that is no number does. */
+bool job_is_sure(const struct job_plan *plan, double confidence);
 /* 0, or TANDEM_EINVAL for an event that cannot happen (START twice, a side's end while it does not
  * run, anything before START); then nothing changed and there are no actions. Events after the end
  * return 0 and no actions: they are on their way already. */

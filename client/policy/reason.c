@@ -87,9 +87,11 @@ const char *reason_of_choice(const struct decide_input *input, const struct choi
     case JOB_CASCADE:
         break;
     }
-    return cascade->at_once && input->edges[chosen->edge].latency_known
-               ? "both at once, the edge's answer if local is not sure"
-               : "local first, edge if not sure";
+    if (cascade->at_once && input->edges[chosen->edge].latency_known) {
+        return "both at once, the edge's answer if local is not sure";
+    }
+    return input->costs ? "local first, edge if neither yes nor no is sure"
+                        : "local first, edge if not sure";
 }
 
 const char *reason_of_upload(const struct decide_input *input, const struct choice *choice)

@@ -177,6 +177,9 @@ static void error_set(const struct replay_record *record, const struct decide_we
     const enum told told = way->by[0] ? told_about(record, way->by) : TOLD_NOTHING;
 
     way->error = candidate ? candidate->error_probability : 1;
+    way->error_factor = candidate && candidate->error_probability > 0
+                            ? candidate->error_weight / candidate->error_probability
+                            : 1;
     way->agreed = -1;
     way->error_measured = false;
     if (strcmp(way->by, "local") == 0 && agreed >= 0) {
@@ -201,6 +204,7 @@ static void cost_set(const struct decide_weights *weights, struct replay_way *wa
                                            .latency = {.mean_ms = way->latency_ms},
                                            .miss_probability = way->miss,
                                            .error_probability = way->error,
+                                           .error_weight = way->error * way->error_factor,
                                            .bytes = way->bytes,
                                            .energy_j = way->energy_j};
 
@@ -261,6 +265,7 @@ static void asked_way(const struct replay_record *record, const struct decide_we
     route_name(way->by, asked.by);
     way->miss = 0;
     way->error = asked.error;
+    way->error_factor = asked.error_factor;
     way->error_measured = asked.error_measured;
     way->agreed = asked.agreed;
 }

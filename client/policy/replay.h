@@ -76,7 +76,8 @@ struct replay_way {
     char route[ROUTE_BYTES];
     char by[ROUTE_BYTES];                            /* who answers; "" nobody, or not known */
     double latency_ms, miss, bytes, energy_j, error; /* expected; energy_j may be NAN */
-    double cost;                                     /* NAN: the latency is not known */
+    double error_factor; /* how many times one_error_ms an error costs, as was expected */
+    double cost;         /* NAN: the latency is not known */
     bool latency_measured, bytes_measured, error_measured;
     int agreed; /* its answer with the edge's; -1: not known */
 };

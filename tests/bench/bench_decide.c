@@ -79,7 +79,8 @@ static void one_case(const struct site *site, size_t edges, size_t insured,
 int main(int argc, char **argv)
 {
     /* an answer of the edge's that is worse than what may be had: it is a candidate, no more */
-    const struct decide_cached cached = {.error_probability = 0.9, .reason = "the same input"};
+    const struct decide_cached cached = {
+        .error_probability = 0.9, .error_weight = 0.9, .reason = "the same input"};
     static struct site site;
     FILE *csv = argc == 2 ? fopen(argv[1], "w") : NULL;
 

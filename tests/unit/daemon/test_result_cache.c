@@ -26,7 +26,7 @@ static void put(struct result_cache *cache, uint64_t n, char *label,
     struct answer_label labels[] = {{label, 0.9}};
     const struct answer answer = {
         .kind = WIRE_CLASSIFY, .labels = labels, .label_count = 1, .confidence = 0.9};
-    const struct result_origin origin = {"edge:hall", "abc", 0.1, now_ns, "objects", n};
+    const struct result_origin origin = {"edge:hall", "abc", 0.1, 0.1, now_ns, "objects", n};
 
     assert_int_equal(result_cache_put(cache, key_of(n), scope, print, &answer, &origin), 0);
 }
@@ -178,7 +178,7 @@ static void test_too_large_is_not_kept(void **state)
     static char text[4000];
     const struct answer answer = {
         .kind = WIRE_GENERATE, .text = text, .text_bytes = sizeof(text) - 1};
-    const struct result_origin origin = {"local", "", 0, 0, "objects", 0};
+    const struct result_origin origin = {"local", "", 0, 0, 0, "objects", 0};
     struct result_counts counts;
 
     (void)state;
@@ -196,7 +196,7 @@ static void test_better_stays(void **state)
 {
     struct result_cache *cache = result_cache_new(1 << 20);
     const struct answer answer = {.kind = WIRE_CLASSIFY};
-    const struct result_origin worse = {"local", "def", 0.4, 7, "objects", 0};
+    const struct result_origin worse = {"local", "def", 0.4, 0.4, 7, "objects", 0};
     struct result_hit hit;
 
     (void)state;

@@ -16,6 +16,7 @@ struct random_input {
     struct confidence confidence;
     struct decide_insured insured[INSURED_MAX + 1];
     struct decide_cached cached;
+    struct cascade_costs costs;
 };
 
 static inline bool random_one_in(struct random_source *random, uint64_t times)
@@ -169,7 +170,14 @@ static inline void random_input_make(struct random_source *random, struct random
     for (size_t i = 0; i < input->insured_count; i++) {
         made->insured[i] = random_insured(random, now_ns);
     }
+    made->costs =
+        (struct cascade_costs){random_ms(random, 0.01, 100), random_ms(random, 0.01, 100)};
+    if (random_one_in(random, 3)) {
+        input->costs = &made->costs;
+        made->confidence.odds = cascade_two_odds(&made->costs);
+    }
     made->cached = (struct decide_cached){.error_probability = random_unit(random),
+                                          .error_weight = random_unit(random),
                                           .by_local = random_one_in(random, 2),
                                           .reason = "the same input was answered before"};
     input->cached = random_one_in(random, 8) ? &made->cached : NULL;

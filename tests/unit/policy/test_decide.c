@@ -368,7 +368,7 @@ static void test_most_useful_trouble(void **state)
  * enough, and never where the caller names a route. */
 static void test_cached(void **state)
 {
-    struct decide_cached cached = {0.05, false, "the same was answered before"};
+    struct decide_cached cached = {0.05, 0.05, false, "the same was answered before"};
     struct decide_input input = input_make();
     struct choice choice;
 
@@ -379,10 +379,10 @@ static void test_cached(void **state)
     assert_int_equal(choice.edge, -1);
     assert_string_equal(choice.candidates[choice.chosen].route, "cache");
     assert_true(choice.count <= LIMIT_CANDIDATES);
-    cached.error_probability = 0.9;
+    cached.error_probability = cached.error_weight = 0.9;
     assert_int_equal(decide(&input, &choice), 0);
     assert_int_not_equal(choice.plan.route, JOB_CACHE);
-    cached.error_probability = 0;
+    cached.error_probability = cached.error_weight = 0;
     input.forced = FORCED_LOCAL;
     assert_int_equal(decide(&input, &choice), 0);
     assert_int_equal(choice.plan.route, JOB_LOCAL);
@@ -396,7 +396,7 @@ static void test_cached(void **state)
 /* What the local model said it would say again: running it anew gains nothing. */
 static void test_cached_by_local(void **state)
 {
-    struct decide_cached cached = {0.6, true, "the same was answered before"};
+    struct decide_cached cached = {0.6, 0.6, true, "the same was answered before"};
     struct decide_input input = input_make();
     struct choice choice;
 

@@ -180,7 +180,8 @@ static void test_many_edges(void **state)
     (void)state;
     for (size_t count = 1; count <= LIMIT_EDGES; count++) {
         bool seen[LIMIT_EDGES] = {false};
-        const struct decide_cached cached = {.error_probability = 0.5, .reason = "was here"};
+        const struct decide_cached cached = {
+            .error_probability = 0.5, .error_weight = 0.5, .reason = "was here"};
 
         for (size_t i = 0; i < count; i++) {
             edges[i] = edge_of("hall", 200);

@@ -26,6 +26,7 @@ static struct candidate candidate(const char *route, double mean_ms, double miss
                              .latency = {mean_ms, 2 * mean_ms},
                              .miss_probability = miss,
                              .error_probability = error,
+                             .error_weight = error,
                              .bytes = bytes,
                              .energy_j = joule};
 

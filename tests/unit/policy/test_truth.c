@@ -116,7 +116,7 @@ static void test_edge_mends_what_it_is_better_by(void **state)
     struct confidence confidence;
     struct confidence_bin bins[CONFIDENCE_BINS];
     const struct edge_belief belief = {.error = 0.3, .mended_min = 0};
-    double local, edge;
+    struct cascade_error local, edge;
 
     (void)state;
     confidence_init(&confidence);
@@ -126,8 +126,8 @@ static void test_edge_mends_what_it_is_better_by(void **state)
     }
     confidence_bins(&confidence, bins);
     cascade_errors(bins, &belief, &local, &edge);
-    assert_float_equal(local, 0.4f, 2e-3);
-    assert_float_equal((float)(edge / local), 0.5f, 5e-3);
+    assert_float_equal(local.probability, 0.4f, 2e-3);
+    assert_float_equal((float)(edge.probability / local.probability), 0.5f, 5e-3);
 }
 
 /* An edge that is known to be no better than the local model is not worth asking. */
@@ -145,13 +145,13 @@ static void test_a_bad_edge_mends_nothing(void **state)
                                   .edge_p95_ms = 30,
                                   .threshold = NAN};
     struct cascade before, after;
-    double local, edge;
+    struct cascade_error local, edge;
 
     (void)state;
     confidence_init(&confidence);
     confidence_bins(&confidence, bins);
     cascade_errors(bins, &belief, &local, &edge);
-    assert_true(edge < local);
+    assert_true(edge.probability < local.probability);
     cascade_plan(&terms, &before);
     assert_true(before.asked > 0.3);
     for (int i = 0; i < 2000; i++) {
@@ -159,7 +159,7 @@ static void test_a_bad_edge_mends_nothing(void **state)
     }
     belief = terms.edge = edge_truth_belief(&truth, 0.05);
     cascade_errors(bins, &belief, &local, &edge);
-    assert_true(edge > 0.95 * local);
+    assert_true(edge.probability > 0.95 * local.probability);
     cascade_plan(&terms, &after);
     assert_true(after.asked < before.asked / 2);
 }
