@@ -220,14 +220,16 @@ static bool edge_may_still(const struct job *job, int64_t now_ns)
              now_ns + plan->edge_needs_ns < plan->deadline_ns - plan->handover_ns));
 }
 
-/* Whether the edge's answer is still wanted where local has this one. */
+/* Whether the edge's answer is still wanted where local has this one: not where a whole one is late
+ * already. */
 static bool edge_is_preferred(const struct job *job, const struct job_event_data *local,
                               int64_t now_ns)
 {
     const struct job_plan *plan = &job->plan;
 
     return plan->route == JOB_CASCADE
-               ? (local->partial || !job_is_sure(plan, local->confidence)) &&
+               ? (local->partial ||
+                  (!job_is_sure(plan, local->confidence) && !is_late(job, now_ns))) &&
                      edge_may_still(job, now_ns)
                : job->pulled_in && job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING &&
                      now_ns < plan->insure_at_ns;
@@ -331,7 +333,9 @@ static int on_local_failed(struct job *job, const struct job_event_data *event, 
 static int on_edge_lost(struct job *job, const struct job_event_data *event, int64_t now_ns,
                         struct job_actions *actions)
 {
-    job->edge_gone = event->kind == JOB_EDGE_GONE && job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING;
+    if (job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING) {
+        job->edge_gone = event->kind == JOB_EDGE_GONE;
+    }
     return side_failed(job, JOB_SIDE_EDGE,
                        event->kind == JOB_EDGE_GONE ? TANDEM_ENOROUTE : event->error, now_ns,
                        actions);

@@ -32,10 +32,10 @@
  *
  * A kept answer is delivered `handover_ns` before the deadline, so that it arrives in time. At the
  * deadline, where there is none, `deliver_late` waits for the side that runs, lets local start
- * beside an edge that runs alone, and marks the answer late; else the job fails with ELATE. Nobody
- * is asked for
- * what it has at that moment: each side knows the deadline and brings its partial answer a little
- * before it, unless `deliver_late` lets it go on.
+ * beside an edge that runs alone, and marks the answer late: the first whole one that comes,
+ * however sure it is; else the job fails with ELATE. Nobody is asked for what it has at that
+ * moment: each side knows the deadline and brings its partial answer a little before it, unless
+ * `deliver_late` lets it go on.
  *
  * Promises, whatever the order of events: exactly one DELIVER or FAIL; no action after it; before
  * it, in the same list, a cancel for each side that still runs; the holder need not cancel timers
