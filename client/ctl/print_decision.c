@@ -303,6 +303,25 @@ static int print_outcome(const cJSON *outcome, const struct table_style *style, 
     return result;
 }
 
+/* Of a task with a positive label. */
+static void question_print(const cJSON *decision, struct table *table)
+{
+    static const char *const numbers[][2] = {{"its probability", "positive_probability"},
+                                             {"stays under", "threshold_low"},
+                                             {"stays from", "threshold_high"}};
+    char number[PRINT_NUMBER_BYTES];
+
+    if (!cJSON_IsString(member_get(decision, "positive_label"))) {
+        return;
+    }
+    table_cell(table, "positive label");
+    table_cell(table, "%s", member_shown(decision, "positive_label"));
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        table_cell(table, "%s", numbers[i][0]);
+        table_cell(table, "%s", print_number(member_get(decision, numbers[i][1]), 3, number));
+    }
+}
+
 int print_decision(const cJSON *decision, const struct table_style *style, struct buf *out)
 {
     static const struct table_column columns[] = {{.title = "what", .min_width = 14},
@@ -330,6 +349,7 @@ int print_decision(const cJSON *decision, const struct table_style *style, struc
         table_cell(&table, "threshold");
         table_cell(&table, "%s", print_number(member_get(decision, "threshold"), 3, number));
     }
+    question_print(decision, &table);
     table_cell(&table, "hedged");
     table_cell(&table, "%s", bool_of(decision, "hedged", "yes: both sides were started", "no"));
     result = table_print(&table, style, out);

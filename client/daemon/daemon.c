@@ -599,7 +599,7 @@ int daemon_check(const char *config_path)
         (void)requests_decide(&daemon.requests, &daemon.tasks->items[i], &submit, &none, 0, NULL,
                               NULL, clock_now_ns(), &choice);
         decision.deadline_ms = (double)daemon.tasks->configs[i].default_deadline_ms;
-        decision.threshold = choice.plan.route == JOB_CASCADE ? choice.plan.threshold : NAN;
+        decision_thresholds(&decision, &choice.plan, task_positive(&daemon.tasks->items[i]));
         snprintf(decision.task, sizeof(decision.task), "%s", daemon.tasks->names[i]);
         snprintf(decision.route, sizeof(decision.route), "%s",
                  choice.chosen < choice.count ? choice.candidates[choice.chosen].route : "");

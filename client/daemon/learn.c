@@ -4,6 +4,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,26 +88,42 @@ static int edge_find(const struct requests *all, const char *name, struct link_v
     return -1;
 }
 
+uint64_t learn_question(const struct client_task *task)
+{
+    const char *label = task_positive(task);
+
+    return task->asks ? XXH3_64bits_withSeed(label, strlen(label),
+                                             XXH3_64bits(&task->confidence.odds, sizeof(double)))
+                      : 0;
+}
+
+/* Of a question it is told whether it was that label. */
 static void local_told(struct client_task *task, const char *digest,
                        const struct decision *decision, bool right, bool tell)
 {
-    if (strcmp(digest, decision->answers.local_digest) != 0) {
+    const double sure = decision->answers.confidence;
+
+    if (strcmp(digest, decision->answers.local_digest) != 0 ||
+        decision->answers.question != learn_question(task)) {
         return;
     }
+    right = task->asks ? right == cascade_two_is_yes(&task->costs, sure) : right;
     if (tell) {
-        confidence_tell(&task->confidence, decision->answers.confidence, right);
-        confidence_watch_add(&task->watch.truth, decision->id, decision->answers.confidence, right);
+        confidence_tell(&task->confidence, sure, right);
+        confidence_watch_add(&task->watch.truth, decision->id, sure, right);
     } else {
-        confidence_untell(&task->confidence, decision->answers.confidence, right);
+        confidence_untell(&task->confidence, sure, right);
         confidence_watch_remove(&task->watch.truth, decision->id);
     }
 }
 
+/* What is told of an edge is how often its likeliest answer is wrong, whatever errors cost. */
 static void edge_told(struct task_edge *known, const struct decision *decision, bool right,
                       bool tell)
 {
     if (strcmp(known->digest, decision->answers.edge_digest) == 0) {
-        (tell ? edge_truth_tell : edge_truth_untell)(&known->truth, right);
+        (tell ? edge_truth_tell : edge_truth_untell)(&known->truth,
+                                                     right != decision->answers.edge_turned);
     }
 }
 
@@ -135,15 +152,24 @@ void learn_told(struct requests *all, const struct decision *decision, bool corr
 
 /* ---- kept over a restart ---- */
 
-static void link_digest(const char *url, char ret_digest[LEARNED_DIGEST_BYTES])
+static void text_digest(const char *text, char ret_digest[LEARNED_DIGEST_BYTES])
 {
     snprintf(ret_digest, LEARNED_DIGEST_BYTES, "%016llx",
-             (unsigned long long)XXH3_64bits(url, strlen(url)));
+             (unsigned long long)XXH3_64bits(text, strlen(text)));
 }
 
 static const char *local_digest(const struct requests *all, const struct client_task *task)
 {
     return all->tasks->contracts[task - all->tasks->items].model_digest;
+}
+
+/* "": there is no question. */
+static void question_digest(const struct client_task *task, char ret_digest[LEARNED_DIGEST_BYTES])
+{
+    ret_digest[0] = '\0';
+    if (task->asks) {
+        text_digest(task_positive(task), ret_digest);
+    }
 }
 
 static void task_take(const struct requests *all, const struct client_task *task,
@@ -154,6 +180,7 @@ static void task_take(const struct requests *all, const struct client_task *task
     if (task->has_local) {
         snprintf(kept->digest, sizeof(kept->digest), "%s", local_digest(all, task));
     }
+    question_digest(task, kept->question);
     kept->run = task->estimate;
     kept->text = task->text;
     kept->confidence = task->confidence;
@@ -190,7 +217,7 @@ int learn_take(const struct requests *all, struct learned *ret_learned)
         links_view(all->links, i, &view);
         if (view.name[0]) {
             snprintf(link->name, sizeof(link->name), "%s", view.name);
-            link_digest(view.url, link->digest);
+            text_digest(view.url, link->digest);
             link->link = *view.estimate;
             learned->link_count++;
         }
@@ -207,7 +234,7 @@ static bool link_is_same(const struct learned *learned, const struct link_view *
 {
     char digest[LEARNED_DIGEST_BYTES];
 
-    link_digest(view->url, digest);
+    text_digest(view->url, digest);
     for (size_t i = 0; i < learned->link_count; i++) {
         if (strcmp(learned->links[i].name, view->name) == 0) {
             return strcmp(learned->links[i].digest, digest) == 0;
@@ -243,10 +270,21 @@ static void text_join(struct estimate_text *text, const struct estimate_text *ke
     rate_join(&text->answer.mean, &text->answer.window, &kept->answer.mean, &kept->answer.window);
 }
 
+static bool question_is_same(const struct learned_task *kept, const struct client_task *task)
+{
+    char digest[LEARNED_DIGEST_BYTES];
+
+    question_digest(task, digest);
+    return strcmp(kept->question, digest) == 0 &&
+           (!task->asks ||
+            fabs(kept->confidence.odds / task->confidence.odds - 1) < 1e-6); /* as written */
+}
+
 static void task_give(struct requests *all, const struct learned *learned,
                       const struct learned_task *kept, struct client_task *task)
 {
     const bool same = strcmp(kept->digest, task->has_local ? local_digest(all, task) : "") == 0;
+    const bool asks_the_same = same && question_is_same(kept, task);
 
     if (kept->kind != (int)task->config->kind) {
         return;
@@ -257,6 +295,11 @@ static void task_give(struct requests *all, const struct learned *learned,
     } else {
         rate_join(&task->estimate.run, &task->estimate.window, &kept->run.run, &kept->run.window);
         text_join(&task->text, &kept->text);
+    }
+    if (same && !asks_the_same) {
+        log_info("task %s: another question, what was learned of the one before is forgotten",
+                 task->config->name);
+    } else if (same) {
         memcpy(task->confidence.seen, kept->confidence.seen, sizeof(task->confidence.seen));
         memcpy(task->confidence.told, kept->confidence.told, sizeof(task->confidence.told));
         memcpy(task->confidence.right, kept->confidence.right, sizeof(task->confidence.right));
@@ -272,7 +315,7 @@ static void task_give(struct requests *all, const struct learned *learned,
         memcpy(task->known[edge].digest, pair->digest, sizeof(pair->digest));
         task->edges[edge] = pair->estimate;
         task->known[edge].truth = pair->truth;
-        if (same) {
+        if (asks_the_same) {
             task->known[edge].agreement = pair->agreement;
             confidence_pair_add(&task->confidence, &pair->agreement);
         }
@@ -316,7 +359,7 @@ int learn_forget(struct requests *all, const char *name)
         pair_forget(task, i);
         memcpy(task->known[i].digest, digest, sizeof(digest)); /* that is known, not learned */
     }
-    confidence_init(&task->confidence);
+    task_confidence_init(task);
     memset(&task->watch, 0, sizeof(task->watch));
     feedback_forget(all, name);
     task->estimate = task->first_estimate;

@@ -14,14 +14,18 @@ void learn_edge_fresh(struct requests *all, size_t edge);
 void learn_edge_model(struct requests *all, size_t edge, size_t task, const char *digest);
 /* Whether the edge's answer came from the model that it has now, as far as known. */
 bool learn_edge_model_is(const struct request *request);
-/* Both sides answered: whether they agreed. An answer of another model than the edge now has
- * teaches nothing. */
+/* Both sides answered: whether they agreed; of a task with a positive label, how probable it was
+ * to local, and whether the edge found it the likeliest. An answer of another model than the edge
+ * now has teaches nothing. */
 void learn_agreement(struct request *request, double confidence, bool agreed);
 void learn_agreement_of(struct client_task *task, size_t edge, const char *digest,
                         uint64_t decision, double confidence, bool agreed);
 /* The application says that the delivered answer was right, or wrong (`tell`), or does not say it
  * any more. What models answered that are no longer there teaches nothing. */
 void learn_told(struct requests *all, const struct decision *decision, bool correct, bool tell);
+/* Names what `confidence` of told_answers is of: 0, or the positive label and what its errors cost.
+ */
+uint64_t learn_question(const struct client_task *task);
 /* A copy of all that is kept over a restart. *returns owned* in *ret_learned; 0 or TANDEM_ENOMEM.
  */
 int learn_take(const struct requests *all, struct learned *ret_learned);

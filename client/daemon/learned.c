@@ -114,6 +114,9 @@ static int task_write(const struct learned_task *task, int64_t now_ns, struct bu
     int result = buf_printf(out, "task %s %d %s\n", task->name, task->kind,
                             task->digest[0] ? task->digest : "-");
 
+    if (result == 0 && task->question[0]) {
+        result = buf_printf(out, "question %s %.9g\n", task->question, task->confidence.odds);
+    }
     if (result == 0) {
         result = rate_write("run", &task->run.run, &task->run.window, out);
     }

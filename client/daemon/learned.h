@@ -9,6 +9,8 @@
  *   rtt_ms AGE:VALUE ...                          samples, the oldest first, ages in ms
  *   up_bytes_per_ms AGE:VALUE ...
  *   task NAME KIND DIGEST                         of the local model, "-" without one
+ *   question DIGEST ODDS                          of a task with a positive label: of that label;
+ *                                                 the bins below are of its probability
  *   run COUNT MEAN DEVIATION VALUE ...            of whole runs, with the last ones
  *   density|prefill|decode|answer COUNT MEAN DEVIATION VALUE ...
  *   seen N ...                                    a number for each bin of confidence
@@ -55,7 +57,8 @@ struct learned_task {
     char digest[LEARNED_DIGEST_BYTES]; /* of the local model; "" without one */
     struct estimate_local run;
     struct estimate_text text;
-    struct confidence confidence; /* agreement in it is the sum over `pairs` */
+    char question[LEARNED_DIGEST_BYTES]; /* of the positive label; "" without one */
+    struct confidence confidence;        /* agreement in it is the sum over `pairs` */
     struct learned_pair pairs[LIMIT_EDGES];
     size_t pair_count;
 };

@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/base/names.h"
+#include "common/base/task_config.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #define AGE_MAX_MS        (INT64_C(366) * 86400 * 1000)
 #define TAIL_LOG_MAX      3.0
 #define SPREAD_WEIGHT_MAX 100.0
+#define ODDS_MIN          (TASK_ERROR_COST_MIN / TASK_ERROR_COST_MAX)
 
 struct reader {
     struct learned *learned;
@@ -271,6 +273,16 @@ static int up_spread_read(struct reader *reader)
     return spread_read(reader, &reader->link->link.up_spread);
 }
 
+static int question_read(struct reader *reader)
+{
+    struct learned_task *task = reader->task;
+
+    return !task->question[0] && digest_take(reader, task->question) && task->question[0] &&
+                   number_take(reader, ODDS_MIN, 1 / ODDS_MIN, &task->confidence.odds)
+               ? 0
+               : wrong(reader, "a question is not DIGEST ODDS, or comes twice");
+}
+
 static int run_read(struct reader *reader)
 {
     return rate_read(reader, &reader->task->run.run, &reader->task->run.window);
@@ -385,6 +397,7 @@ static const struct line {
     {"up_bytes_per_ms", OF_LINK, up_read},
     {"rtt_spread", OF_LINK, rtt_spread_read},
     {"up_spread", OF_LINK, up_spread_read},
+    {"question", OF_TASK, question_read},
     {"run", OF_TASK, run_read},
     {"density", OF_TASK, density_read},
     {"prefill", OF_TASK, prefill_read},

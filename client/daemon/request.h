@@ -4,6 +4,7 @@
 #ifndef TANDEM_CLIENT_REQUEST_H
 #define TANDEM_CLIENT_REQUEST_H
 
+#include "client/daemon/positive.h"
 #include "client/daemon/requests.h"
 #include "client/daemon/result_cache.h"
 #include "client/policy/shadow.h"
@@ -205,7 +206,10 @@ void request_waste_note(struct request *request, const struct job_action *action
 void request_waste_local(struct request *request, double run_ms);
 /* Whose answers there were, for what will be said of the delivered one. */
 void request_answers_note(struct request *request, const struct job_action *action);
-bool answers_agree(const struct answer *a, const struct answer *b);
+bool answers_agree(const struct client_task *task, const struct answer *a, const struct answer *b);
+/* What the edge's answer teaches of the local one, learn.h's `agreed`. */
+bool answers_teach(const struct client_task *task, const struct answer *local,
+                   const struct answer *edge);
 void request_count(struct request *request, const struct job_action *action);
 void request_decision_keep(struct request *request);
 

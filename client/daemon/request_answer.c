@@ -69,8 +69,13 @@ void request_error_send(struct request *request, int code)
     buf_fini(&header);
 }
 
-bool answers_agree(const struct answer *a, const struct answer *b)
+bool answers_agree(const struct client_task *task, const struct answer *a, const struct answer *b)
 {
+    const char *positive = task_positive(task);
+
+    if (task->asks) {
+        return positive_is_first(a, positive) == positive_is_first(b, positive);
+    }
     if (a->kind == WIRE_GENERATE) {
         return a->text_bytes == b->text_bytes && memcmp(a->text, b->text, a->text_bytes) == 0;
     }
@@ -96,15 +101,23 @@ static void local_note(struct request *request, bool agreed)
     }
 }
 
+bool answers_teach(const struct client_task *task, const struct answer *local,
+                   const struct answer *edge)
+{
+    return task->asks ? positive_is_likely(edge, task_positive(task))
+                      : answers_agree(task, local, edge);
+}
+
 void request_compare(struct request *request)
 {
     const struct answer *local = &request->answers[JOB_SIDE_LOCAL],
                         *edge = &request->answers[JOB_SIDE_EDGE];
 
     if (request->has_answer[JOB_SIDE_LOCAL] && request->has_answer[JOB_SIDE_EDGE]) {
-        const bool agreed = answers_agree(local, edge);
+        const bool agreed = answers_agree(request->task, local, edge);
 
-        learn_agreement(request, local->confidence, agreed);
+        learn_agreement(request, positive_sure(local, task_positive(request->task)),
+                        answers_teach(request->task, local, edge));
         local_note(request, agreed);
     }
 }
@@ -116,16 +129,17 @@ void request_answers_note(struct request *request, const struct job_action *acti
     struct told_answers *answers = &request->decision.answers;
     struct link_view view;
 
+    answers->question = learn_question(request->task);
     answers->by = action->kind == JOB_DELIVER ? action->side : JOB_SIDES;
     for (enum job_side side = JOB_SIDE_LOCAL; side <= JOB_SIDE_EDGE; side++) {
         answers->whole[side] =
             request->has_answer[side] && request->answers[side].finish != WIRE_FINISH_DEADLINE;
     }
     answers->agreed = answers->whole[JOB_SIDE_LOCAL] && answers->whole[JOB_SIDE_EDGE] &&
-                      answers_agree(local, edge);
+                      answers_agree(request->task, local, edge);
     answers->one_right = request->task->config->kind == TASK_CLASSIFY;
     if (answers->whole[JOB_SIDE_LOCAL]) {
-        answers->confidence = local->confidence;
+        answers->confidence = positive_sure(local, task_positive(request->task));
         snprintf(answers->local_digest, sizeof(answers->local_digest), "%s",
                  engine_model_digest(request->task->local.model));
     }

@@ -160,6 +160,30 @@ int request_cache_take(struct request *request, const struct result_hit *hit)
     return answer_copy(hit->answer, &request->answers[JOB_SIDE_CACHE]);
 }
 
+/* How wrong the answer of this side is believed to be. */
+static void error_fill(const struct request *request, enum job_side side,
+                       struct result_origin *origin)
+{
+    const struct client_task *task = request->task;
+    const struct answer *answer = &request->answers[side];
+
+    if (side == JOB_SIDE_EDGE) {
+        origin->error_probability =
+            edge_truth_error(&task->known[request->choice.edge].truth,
+                             requests_edge_error(request->all, task->config));
+    } else if (task->asks) {
+        origin->error_probability = cascade_two_error(&task->confidence, &task->costs,
+                                                      positive_sure(answer, task_positive(task)));
+    } else {
+        origin->error_probability = confidence_error(&task->confidence, answer->confidence);
+    }
+    origin->error_weight =
+        task->asks
+            ? cascade_two_weight(&task->costs, positive_is_first(answer, task_positive(task)),
+                                 origin->error_probability)
+            : origin->error_probability;
+}
+
 void request_cache_keep(struct request *request, enum job_side side)
 {
     const struct answer *answer = &request->answers[side];
@@ -171,12 +195,7 @@ void request_cache_keep(struct request *request, enum job_side side)
         (side == JOB_SIDE_EDGE && !learn_edge_model_is(request))) {
         return;
     }
-    origin.error_probability =
-        side == JOB_SIDE_EDGE
-            ? edge_truth_error(&request->task->known[request->choice.edge].truth,
-                               requests_edge_error(request->all, request->task->config))
-            : confidence_error(&request->task->confidence, answer->confidence);
-    origin.error_weight = origin.error_probability;
+    error_fill(request, side, &origin);
     origin.decision = request->decision.id;
     if (side == JOB_SIDE_EDGE) { /* to what it was sent */
         origin.error_probability = fmin(origin.error_probability + outcome->upload.error, 1);

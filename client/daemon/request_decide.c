@@ -222,6 +222,7 @@ static int decide_as(struct requests *all, const struct client_task *task,
                                  .has_local = task->has_local,
                                  .threshold = task->config->confidence_threshold,
                                  .confidence = &task->confidence,
+                                 .costs = task_costs(task),
                                  .edge_error = requests_edge_error(all, task->config),
                                  .up_bytes = input_bytes,
                                  .cached = cached,
@@ -287,8 +288,7 @@ void request_decision_fill(struct request *request)
     strcpy(decision->task, request->submit.task);
     strcpy(decision->session, request->submit.session);
     decision->confidence = NAN;
-    decision->threshold =
-        request->choice.plan.route == JOB_CASCADE ? request->choice.plan.threshold : NAN;
+    decision_thresholds(decision, &request->choice.plan, task_positive(request->task));
     decision->reserve = request->choice.reserve;
     decision->predicted_ms = NAN;
     decision_outcome_init(&decision->outcome);

@@ -245,12 +245,14 @@ static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result,
     const double wait_ms = (double)result->wait_us / 1000, run_ms = (double)result->run_us / 1000;
     struct decision_outcome *outcome;
     struct link_view view;
+    const char *positive;
 
     if (!request || request->has_answer[JOB_SIDE_EDGE]) {
         (void)shadow_edge_result(user, edge, id, result);
         return;
     }
     outcome = &request->decision.outcome;
+    positive = task_positive(request->task);
     request_edge_release(request);
     links_view(request->all->links, edge, &view);
     outcome->edge_wait_ms = wait_ms;
@@ -270,6 +272,9 @@ static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result,
                                  result->answer.finish == WIRE_FINISH_DEADLINE);
     }
     request_upload_boxes(request, &result->answer);
+    positive_choose(&result->answer, positive, task_costs(request->task));
+    request->decision.answers.edge_turned = positive_is_first(&result->answer, positive) !=
+                                            positive_is_likely(&result->answer, positive);
     request->answers[JOB_SIDE_EDGE] = result->answer;
     request->has_answer[JOB_SIDE_EDGE] = true;
     result->answer = (struct answer){0};

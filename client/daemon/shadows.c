@@ -138,7 +138,7 @@ static int agreed_with_delivered(const struct shadow *shadow, enum job_side side
     const struct answer *answer = answer_of(shadow, side);
 
     return answer && shadow->delivered.finish != WIRE_FINISH_DEADLINE
-               ? answers_agree(answer, &shadow->delivered)
+               ? answers_agree(shadow->task, answer, &shadow->delivered)
                : -1;
 }
 
@@ -170,10 +170,11 @@ static void agreement_learn(struct shadow *shadow)
 
         links_view(shadow->all->links, shadow->edge, &view);
         feedback_both(shadow->all, shadow->id, engine_model_digest(shadow->task->local.model),
-                      local->confidence, view.name, shadow->edge_digest,
-                      answers_agree(local, edge));
+                      positive_sure(local, task_positive(shadow->task)), view.name,
+                      shadow->edge_digest, answers_agree(shadow->task, local, edge));
         learn_agreement_of(shadow->task, shadow->edge, shadow->edge_digest, shadow->id,
-                           local->confidence, answers_agree(local, edge));
+                           positive_sure(local, task_positive(shadow->task)),
+                           answers_teach(shadow->task, local, edge));
     }
 }
 

@@ -75,6 +75,20 @@ static int label_count_check(const struct client_config *config, const struct ta
     return task_wrong(config, file, "[task] labels", TANDEM_ECONFIG, wrong, error);
 }
 
+static int positive_check(const struct client_config *config, const struct client_task *task,
+                          char error[CONFIG_ERROR_BYTES])
+{
+    char wrong[240];
+
+    if (!task->asks ||
+        task_has_label(task->local.labels, task->local.label_count, task_positive(task))) {
+        return 0;
+    }
+    snprintf(wrong, sizeof(wrong), "'%.100s' is no label of %.100s", task_positive(task),
+             task->config->local.model);
+    return task_wrong(config, task->config, "[task] positive_label", TANDEM_ECONFIG, wrong, error);
+}
+
 /* Whether the model is one that `old` has open, under whatever task. */
 static bool model_share(const struct client_config *config, struct client_task *task,
                         struct tasks *old)
@@ -132,7 +146,9 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     for (size_t i = 0; i < LIMIT_EDGES; i++) {
         estimate_edge_init(&task->edges[i]);
     }
-    confidence_init(&task->confidence);
+    task->asks = file->positive_label[0] != '\0';
+    task->costs = (struct cascade_costs){file->false_negative_cost, file->false_positive_cost};
+    task_confidence_init(task);
     snprintf(tasks->names[index], sizeof(tasks->names[index]), "%s", file->name);
     tasks->kinds[index] = (uint32_t)file->kind + 1;
     snprintf(contract->name, sizeof(contract->name), "%s", file->name);
@@ -159,6 +175,9 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     if (result == 0 && file->labels) {
         task->local.labels = (const char *const *)file->labels;
         task->local.label_count = file->label_count;
+    }
+    if (result == 0) {
+        result = positive_check(config, task, error);
     }
     if (result == 0) {
         contract->label_count = (uint32_t)task->local.label_count;
@@ -228,6 +247,13 @@ static void agreement_forget(struct client_task *task)
     }
 }
 
+/* What answers are judged by: the positive label, and where the bins lie. */
+static bool task_asks_the_same(const struct client_task *a, const struct client_task *b)
+{
+    return strcmp(task_positive(a), task_positive(b)) == 0 &&
+           a->confidence.odds == b->confidence.odds;
+}
+
 void tasks_inherit(struct tasks *tasks, const struct tasks *old)
 {
     for (size_t i = 0; i < tasks->count; i++) {
@@ -254,8 +280,15 @@ void tasks_inherit(struct tasks *tasks, const struct tasks *old)
             strcmp(tasks->contracts[i].model_digest, old->contracts[at].model_digest) == 0) {
             task->estimate = was->estimate;
             task->text = was->text;
-            task->confidence = was->confidence;
-            task->watch = was->watch;
+            if (task_asks_the_same(task, was)) {
+                task->confidence = was->confidence;
+                task->watch = was->watch;
+            } else {
+                agreement_forget(task);
+                log_info("task %s: another question, what was learned of the one before is "
+                         "forgotten",
+                         task->config->name);
+            }
         } else {
             agreement_forget(task);
             log_info(

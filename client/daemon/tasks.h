@@ -7,6 +7,7 @@
 
 #include "client/daemon/daemon_config.h"
 #include "client/daemon/runner.h"
+#include "client/policy/cascade_two.h"
 #include "client/policy/confidence.h"
 #include "client/policy/edge_truth.h"
 #include "client/policy/estimate_edge.h"
@@ -34,7 +35,9 @@ struct client_task {
     struct estimate_local estimate; /* of whole runs */
     struct estimate_text text;      /* `generate`: of their parts; what is believed of a request */
     struct estimate_edge edges[LIMIT_EDGES];
-    struct confidence confidence;
+    bool asks; /* whether it is the positive label: `confidence` is of that one's probability */
+    struct cascade_costs costs;   /* of such a task */
+    struct confidence confidence; /* its bins lie as `costs` want them */
     struct task_watch watch;
     struct upload_state upload;
     struct picture_effects effects; /* of upload_effects; without: pictures go as they came */
@@ -42,6 +45,21 @@ struct client_task {
     struct estimate_local first_estimate; /* as the first runs left them */
     struct estimate_text first_text;
 };
+/* NULL, and "", of a task that has no positive label. */
+static inline const struct cascade_costs *task_costs(const struct client_task *task)
+{
+    return task->asks ? &task->costs : NULL;
+}
+static inline const char *task_positive(const struct client_task *task)
+{
+    return task->asks ? task->config->positive_label : "";
+}
+/* Nothing is known of how often its answers are wrong. */
+static inline void task_confidence_init(struct client_task *task)
+{
+    confidence_init(&task->confidence);
+    task->confidence.odds = task->asks ? cascade_two_odds(&task->costs) : 0;
+}
 struct tasks {
     unsigned references;
     struct task_config *configs;

@@ -70,3 +70,13 @@ void cascade_two_bins(const struct confidence *confidence, const struct cascade_
         ret_bins[bin].share /= all; /* before anything was seen each view leans to its own end */
     }
 }
+
+double cascade_two_error(const struct confidence *confidence, const struct cascade_costs *costs,
+                         double positive)
+{
+    const double place = confidence_place(confidence, positive) * CONFIDENCE_BINS;
+    struct confidence_bin bins[CONFIDENCE_BINS];
+
+    cascade_two_bins(confidence, costs, bins);
+    return bins[(size_t)fmin(place, CONFIDENCE_BINS - 1)].error;
+}

@@ -40,6 +40,9 @@ double cascade_two_odds(const struct cascade_costs *costs);
 bool cascade_two_is_yes(const struct cascade_costs *costs, double positive);
 /* What this answer is expected to cost, times one_error_ms. */
 double cascade_two_weight(const struct cascade_costs *costs, bool yes, double error);
+/* How often the answer that is given at this probability is wrong, as learned. */
+double cascade_two_error(const struct confidence *confidence, const struct cascade_costs *costs,
+                         double positive);
 /* All bins of p, the lowest first, each with the errors of the answer that is given there. */
 void cascade_two_bins(const struct confidence *confidence, const struct cascade_costs *costs,
                       struct confidence_bin ret_bins[CONFIDENCE_BINS]);

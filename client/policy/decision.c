@@ -27,11 +27,30 @@ void decision_waste_init(struct decision_waste *waste)
 
 /* What asks the edge whatever local says: there "0.66 < 1.00" would say nothing. */
 #define ALWAYS_ASKS 1.0
+#define LABEL_SHOWN 40 /* bytes of it in a reason */
+
+void decision_thresholds(struct decision *decision, const struct job_plan *plan, const char *label)
+{
+    const bool cascade = plan->route == JOB_CASCADE, asks = label[0] != '\0';
+
+    decision->threshold = cascade && !asks ? plan->threshold : NAN;
+    decision->question =
+        (struct decision_question){.probability = NAN,
+                                   .low = cascade && asks ? plan->stay_below : NAN,
+                                   .high = cascade && asks ? plan->threshold : NAN};
+    snprintf(decision->question.label, sizeof(decision->question.label), "%s", label);
+}
+
+static bool always_asks(const struct job_plan *plan)
+{
+    return plan->threshold >= ALWAYS_ASKS && plan->stay_below <= 0;
+}
 
 static bool is_sure(const struct decision *decision, const struct job *job)
 {
     return job->side[JOB_SIDE_LOCAL] == JOB_SIDE_DONE && !job->partial[JOB_SIDE_LOCAL] &&
-           !(decision->confidence < job->plan.threshold);
+           job_is_sure(&job->plan, decision->question.label[0] ? decision->question.probability
+                                                               : decision->confidence);
 }
 
 bool decision_stayed(const struct decision *decision, const struct job *job,
@@ -50,6 +69,38 @@ static void sure_text(double sure, double wanted, char text[DECISION_NOTE_BYTES]
 }
 
 /* ENOROUTE is the word of who was to ask it: no bytes are left for that. */
+/* Why the local answer did not stay. */
+static void unsure_text(const struct decision *decision, const struct job *job,
+                        char text[DECISION_NOTE_BYTES])
+{
+    const struct decision_question *question = &decision->question;
+
+    if (question->label[0]) {
+        snprintf(text, DECISION_NOTE_BYTES, "%.*f <= %.2f < %.2f", question->low < 0.01 ? 4 : 2,
+                 question->low, question->probability, question->high);
+    } else {
+        sure_text(decision->confidence, job->plan.threshold, text);
+    }
+}
+
+/* Why it did. */
+static void sure_enough_text(const struct decision *decision, const struct job *job,
+                             char text[DECISION_NOTE_BYTES])
+{
+    const struct decision_question *question = &decision->question;
+    const bool no = question->label[0] && question->probability < question->low;
+
+    if (question->label[0]) {
+        snprintf(text, DECISION_NOTE_BYTES, "sure enough that it is %s%.*s, %.*f %s %.*f",
+                 no ? "no " : "", LABEL_SHOWN, question->label, no && question->low < 0.1 ? 4 : 2,
+                 question->probability, no ? "<" : ">=", no && question->low < 0.1 ? 4 : 2,
+                 no ? question->low : question->high);
+    } else {
+        snprintf(text, DECISION_NOTE_BYTES, "sure enough, %.2f >= %.2f", decision->confidence,
+                 job->plan.threshold);
+    }
+}
+
 static const char *edge_error_text(const struct job *job)
 {
     return job->edge_gone ? "its connection was lost"
@@ -98,10 +149,10 @@ static void cascade_went(const struct decision *decision, const struct job *job,
         snprintf(note, DECISION_NOTE_BYTES, "the edge answered first");
     } else if (job->partial[JOB_SIDE_LOCAL]) {
         snprintf(note, DECISION_NOTE_BYTES, "the deadline cut the local answer short, %s", then);
-    } else if (job->plan.threshold >= ALWAYS_ASKS) {
+    } else if (always_asks(&job->plan)) {
         snprintf(note, DECISION_NOTE_BYTES, "no local answer counts as sure here, %s", then);
     } else {
-        sure_text(decision->confidence, job->plan.threshold, sure);
+        unsure_text(decision, job, sure);
         snprintf(note, DECISION_NOTE_BYTES, "not sure, %.40s, %s", sure, then);
     }
 }
@@ -117,17 +168,16 @@ static void cascade_end(const struct decision *decision, const struct job *job, 
         return;
     }
     if (is_sure(decision, job)) {
-        snprintf(note, DECISION_NOTE_BYTES, "sure enough, %.2f >= %.2f", decision->confidence,
-                 job->plan.threshold);
+        sure_enough_text(decision, job, note);
         return;
     }
     edge_missing(job, now_ns, missing);
     if (job->partial[JOB_SIDE_LOCAL]) {
         snprintf(note, DECISION_NOTE_BYTES, "kept though cut short, %.120s", missing);
-    } else if (job->plan.threshold >= ALWAYS_ASKS) {
+    } else if (always_asks(&job->plan)) {
         snprintf(note, DECISION_NOTE_BYTES, "kept though not sure, %.120s", missing);
     } else {
-        sure_text(decision->confidence, job->plan.threshold, sure);
+        unsure_text(decision, job, sure);
         snprintf(note, DECISION_NOTE_BYTES, "kept at %.40s, %.100s", sure, missing);
     }
 }
@@ -217,7 +267,8 @@ static void upload_json(const struct upload_form *upload, struct json_writer *js
     json_object_close(json);
 }
 
-static void candidate_json(const struct candidate *candidate, struct json_writer *json)
+static void candidate_json(const struct candidate *candidate, bool weighed,
+                           struct json_writer *json)
 {
     const double latency = candidate->latency_known ? candidate->latency.mean_ms : NAN;
     const double p95 = candidate->latency_known ? candidate->latency.p95_ms : NAN;
@@ -230,6 +281,9 @@ static void candidate_json(const struct candidate *candidate, struct json_writer
     json_double(json, "energy_j", candidate->energy_j);
     json_double(json, "bytes", candidate->bytes);
     json_double(json, "error_probability", candidate->error_probability);
+    if (weighed) {
+        json_double(json, "error_weight", candidate->error_weight);
+    }
     json_double(json, "cost", candidate->cost);
     upload_json(&candidate->upload, json);
     json_object_close(json);
@@ -340,7 +394,7 @@ void decision_json(const struct decision *decision, struct json_writer *json)
     json_double(json, "deadline_ms", decision->deadline_ms > 0 ? decision->deadline_ms : NAN);
     json_array_open(json, "candidates");
     for (size_t i = 0; i < decision->candidate_count; i++) {
-        candidate_json(&decision->candidates[i], json);
+        candidate_json(&decision->candidates[i], decision->question.label[0] != '\0', json);
     }
     json_array_close(json);
     weights_json(&decision->weights, json);
@@ -348,6 +402,12 @@ void decision_json(const struct decision *decision, struct json_writer *json)
     json_text(json, "reason", decision->reason);
     json_double(json, "confidence", decision->confidence);
     json_double(json, "threshold", decision->threshold);
+    if (decision->question.label[0]) {
+        json_text(json, "positive_label", decision->question.label);
+        json_double(json, "positive_probability", decision->question.probability);
+        json_double(json, "threshold_low", decision->question.low);
+        json_double(json, "threshold_high", decision->question.high);
+    }
     json_text(json, "reserve", reserve_text(decision->reserve));
     json_bool(json, "hedged", decision->hedged);
     json_bool(json, "observed", decision->observed);

@@ -29,7 +29,12 @@ struct measured { /* what was not measured is NAN or -1 */
     int agreed;             /* with the delivered answer: 1 or 0 */
     int error_code;
 };
-#define DECISION_MEASURED 2 /* local and one edge */
+#define DECISION_MEASURED 2            /* local and one edge */
+struct decision_question {             /* of a task with a positive label (cascade_two.h) */
+    char label[LIMIT_LABEL_BYTES + 1]; /* "": there is none, and the rest means nothing */
+    double probability;                /* of it, as local sees it; NAN */
+    double low, high; /* of a cascade: what is under low or at least high stays; NAN */
+};
 /* What was computed and sent for answers that nobody got. What was not measured is NAN, and so is
  * what there was none of. */
 struct decision_waste {
@@ -47,8 +52,10 @@ struct decision {
     struct decide_weights weights; /* of the candidates' costs */
     char route[ROUTE_BYTES];
     char reason[LIMIT_LINE_BYTES + 1];
-    double confidence;         /* of the local answer; NAN */
-    double threshold;          /* of a cascade: an answer at least this sure stays; NAN */
+    double confidence; /* of the local answer; NAN */
+    double threshold;  /* of a cascade: an answer at least this sure stays; NAN, as it is
+                          where there is a question */
+    struct decision_question question;
     double predicted_ms;       /* NAN */
     const char *upload_reason; /* static; why the edge was sent what it was; NULL: what came */
     enum decide_reserve reserve;
@@ -62,6 +69,8 @@ struct decision {
 };
 void decision_outcome_init(struct decision_outcome *outcome);
 void decision_waste_init(struct decision_waste *waste);
+/* The thresholds of what was chosen. `label`: of the question, "": there is none. */
+void decision_thresholds(struct decision *decision, const struct job_plan *plan, const char *label);
 /* Adds to the reason what became of it: who was asked besides, and why the delivered answer is that
  * one. Once, after `confidence` was set; `end` is the job's DELIVER or FAIL, at `now_ns`. */
 void decision_end(struct decision *decision, const struct job *job, const struct job_action *end,

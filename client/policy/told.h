@@ -21,10 +21,13 @@ struct told_answers {
     uint32_t uid;     /* of the user who asked */
     enum job_side by; /* whose answer was delivered; JOB_SIDES: nobody's */
     bool whole[JOB_SIDES];
-    double confidence;                      /* of a whole local one */
-    bool agreed;                            /* of two whole ones: they were the same */
-    bool one_right;                         /* of two different ones one at most is right */
-    char edge[LIMIT_NAME_BYTES + 1];        /* that was asked; "": none */
+    double confidence;               /* of a whole local one */
+    bool agreed;                     /* of two whole ones: they were the same */
+    bool one_right;                  /* of two different ones one at most is right */
+    char edge[LIMIT_NAME_BYTES + 1]; /* that was asked; "": none */
+    uint64_t question; /* that the local model's confidence is the probability of; 0: that it is
+ right */
+    bool edge_turned;  /* the edge's is not its likelier answer to the question */
     char local_digest[33], edge_digest[33]; /* of the models; "": not known */
     uint64_t origin;                        /* by = JOB_SIDE_CACHE: the decision whose answer
                                                it was, */

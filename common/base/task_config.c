@@ -57,6 +57,35 @@ static const struct config_key keys[] = {
      .help = "A local answer at least this sure stays where the caller forces a cascade. Else the "
              "threshold moves with the price of asking the edge: the dearer, the lower."},
     {.section = "task",
+     .key = "positive_label",
+     .type = CONFIG_TEXT,
+     .offset = AT(positive_label),
+     .default_text = "",
+     .help = "kind = classify: the label that matters. Then the question is whether it is this one "
+             "or any other, and nothing else is an error. The answer is the one of least expected "
+             "cost: with false_negative_cost = 10 an input that is this one with a probability of "
+             "0.1 is called so. A cascade has two thresholds, in place of confidence_threshold's "
+             "one: what is improbable stays as no, what is probable stays as yes, and between "
+             "them the edge is asked. Empty: all labels alike."},
+    {.section = "task",
+     .key = "false_negative_cost",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(false_negative_cost),
+     .default_text = "1",
+     .min = TASK_ERROR_COST_MIN,
+     .max = TASK_ERROR_COST_MAX,
+     .unit = "times one_error_ms",
+     .help = "What it costs to miss the positive_label."},
+    {.section = "task",
+     .key = "false_positive_cost",
+     .type = CONFIG_DOUBLE,
+     .offset = AT(false_positive_cost),
+     .default_text = "1",
+     .min = TASK_ERROR_COST_MIN,
+     .max = TASK_ERROR_COST_MAX,
+     .unit = "times one_error_ms",
+     .help = "What it costs to see the positive_label where it is not."},
+    {.section = "task",
      .key = "max_new_tokens",
      .type = CONFIG_INT,
      .offset = AT(max_new_tokens),
@@ -190,6 +219,16 @@ const char *task_kind_text(int kind)
     return kind >= 0 && kind <= TASK_GENERATE ? kinds[kind] : "unknown";
 }
 
+bool task_has_label(const char *const *labels, size_t count, const char *label)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(labels[i], label) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void task_fini(struct task_config *task)
 {
     config_free(&task_config_schema, task);
@@ -280,6 +319,38 @@ static int labels_split(struct task_config *task, const char *path, char error[C
     return 0;
 }
 
+/* Of the labels that the file names; those of a model are known when it is open. */
+static int positive_check(const struct task_config *task, const char *path,
+                          char error[CONFIG_ERROR_BYTES])
+{
+    if (task->positive_label[0] == '\0') {
+        if (task->false_negative_cost == 1 && task->false_positive_cost == 1) {
+            return 0;
+        }
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] %s: needs a positive_label", path,
+                 task->false_negative_cost != 1 ? "false_negative_cost" : "false_positive_cost");
+        return TANDEM_ECONFIG;
+    }
+    if (task->kind != TASK_CLASSIFY) {
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "%s: [task] positive_label: only for kind = classify, this is %s", path,
+                 task_kind_text(task->kind));
+        return TANDEM_ECONFIG;
+    }
+    if (task->label_count == 0 && task->local.model[0] == '\0') {
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "%s: [task] positive_label: needs labels where there is no [local] model", path);
+        return TANDEM_ECONFIG;
+    }
+    if (task->label_count > 0 && !task_has_label((const char *const *)task->labels,
+                                                 task->label_count, task->positive_label)) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] positive_label: '%.100s' is none of labels",
+                 path, task->positive_label);
+        return TANDEM_ECONFIG;
+    }
+    return 0;
+}
+
 /* Makes the path of a model, or of what belongs to one, relative to `models_dir`. */
 static int path_complete(char **text, const char *path, const char *models_dir,
                          char error[CONFIG_ERROR_BYTES])
@@ -347,6 +418,9 @@ static int task_load(const char *dir, const char *file, const char *models_dir,
     }
     if (result == 0) {
         result = path_complete(&task->edge_upload_effects, path, models_dir, error);
+    }
+    if (result == 0) {
+        result = positive_check(task, path, error);
     }
     if (result == 0 && task->local.model[0] == '\0' && task->edge.model[0] == '\0') {
         snprintf(error, CONFIG_ERROR_BYTES, "%s: neither [local] nor [edge] names a model", path);

@@ -16,6 +16,9 @@ enum task_late { TASK_LATE_ERROR, TASK_LATE_DELIVER };
 /* In the order of enum decide_no_reserve. */
 enum task_no_reserve { TASK_NO_RESERVE_LOCAL, TASK_NO_RESERVE_DROP, TASK_NO_RESERVE_ACCEPT_RISK };
 
+#define TASK_ERROR_COST_MIN 0.001
+#define TASK_ERROR_COST_MAX 1000
+
 struct task_side {
     char *model; /* path, made absolute or relative to the task file's models; "" when this side has
                     no model */
@@ -36,6 +39,9 @@ struct task_config {
     char
         *leaves_device; /* "any_edge", "never" or the name of the one edge that may see the input */
     double confidence_threshold; /* cascade: a local answer at least this sure stays */
+    char *positive_label;        /* "": every label counts alike; else the yes of a question */
+    double false_negative_cost;  /* times one_error_ms: a no that should be a yes, */
+    double false_positive_cost;  /* and a yes that should be a no */
     int64_t max_new_tokens;
     int late;                /* enum task_late */
     int no_reserve;          /* enum task_no_reserve */
@@ -63,5 +69,7 @@ const struct task_config *task_config_find(const struct task_config *tasks, size
                                            const char *name);
 /* The word of a kind: "classify", "detect", "generate". */
 const char *task_kind_text(int kind);
+/* Whether `label` is one of these. */
+bool task_has_label(const char *const *labels, size_t count, const char *label);
 
 #endif

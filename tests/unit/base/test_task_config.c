@@ -154,6 +154,21 @@ static void test_refusals(void **state)
     task_write("a.conf", "[task]\nkind = detect\nconfidence_threshold = 1.1\n[edge]\nmodel = m\n");
     assert_refused(TANDEM_ECONFIG,
                    "/a.conf:3: [task] confidence_threshold: must be between 0 and 1");
+    task_write("a.conf", "[task]\nkind = detect\npositive_label = cat\n[edge]\nmodel = m\n");
+    assert_refused(TANDEM_ECONFIG,
+                   "[task] positive_label: only for kind = classify, this is detect");
+    task_write("a.conf", "[task]\nkind = classify\nfalse_positive_cost = 2\n[local]\nmodel = m\n");
+    assert_refused(TANDEM_ECONFIG, "[task] false_positive_cost: needs a positive_label");
+    task_write("a.conf", "[task]\nkind = classify\npositive_label = cat\nfalse_negative_cost = 0\n"
+                         "[local]\nmodel = m\n");
+    assert_refused(TANDEM_ECONFIG,
+                   "false_negative_cost: must be between 0.001 and 1000 times one_error_ms");
+    task_write("a.conf", "[task]\nkind = classify\nlabels = dog,cow\npositive_label = cat\n"
+                         "[local]\nmodel = m\n");
+    assert_refused(TANDEM_ECONFIG, "[task] positive_label: 'cat' is none of labels");
+    task_write("a.conf", "[task]\nkind = classify\npositive_label = cat\n[edge]\nmodel = m\n");
+    assert_refused(TANDEM_ECONFIG,
+                   "[task] positive_label: needs labels where there is no [local] model");
     task_write("a.conf", "[task]\nkind = detect\nmax_new_tokens = 32769\n[edge]\nmodel = m\n");
     assert_refused(TANDEM_ECONFIG, "max_new_tokens: must be between 1 and 32768 tokens");
     task_write("a.conf",

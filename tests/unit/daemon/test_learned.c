@@ -43,6 +43,8 @@ static void learned_make(void)
         estimate_text_init(&tasks[i].text);
     }
     strcpy(task->digest, "0123456789abcdef0123456789abcdef");
+    strcpy(task->question, "00000000000000bb");
+    task->confidence.odds = 10;
     for (int i = 0; i < 100; i++) {
         estimate_local_add(&task->run, 5 + i % 7);
         confidence_see(&task->confidence, 0.01 * i);
@@ -109,6 +111,10 @@ static void test_found_again(void **state)
                        estimate_samples_mean(&learned.links[0].link.rtt_ms, NAN, NOW_NS), 1e-5);
     task = &got.tasks[0];
     assert_string_equal(task->digest, tasks[0].digest);
+    assert_string_equal(task->question, tasks[0].question);
+    assert_true(task->confidence.odds == 10);
+    assert_string_equal(got.tasks[1].question, "");
+    assert_true(got.tasks[1].confidence.odds == 0);
     assert_int_equal(task->run.run.count, 100);
     assert_float_equal(task->run.run.mean, tasks[0].run.run.mean, 1e-6);
     assert_float_equal(quantile_window_get(&task->run.window, 0.95),
@@ -216,6 +222,11 @@ static void test_wrong_lines(void **state)
         HEAD "edge e -\nrtt_ms -5:1\nend\n",
         HEAD "edge e -\nrtt_ms 5:1\nrtt_ms 5:1\nend\n",
         HEAD "edge e -\nup_bytes_per_ms 5:0\nend\n",
+        TASK "question bb\nend\n",
+        TASK "question - 10\nend\n",
+        TASK "question bb 0\nend\n",
+        TASK "question bb 1e7\nend\n",
+        TASK "question bb 2\nquestion bb 2\nend\n",
         TASK "run 0 1 1 1\nend\n",
         TASK "run 5 1 1\nend\n",
         TASK "run 5 nan 1 1\nend\n",
