@@ -249,8 +249,27 @@ struct outcome_line {
     const char *unit;
 };
 
-static int print_outcome(const cJSON *outcome, const struct table_style *style, struct buf *out)
+/* What was not measured is not shown. */
+static void outcome_lines_add(struct table *table, const cJSON *object,
+                              const struct outcome_line *lines, size_t count)
 {
+    char number[PRINT_NUMBER_BYTES];
+
+    for (size_t i = 0; i < count; i++) {
+        const cJSON *value = member_get(object, lines[i].key);
+
+        if (cJSON_IsNumber(value)) {
+            table_cell(table, "%s", lines[i].title);
+            table_cell(table, "%s %s", print_number(value, lines[i].decimals, number),
+                       lines[i].unit);
+        }
+    }
+}
+
+static int print_outcome(const cJSON *decision, const struct table_style *style, struct buf *out)
+{
+    const cJSON *outcome = member_get(decision, "outcome"),
+                *correct = member_get(decision, "correct");
     static const struct table_column columns[] = {{.title = "what", .min_width = 14},
                                                   {.title = "value"}};
     static const struct outcome_line lines[] = {
@@ -264,6 +283,11 @@ static int print_outcome(const cJSON *outcome, const struct table_style *style, 
         {"sent", "bytes_up", 0, "bytes"},
         {"received", "bytes_down", 0, "bytes"},
         {"from cache", "cached_tokens", 0, "tokens"},
+    };
+    static const struct outcome_line wasted[] = {
+        {"wasted here", "local_ms", 2, "ms"},
+        {"wasted at edge", "edge_ms", 2, "ms"},
+        {"wasted", "bytes", 0, "bytes"},
     };
     const char *error = error_of(outcome);
     struct table table;
@@ -284,14 +308,12 @@ static int print_outcome(const cJSON *outcome, const struct table_style *style, 
         table_cell(&table, "%s: %s", error,
                    tandem_error_text(member_get(outcome, "error_code")->valueint));
     }
-    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-        const cJSON *value = member_get(outcome, lines[i].key);
-
-        if (cJSON_IsNumber(value)) { /* what was not measured is not shown */
-            table_cell(&table, "%s", lines[i].title);
-            table_cell(&table, "%s %s", print_number(value, lines[i].decimals, number),
-                       lines[i].unit);
-        }
+    outcome_lines_add(&table, outcome, lines, sizeof(lines) / sizeof(lines[0]));
+    outcome_lines_add(&table, member_get(decision, "wasted"), wasted,
+                      sizeof(wasted) / sizeof(wasted[0]));
+    if (cJSON_IsBool(correct)) {
+        table_cell(&table, "it was");
+        table_cell(&table, "%s", bool_of(decision, "correct", "right", "wrong"));
     }
     table_cell(&table, "model");
     table_cell(&table, "%s", member_shown(outcome, "model_digest"));
@@ -363,5 +385,5 @@ int print_decision(const cJSON *decision, const struct table_style *style, struc
     if (!cJSON_IsObject(member_get(decision, "outcome"))) {
         return buf_append_text(out, "\nstill running\n");
     }
-    return print_outcome(member_get(decision, "outcome"), style, out);
+    return print_outcome(decision, style, out);
 }

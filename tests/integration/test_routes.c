@@ -272,6 +272,55 @@ static void test_same_id_on_both_sides(void **state)
     fail_msg("no line of the server has the id of its decision");
 }
 
+static const cJSON *member(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+
+    assert_non_null(item);
+    return item;
+}
+
+/* There is at least one such answer, and the shares are ones. */
+static void predictions_check(const cJSON *predictions)
+{
+    const double within = member(predictions, "within_p95")->valuedouble;
+
+    assert_true(member(predictions, "answers")->valuedouble >= 1);
+    assert_true(within >= 0 && within <= 1);
+    assert_true(member(predictions, "median_error")->valuedouble >= 0);
+}
+
+/* After cascades that stayed and one that went: what was predicted of both sides was looked at, and
+ * the local half of the one that went was for nothing. */
+static void test_status_looks_back(void **state)
+{
+    cJSON *status;
+    const cJSON *task;
+    double confidence;
+    char *text;
+
+    (void)state;
+    cascade_until("edge:den", &confidence);
+    status = site_status(site.status_socket);
+    task = member(status, "tasks")->child;
+    while (task && strcmp(member(task, "name")->valuestring, "objects") != 0) {
+        task = task->next;
+    }
+    assert_non_null(task);
+    predictions_check(member(member(task, "local"), "predictions"));
+    predictions_check(member(member(task, "edges")->child, "predictions"));
+    assert_true(member(member(member(task, "confidence"), "agreement"), "answers")->valuedouble >=
+                1);
+    assert_true(member(member(status, "counters"), "wasted_local_ms")->valuedouble > 0);
+    cJSON_Delete(status);
+    assert_int_equal(
+        site_run(&text, NULL, "tandemctl", "status", "--socket", site.status_socket, NULL), 0);
+    assert_non_null(strstr(text, "latency of local"));
+    assert_non_null(strstr(text, "latency of edge:den"));
+    assert_non_null(strstr(text, "by agreement"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_edge_is_asked),
         cmocka_unit_test(test_unknown_edge_is_refused),
         cmocka_unit_test(test_cascade_stays_and_goes),
+        cmocka_unit_test(test_status_looks_back),
         cmocka_unit_test(test_private_task_never_leaves),
         cmocka_unit_test(test_answers_are_the_models),
         cmocka_unit_test(test_texts_are_the_models),

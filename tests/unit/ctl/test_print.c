@@ -100,6 +100,28 @@ static void test_forms_of_a_picture(void **state)
     cJSON_Delete(decision);
 }
 
+/* What was for nothing and what the application said: shown where it is there. */
+static void test_waste_and_truth(void **state)
+{
+    cJSON *decision =
+        cJSON_Parse("{\"id\":\"8\",\"outcome\":{\"route\":\"local\",\"latency_ms\":9},"
+                    "\"wasted\":{\"local_ms\":null,\"edge_ms\":12.5,\"bytes\":4096},"
+                    "\"correct\":false}");
+    struct buf out;
+    char *text;
+
+    (void)state;
+    buf_init(&out, 0);
+    assert_int_equal(print_decision(decision, &plain, &out), 0);
+    text = text_take(&out);
+    expect_has(text, "wasted at edge  12.50 ms\n");
+    expect_has(text, "wasted          4096 bytes\n");
+    expect_has(text, "it was          wrong\n");
+    assert_null(strstr(text, "wasted here"));
+    free(text);
+    cJSON_Delete(decision);
+}
+
 static void test_tasks_of_a_client(void **state)
 {
     static const char json[] =
@@ -438,6 +460,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decision),
         cmocka_unit_test(test_forms_of_a_picture),
+        cmocka_unit_test(test_waste_and_truth),
         cmocka_unit_test(test_failed_is_not_late),
         cmocka_unit_test(test_tasks_of_a_client),
         cmocka_unit_test(test_predictions),
