@@ -17,25 +17,51 @@ static bool is_running(const struct requests *all, uint64_t id)
     return false;
 }
 
-static void told_set(struct requests *all, struct decision *decision, bool correct)
+static struct told_answers *answers_find(struct requests *all, uint64_t id)
 {
-    struct told_answers *answers = &decision->answers;
+    for (size_t i = 0; i < all->told_count; i++) {
+        if (all->told[i].decision == id) {
+            return &all->told[i];
+        }
+    }
+    return NULL;
+}
+
+void feedback_keep(struct requests *all, const struct told_answers *answers)
+{
+    all->told[all->told_next] = *answers;
+    all->told_next = (all->told_next + 1) % LIMIT_FEEDBACK_KEPT;
+    all->told_count += all->told_count < LIMIT_FEEDBACK_KEPT;
+}
+
+/* The decision says so from now on, where memory has it, and on disk. */
+static void told_show(struct requests *all, const struct told_answers *answers)
+{
+    struct decision alone = {.id = answers->decision},
+                    *decision = requests_ring_find(all, answers->decision);
+
+    decision = decision ? decision : &alone;
+    decision->answers.told = answers->told;
+    all->on_amended(decision, decision_correct_json, all->user);
+}
+
+static void told_set(struct requests *all, struct told_answers *answers, bool correct)
+{
     const enum told told = correct ? TOLD_RIGHT : TOLD_WRONG;
-    struct decision *origin =
-        answers->origin_same ? requests_ring_find(all, answers->origin) : NULL;
+    struct told_answers *origin = answers->origin_same ? answers_find(all, answers->origin) : NULL;
 
     if (answers->told != told) {
         if (answers->taught) {
-            learn_told(all, decision, answers->told == TOLD_RIGHT, false);
+            learn_told(all, answers, answers->told == TOLD_RIGHT, false);
         }
-        learn_told(all, decision, correct, true);
+        learn_told(all, answers, correct, true);
         answers->told = told;
         answers->taught = true;
-        all->on_amended(decision, decision_correct_json, all->user);
+        told_show(all, answers);
     }
     if (!correct && all->results) {
         result_cache_forget_decision(all->results,
-                                     answers->origin ? answers->origin : decision->id);
+                                     answers->origin ? answers->origin : answers->decision);
     }
     if (origin) {
         told_set(all, origin, correct); /* which has none itself */
@@ -44,42 +70,40 @@ static void told_set(struct requests *all, struct decision *decision, bool corre
 
 int feedback_take(struct requests *all, uid_t uid, uint64_t id, bool correct, const char **ret_why)
 {
-    struct decision *decision = requests_ring_find(all, id);
+    struct told_answers *answers = answers_find(all, id);
 
-    if (!decision && is_running(all, id)) {
+    if (!answers && is_running(all, id)) {
         *ret_why = "the request has no answer yet";
         return TANDEM_EINVAL;
     }
-    if (!decision) {
+    if (!answers) {
         *ret_why = "there is no decision of this id, or it is too old";
         return TANDEM_ENOTFOUND;
     }
-    if (uid != 0 && uid != decision->answers.uid) {
+    if (uid != 0 && uid != answers->uid) {
         *ret_why = "another user asked";
         return TANDEM_EAUTH;
     }
-    if (decision->answers.by == JOB_SIDES) {
+    if (answers->by == JOB_SIDES) {
         *ret_why = "the request ended without an answer";
         return TANDEM_EINVAL;
     }
-    told_set(all, decision, correct);
+    told_set(all, answers, correct);
     return 0;
 }
 
 void feedback_both(struct requests *all, uint64_t id, const char *local_digest, double confidence,
                    const char *edge, const char *edge_digest, bool agreed)
 {
-    struct decision *decision = requests_ring_find(all, id);
-    struct told_answers *answers;
+    struct told_answers *answers = answers_find(all, id);
     bool right;
 
-    if (!decision) {
+    if (!answers) {
         return;
     }
-    answers = &decision->answers;
     right = answers->told == TOLD_RIGHT;
     if (answers->taught) {
-        learn_told(all, decision, right, false);
+        learn_told(all, answers, right, false);
     }
     answers->whole[JOB_SIDE_LOCAL] = answers->whole[JOB_SIDE_EDGE] = true;
     answers->agreed = agreed;
@@ -88,15 +112,15 @@ void feedback_both(struct requests *all, uint64_t id, const char *local_digest, 
     snprintf(answers->edge, sizeof(answers->edge), "%s", edge);
     snprintf(answers->edge_digest, sizeof(answers->edge_digest), "%s", edge_digest);
     if (answers->taught) {
-        learn_told(all, decision, right, true);
+        learn_told(all, answers, right, true);
     }
 }
 
 void feedback_forget(struct requests *all, const char *task)
 {
-    for (size_t i = 0; i < all->ring_count; i++) {
-        if (strcmp(all->ring[i].task, task) == 0) {
-            all->ring[i].answers.taught = false;
+    for (size_t i = 0; i < all->told_count; i++) {
+        if (strcmp(all->told[i].task, task) == 0) {
+            all->told[i].taught = false;
         }
     }
 }

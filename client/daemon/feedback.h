@@ -5,6 +5,9 @@
 
 #include "client/daemon/requests.h"
 
+/* A request has ended: of the last LIMIT_FEEDBACK_KEPT something may be said. */
+void feedback_keep(struct requests *all, const struct told_answers *answers);
+
 /* User `uid` says that the answer of decision `id` was right, or wrong. The last word counts: what
  * an earlier one has taught is taken back. What is said of an answer from the cache that was given
  * to the same bytes is said of the one that it repeats; an answer that is said to be wrong is not

@@ -99,39 +99,37 @@ uint64_t learn_question(const struct client_task *task)
 
 /* Of a question it is told whether it was that label. */
 static void local_told(struct client_task *task, const char *digest,
-                       const struct decision *decision, bool right, bool tell)
+                       const struct told_answers *answers, bool right, bool tell)
 {
-    const double sure = decision->answers.confidence;
+    const double sure = answers->confidence;
 
-    if (strcmp(digest, decision->answers.local_digest) != 0 ||
-        decision->answers.question != learn_question(task)) {
+    if (strcmp(digest, answers->local_digest) != 0 || answers->question != learn_question(task)) {
         return;
     }
     right = task->asks ? right == cascade_two_is_yes(&task->costs, sure) : right;
     if (tell) {
         confidence_tell(&task->confidence, sure, right);
-        confidence_watch_add(&task->watch.truth, decision->id, sure, right);
+        confidence_watch_add(&task->watch.truth, answers->decision, sure, right);
     } else {
         confidence_untell(&task->confidence, sure, right);
-        confidence_watch_remove(&task->watch.truth, decision->id);
+        confidence_watch_remove(&task->watch.truth, answers->decision);
     }
 }
 
 /* What is told of an edge is how often its likeliest answer is wrong, whatever errors cost. */
-static void edge_told(struct task_edge *known, const struct decision *decision, bool right,
+static void edge_told(struct task_edge *known, const struct told_answers *answers, bool right,
                       bool tell)
 {
-    if (strcmp(known->digest, decision->answers.edge_digest) == 0) {
-        (tell ? edge_truth_tell : edge_truth_untell)(&known->truth,
-                                                     right != decision->answers.edge_turned);
+    if (strcmp(known->digest, answers->edge_digest) == 0) {
+        (tell ? edge_truth_tell : edge_truth_untell)(&known->truth, right != answers->edge_turned);
     }
 }
 
-void learn_told(struct requests *all, const struct decision *decision, bool correct, bool tell)
+void learn_told(struct requests *all, const struct told_answers *answers, bool correct, bool tell)
 {
-    const enum told local = told_of(&decision->answers, JOB_SIDE_LOCAL, correct),
-                    edge = told_of(&decision->answers, JOB_SIDE_EDGE, correct);
-    const int index = tasks_find(all->tasks, decision->task);
+    const enum told local = told_of(answers, JOB_SIDE_LOCAL, correct),
+                    edge = told_of(answers, JOB_SIDE_EDGE, correct);
+    const int index = tasks_find(all->tasks, answers->task);
     struct client_task *task = index >= 0 ? &all->tasks->items[index] : NULL;
     struct link_view view;
     int link;
@@ -140,12 +138,12 @@ void learn_told(struct requests *all, const struct decision *decision, bool corr
         return;
     }
     if (local != TOLD_NOTHING && task->has_local) {
-        local_told(task, engine_model_digest(task->local.model), decision, local == TOLD_RIGHT,
+        local_told(task, engine_model_digest(task->local.model), answers, local == TOLD_RIGHT,
                    tell);
     }
-    link = edge != TOLD_NOTHING ? edge_find(all, decision->answers.edge, &view) : -1;
+    link = edge != TOLD_NOTHING ? edge_find(all, answers->edge, &view) : -1;
     if (link >= 0) {
-        edge_told(&task->known[link], decision, edge == TOLD_RIGHT, tell);
+        edge_told(&task->known[link], answers, edge == TOLD_RIGHT, tell);
     }
     all->learned++;
 }

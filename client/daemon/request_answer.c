@@ -1,3 +1,4 @@
+#include "client/daemon/feedback.h"
 #include "client/daemon/learn.h"
 #include "client/daemon/request.h"
 #include "client/policy/candidates.h"
@@ -130,6 +131,8 @@ void request_answers_note(struct request *request, const struct job_action *acti
     struct link_view view;
 
     answers->question = learn_question(request->task);
+    answers->decision = request->decision.id;
+    snprintf(answers->task, sizeof(answers->task), "%s", request->decision.task);
     answers->by = action->kind == JOB_DELIVER ? action->side : JOB_SIDES;
     for (enum job_side side = JOB_SIDE_LOCAL; side <= JOB_SIDE_EDGE; side++) {
         answers->whole[side] =
@@ -223,5 +226,6 @@ void request_decision_keep(struct request *request)
     all->ring[all->ring_next] = request->decision;
     all->ring_next = (all->ring_next + 1) % LIMIT_DECISION_RING;
     all->ring_count += all->ring_count < LIMIT_DECISION_RING;
+    feedback_keep(all, &request->decision.answers);
     all->on_decision(&request->decision, all->user);
 }

@@ -396,8 +396,9 @@ int requests_init(struct requests *all)
     }
     random_seed(&all->random, seed);
     all->ring = calloc(LIMIT_DECISION_RING, sizeof(*all->ring));
+    all->told = calloc(LIMIT_FEEDBACK_KEPT, sizeof(*all->told));
     all->next_wire_id = 1; /* 0 is the connection itself; a restart has another boot id */
-    return all->ring ? requests_results_reset(all) : TANDEM_ENOMEM;
+    return all->ring && all->told ? requests_results_reset(all) : TANDEM_ENOMEM;
 }
 
 int requests_results_reset(struct requests *all)
@@ -417,4 +418,5 @@ void requests_fini(struct requests *all)
     sessions_free(all->sessions);
     result_cache_free(all->results);
     free(all->ring);
+    free(all->told);
 }

@@ -59,6 +59,8 @@ struct requests {
     uint64_t learned;      /* rises with whatever was learned or forgotten */
     struct decision *ring; /* [LIMIT_DECISION_RING] */
     size_t ring_next, ring_count;
+    struct told_answers *told; /* [LIMIT_FEEDBACK_KEPT] of what may still be said */
+    size_t told_next, told_count;
     struct session *sessions;
     size_t session_count;
     struct estimate_samples late_ms; /* that timers were, over LIMIT_TIMER_US */

@@ -242,10 +242,10 @@ int tandem_generate(struct tandem *tandem, const char *task, const char *text, u
                     struct tandem_answer **ret_answer);
 
 /* Says whether the answer of decision `id` (of tandem_answer_id) was right: what Tandem learns best
- * from. Any connection of the user who asked may say it, and root, of any of the last 1024
- * requests. The last word counts; saying the same again changes nothing. Waits for the daemon's
- * word, at most two seconds. TANDEM_EINVAL: not an id, or a decision without an answer.
- * TANDEM_ENOTFOUND: no such decision, or one that is too old. TANDEM_EAUTH: another user's.
+ * from. Any connection of the user who asked may say it, and root, of any of the last 8192 requests
+ * since the daemon's start. The last word counts; saying the same again changes nothing. Waits for
+ * the daemon's word, at most two seconds. TANDEM_EINVAL: not an id, or a decision without an
+ * answer. TANDEM_ENOTFOUND: no such decision, or one that is too old. TANDEM_EAUTH: another user's.
  * TANDEM_EBUSY: too much was said at a time, or is under way. TANDEM_ETIMEDOUT: the daemon, maybe
  * an older one, said nothing. */
 int tandem_feedback(struct tandem *tandem, const char *id, int correct);

@@ -18,6 +18,8 @@ enum told { TOLD_NOTHING, TOLD_RIGHT, TOLD_WRONG };
 
 /* The answers of one request. Zeroed and with by = JOB_SIDES: there was none. */
 struct told_answers {
+    uint64_t decision; /* its id */
+    char task[LIMIT_NAME_BYTES + 1];
     uint32_t uid;     /* of the user who asked */
     enum job_side by; /* whose answer was delivered; JOB_SIDES: nobody's */
     bool whole[JOB_SIDES];

@@ -65,29 +65,27 @@ static int teardown(void **state)
 }
 
 /* A decision that has ended: `by` answered, and `both` says whether the other did, too. */
-static struct decision *decision_add(uint64_t id, enum job_side by, bool both, bool agreed)
+static struct told_answers *decision_add(uint64_t id, enum job_side by, bool both, bool agreed)
 {
-    struct decision *decision = &all.ring[all.ring_count++];
+    struct told_answers answers = {.decision = id,
+                                   .task = "objects",
+                                   .uid = USER,
+                                   .by = by,
+                                   .agreed = agreed,
+                                   .confidence = SURE,
+                                   .one_right = true,
+                                   .edge = "den",
+                                   .local_digest = LOCAL,
+                                   .edge_digest = EDGE};
 
-    *decision = (struct decision){.id = id,
-                                  .task = "objects",
-                                  .has_outcome = true,
-                                  .answers = {.uid = USER,
-                                              .by = by,
-                                              .agreed = agreed,
-                                              .confidence = SURE,
-                                              .one_right = true,
-                                              .edge = "den",
-                                              .local_digest = LOCAL,
-                                              .edge_digest = EDGE}};
     if (by == JOB_SIDE_LOCAL || by == JOB_SIDE_EDGE) {
-        decision->answers.whole[by] = true;
+        answers.whole[by] = true;
     }
     if (both) {
-        decision->answers.whole[JOB_SIDE_LOCAL] = decision->answers.whole[JOB_SIDE_EDGE] = true;
+        answers.whole[JOB_SIDE_LOCAL] = answers.whole[JOB_SIDE_EDGE] = true;
     }
-    all.ring_next = all.ring_count;
-    return decision;
+    feedback_keep(&all, &answers);
+    return &all.told[(all.told_next + LIMIT_FEEDBACK_KEPT - 1) % LIMIT_FEEDBACK_KEPT];
 }
 
 static int say(uint64_t id, bool correct)
@@ -139,7 +137,7 @@ static void test_who_may_say_it(void **state)
 
 static void test_last_word_counts(void **state)
 {
-    const struct decision *decision = decision_add(5, JOB_SIDE_LOCAL, false, false);
+    const struct told_answers *answers = decision_add(5, JOB_SIDE_LOCAL, false, false);
 
     (void)state;
     assert_int_equal(say(5, true), 0);
@@ -147,12 +145,12 @@ static void test_last_word_counts(void **state)
     assert_int_equal(say(5, true), 0);
     local_check(1, 1);
     assert_int_equal(words, 1); /* nothing new */
-    assert_int_equal(decision->answers.told, TOLD_RIGHT);
+    assert_int_equal(answers->told, TOLD_RIGHT);
     assert_int_equal(say(5, false), 0);
     local_check(1, 0);
     watch_check(1, SURE);
     assert_int_equal(words, 2);
-    assert_int_equal(decision->answers.told, TOLD_WRONG);
+    assert_int_equal(answers->told, TOLD_WRONG);
     assert_int_equal(rights, 1);
     edge_check(0, 0);
 }
@@ -248,21 +246,21 @@ static size_t kept(void)
  * similar frame teaches nothing; and neither is given again once it was wrong. */
 static void test_cached(void **state)
 {
-    struct decision *repeat, *similar, *origin;
+    struct told_answers *repeat, *similar, *origin;
 
     (void)state;
     origin = decision_add(1, JOB_SIDE_LOCAL, false, false);
     (void)decision_add(2, JOB_SIDE_LOCAL, false, false);
     repeat = decision_add(3, JOB_SIDE_CACHE, false, false);
     similar = decision_add(4, JOB_SIDE_CACHE, false, false);
-    repeat->answers.origin = 1;
-    repeat->answers.origin_same = true;
-    similar->answers.origin = 2;
+    repeat->origin = 1;
+    repeat->origin_same = true;
+    similar->origin = 2;
     answer_keep(1);
     answer_keep(2);
     assert_int_equal(say(3, true), 0);
     local_check(1, 1);
-    assert_int_equal(origin->answers.told, TOLD_RIGHT);
+    assert_int_equal(origin->told, TOLD_RIGHT);
     assert_int_equal(words, 2);
     assert_int_equal(kept(), 2);
     assert_int_equal(say(3, false), 0);
@@ -273,13 +271,32 @@ static void test_cached(void **state)
     assert_int_equal(kept(), 0);
 }
 
+/* What is too old cannot be judged any more; what is not can, also where the decision itself is no
+ * longer in memory. */
+static void test_bound(void **state)
+{
+    (void)state;
+    for (uint64_t id = 1; id <= LIMIT_FEEDBACK_KEPT; id++) {
+        (void)decision_add(id, JOB_SIDE_LOCAL, false, false);
+    }
+    assert_int_equal(say(1, true), 0);
+    (void)decision_add(LIMIT_FEEDBACK_KEPT + 1, JOB_SIDE_LOCAL, false, false);
+    assert_int_equal(say(1, false), TANDEM_ENOTFOUND);
+    assert_int_equal(say(2, true), 0);
+    assert_int_equal(say(LIMIT_FEEDBACK_KEPT, true), 0);
+    assert_int_equal(say(LIMIT_FEEDBACK_KEPT + 1, true), 0);
+    local_check(4, 4);
+    assert_int_equal(words, 4);
+}
+
 int main(void)
 {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        WITH(test_who_may_say_it),   WITH(test_last_word_counts), WITH(test_both_sides),
-        WITH(test_other_side_later), WITH(test_another_model),    WITH(test_after_forget),
-        WITH(test_cached),
+        WITH(test_who_may_say_it), WITH(test_last_word_counts),
+        WITH(test_both_sides),     WITH(test_other_side_later),
+        WITH(test_another_model),  WITH(test_after_forget),
+        WITH(test_cached),         WITH(test_bound),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
