@@ -212,8 +212,8 @@ static const struct config_key keys[] = {
      .min = 0,
      .max = LIMIT_PROBE_BYTES,
      .unit = "bytes",
-     .help = "What is sent over a link to measure its rate, at most every 0.4 s and only while "
-             "requests come that go elsewhere. 0: nothing."},
+     .help = "What is sent at most over a link to measure its rate, at most every 0.4 s and only "
+             "while requests come that do not measure it; a thin link gets less. 0: nothing."},
     {.section = "policy",
      .key = "bytes_per_hour",
      .type = CONFIG_BYTES,

@@ -675,11 +675,12 @@ void links_probe(struct links *links, size_t edge)
 {
     struct link *link = &links->items[edge];
     const int64_t now_ns = clock_now_ns();
+    const size_t bytes =
+        (size_t)estimate_link_probe_bytes(&link->estimate, links->probe_bytes, now_ns);
 
-    if (link->up && links->probe_bytes > 0 && conn_owed_ns(link->conn, now_ns) == 0 &&
-        estimate_link_probe_due(&link->estimate, now_ns) &&
-        link_may_probe(link, links->probe_bytes, now_ns)) {
-        conn_probe(link->conn, links->probe_bytes);
+    if (link->up && bytes > 0 && conn_owed_ns(link->conn, now_ns) == 0 &&
+        estimate_link_probe_due(&link->estimate, now_ns) && link_may_probe(link, bytes, now_ns)) {
+        conn_probe(link->conn, bytes);
     }
 }
 

@@ -250,15 +250,30 @@ static void no_memory_say(struct app_peer *peer, uint64_t id)
     buf_fini(&header);
 }
 
-/* What is sent measures the link it goes over; the others are probed, for the next request. A
- * picture that was made smaller may be too small to measure it. */
+/* Whether what this request sends at once measures the rate of this edge's link: a picture that was
+ * made smaller may be too small. */
+static bool is_measured(const struct request *request, size_t edge)
+{
+    const struct choice *choice = &request->choice;
+    struct link_view view;
+
+    if (choice->edge != (int)edge || (choice->plan.route == JOB_CASCADE && !choice->plan.race)) {
+        return false;
+    }
+    links_view(request->all->links, edge, &view);
+    return !choice->upload_reason ||
+           estimate_link_measured_by(view.estimate,
+                                     (uint64_t)choice->candidates[choice->asked].upload.bytes,
+                                     request->start_ns);
+}
+
+/* The links that it does not measure are probed, for the next request. */
 static void links_look(const struct request *request)
 {
     struct links *links = request->all->links;
 
     for (size_t i = 0; links && i < links_count(links); i++) {
-        if (request->choice.edge != (int)i || request->choice.upload_reason ||
-            (request->choice.plan.route == JOB_CASCADE && !request->choice.plan.race)) {
+        if (!is_measured(request, i)) {
             links_probe(links, i);
         }
     }

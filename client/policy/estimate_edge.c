@@ -5,7 +5,10 @@
 #include <math.h>
 #include <string.h>
 
-#define BANDWIDTH_BYTES_MIN 4096 /* less is dominated by the round trip */
+#define BANDWIDTH_BYTES     4096 /* that many measure it in any case, less where the link is thin */
+#define BANDWIDTH_BYTES_MIN 256
+#define BANDWIDTH_RTT_SHARE 0.35 /* what takes less than this of a round trip is lost in it */
+#define PROBE_MS            2.0
 #define TRANSFER_SHARE_MIN                                                                         \
     0.1 /* of the time to an acknowledgement, whatever the round trip says                         \
          */
@@ -137,6 +140,15 @@ static void rate_add(struct estimate_link *link, double bytes_per_ms, int64_t no
     estimate_samples_add(&link->up_bytes_per_ms, bytes_per_ms, now_ns);
 }
 
+bool estimate_link_measured_by(const struct estimate_link *link, uint64_t bytes, int64_t now_ns)
+{
+    return bytes >= BANDWIDTH_BYTES ||
+           (bytes >= BANDWIDTH_BYTES_MIN && link->up_bytes_per_ms.count > 0 &&
+            (double)bytes >= BANDWIDTH_RTT_SHARE *
+                                 estimate_samples_geometric(&link->rtt_ms, now_ns) *
+                                 rate_usual(link, now_ns));
+}
+
 void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elapsed_ms,
                          int64_t now_ns)
 {
@@ -148,7 +160,7 @@ void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elap
     const double took_ms = busy ? since_ms : elapsed_ms - rtt_ms;
     const double least_ms = TRANSFER_SHARE_MIN * (busy ? fmin(rtt_ms, elapsed_ms) : elapsed_ms);
 
-    if (bytes < BANDWIDTH_BYTES_MIN || !(elapsed_ms > 0)) {
+    if (!estimate_link_measured_by(link, bytes, now_ns) || !(elapsed_ms > 0)) {
         return;
     }
     link->acked_ns = now_ns;
@@ -163,6 +175,17 @@ void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elap
 void estimate_link_probed(struct estimate_link *link, uint64_t bytes, double rtt_ms, int64_t now_ns)
 {
     estimate_link_acked(link, bytes, rtt_ms, now_ns);
+}
+
+uint64_t estimate_link_probe_bytes(const struct estimate_link *link, uint64_t most, int64_t now_ns)
+{
+    const double rtt_ms =
+        link->rtt_ms.count > 0 ? estimate_samples_geometric(&link->rtt_ms, now_ns) : 0;
+    const double bytes =
+        ceil(fmax(PROBE_MS, BANDWIDTH_RTT_SHARE * rtt_ms) * rate_usual(link, now_ns));
+    const uint64_t enough = (uint64_t)fmin(fmax(bytes, BANDWIDTH_BYTES_MIN), (double)UINT32_MAX);
+
+    return enough < most ? enough : most;
 }
 
 bool estimate_link_probe_due(const struct estimate_link *link, int64_t now_ns)

@@ -51,13 +51,19 @@ void estimate_link_back(struct estimate_link *link, int64_t now_ns);
 /* `bytes` more were acknowledged, `elapsed_ms` after the request they belong to began to leave. The
  * round trip is taken off, or what the link did for others meanwhile, and for the same request
  * before. Two rates in a row that are far off, both to the same side, mean that the link has
- * changed: what was measured before them is forgotten. Small pieces say nothing about bandwidth and
- * are ignored. */
+ * changed: what was measured before them is forgotten. What takes little against the round trip
+ * says nothing about bandwidth and is ignored. */
 void estimate_link_acked(struct estimate_link *link, uint64_t bytes, double elapsed_ms,
                          int64_t now_ns);
 /* A round trip that carried `bytes` there took `rtt_ms`: a probe of the rate. */
 void estimate_link_probed(struct estimate_link *link, uint64_t bytes, double rtt_ms,
                           int64_t now_ns);
+/* Whether the acknowledgement of so many bytes would tell the rate: 4 KiB do, and fewer where they
+ * take long against the round trip. */
+bool estimate_link_measured_by(const struct estimate_link *link, uint64_t bytes, int64_t now_ns);
+/* How large a probe is worth sending, at most `most`: what this link takes some milliseconds for.
+ * On a thin one a larger one would be in the way of the very requests that it is to help. */
+uint64_t estimate_link_probe_bytes(const struct estimate_link *link, uint64_t most, int64_t now_ns);
 /* Whether a probe is due: the rate was measured too long ago for the next decision. */
 bool estimate_link_probe_due(const struct estimate_link *link, int64_t now_ns);
 /* What the edge says of the wait in its queue, and what a request has had there. */

@@ -152,6 +152,27 @@ void forms_fill(const struct run *run, const struct request *request, size_t edg
 
 /* ---- one that was chosen ---- */
 
+double form_made_ms(const struct pairs *pairs, size_t form)
+{
+    return made_ms(pairs->forms[form].scale);
+}
+
+void form_take_number(const struct run *run, struct request *request, size_t form)
+{
+    const struct sim_form *recorded = &run->pairs->forms[form];
+
+    for (uint32_t row = 0; row < UPLOAD_ROWS; row++) {
+        if (upload_priors[row].scale == recorded->scale) {
+            form_take(run, request,
+                      &(struct upload_form){.width = MODEL_SIDE * recorded->scale,
+                                            .height = MODEL_SIDE * recorded->scale,
+                                            .quality = recorded->quality,
+                                            .row = row});
+            return;
+        }
+    }
+}
+
 void form_take(const struct run *run, struct request *request, const struct upload_form *form)
 {
     const struct sim_form *recorded = form_find(run->pairs, form);

@@ -17,10 +17,11 @@ struct measures {
     double miss_rate, network_miss_rate, in_time_accuracy;
     double p50_ms, p95_ms, p99_ms, p999_ms;
     double bytes_up, bytes_down, energy_j, wasted_ms, offload_rate;
-    double threshold;     /* hindsight: the best one */
-    double latency_error; /* median of |predicted - real| / real of answers from an edge; NAN */
-    double p95_coverage;  /* share of those within the predicted 95 % point; NAN */
-    size_t p95_count;     /* and of how many: answered, or waited for longer than that */
+    double threshold;         /* hindsight: the best one */
+    double as_they_came_cost; /* informed: of all, where it sends no picture smaller */
+    double latency_error;     /* median of |predicted - real| / real of answers from an edge; NAN */
+    double p95_coverage;      /* share of those within the predicted 95 % point; NAN */
+    size_t p95_count;         /* and of how many: answered, or waited for longer than that */
     /* The longest of all outages, from their end; NAN: there was none. */
     double usable_ms;   /* to the first request whose decision may go to the edge */
     double asked_ms;    /* from the first request that informed would send there to the end of the

@@ -45,24 +45,45 @@ static double middle_ms(const struct pairs *pairs, int task, bool edge, double *
     return count ? scratch[count / 2] : 0;
 }
 
-/* How often answers are right, over equally many neighbours in confidence. */
+/* How often the answers of items `from` to `to` are right. */
+static void truth_of(struct pair *items, size_t from, size_t to)
+{
+    double local = 0, edge = 0;
+
+    for (size_t i = from; i < to; i++) {
+        local += items[i].local_right;
+        edge += items[i].edge_right;
+    }
+    for (size_t i = from; i < to; i++) {
+        items[i].local_true = local / (double)(to - from);
+        items[i].edge_true = edge / (double)(to - from);
+    }
+}
+
+/* Over equally many neighbours in confidence. */
 static void truth_fill(struct pairs *pairs, int task)
 {
     const size_t first = pairs->first[task], count = pairs->first[task + 1] - first;
 
     for (size_t bin = 0; bin < TRUTH_BINS; bin++) {
-        const size_t from = first + bin * count / TRUTH_BINS;
-        const size_t to = first + (bin + 1) * count / TRUTH_BINS;
-        double local = 0, edge = 0;
+        truth_of(pairs->items, first + bin * count / TRUTH_BINS,
+                 first + (bin + 1) * count / TRUTH_BINS);
+    }
+}
 
-        for (size_t i = from; i < to; i++) {
-            local += pairs->items[i].local_right;
-            edge += pairs->items[i].edge_right;
+/* How much seldomer the edge is right where it is sent each form, over all pictures. Not by
+ * confidence: of ten forms the best in each small bin would owe more to luck than to the form. */
+static void losses_fill(struct pairs *pairs)
+{
+    const size_t first = pairs->first[0], count = pairs->first[1] - first;
+
+    for (size_t form = 0; form < SIM_FORMS; form++) {
+        double lost = 0;
+
+        for (size_t i = first; i < first + count; i++) {
+            lost += pairs->items[i].edge_right - pairs->items[i].forms[form].right;
         }
-        for (size_t i = from; i < to; i++) {
-            pairs->items[i].local_true = local / (double)(to - from);
-            pairs->items[i].edge_true = edge / (double)(to - from);
-        }
+        pairs->forms[form].loss = count > 0 ? lost / (double)count : 0;
     }
 }
 
@@ -90,6 +111,7 @@ static int pairs_finish(struct pairs *pairs)
         }
         truth_fill(pairs, task);
     }
+    losses_fill(pairs);
     free(scratch);
     return 0;
 }

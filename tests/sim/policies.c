@@ -191,42 +191,89 @@ static double plain_cost(const struct request *request, double done_ms, double e
            ONE_MEGABYTE_MS * bytes / 1e6 + ONE_JOULE_MS * joule;
 }
 
-/* When an answer of this edge would be here, if it were asked now and nobody else came. */
-static double edge_true_ms(const struct run *run, const struct request *request, size_t edge)
+/* When an answer of this edge to `bytes`, ready to go at `at_ns`, would be here if nobody else
+ * came. */
+static double edge_true_ms(const struct run *run, const struct request *request, size_t edge,
+                           double bytes, int64_t at_ns)
 {
     const struct link *link = &run->clients[request->client].links[edge];
-    int64_t at_ns = pipe_ask(&link->up, (double)request->pair->bytes, run->now_ns);
-    const double way_ms = (double)(at_ns - run->now_ns) / (double)NS_PER_MS;
-    const double wait_ms = fmax(edge_wait_ms(run, edge) - way_ms, 0);
+    double way_ms, wait_ms;
 
+    at_ns = pipe_ask(&link->up, bytes, at_ns);
+    way_ms = (double)(at_ns - run->now_ns) / (double)NS_PER_MS;
+    wait_ms = fmax(edge_wait_ms(run, edge) - way_ms, 0);
     at_ns += (int64_t)((wait_ms + request->edge_ms) * (double)NS_PER_MS);
     at_ns = pipe_ask(&link->down, ANSWER_BYTES, at_ns);
     return link->up_now ? (double)(at_ns - run->now_ns) / (double)NS_PER_MS : INFINITY;
 }
 
-static void knowing_choose(struct run *run, struct request *request, double local_error,
-                           double edge_error)
-{
-    const double local_ms = local_queue_ms(run, request, true) + request->local_ms;
-    double best =
-        plain_cost(request, local_ms, local_error, 0, LOCAL_WATT * request->local_ms / 1000);
-    const double bytes = (double)request->pair->bytes;
+/* What those who know believe of the errors: how often answers this sure are wrong, or whether
+ * these are. */
+struct known {
+    double local_error, edge_error;
+    double form_error[SIM_FORMS];
+};
 
-    for (size_t i = 0; i < run->scene->edges; i++) {
-        const double cost =
-            plain_cost(request, edge_true_ms(run, request, i), edge_error, bytes + ANSWER_BYTES,
-                       SEND_J_PER_BYTE * bytes + RECV_J_PER_BYTE * ANSWER_BYTES);
+/* What asking this edge costs; *ret_form is the form of the picture that is best sent, SIM_FORMS
+ * what came. */
+static double edge_cost(const struct run *run, const struct request *request,
+                        const struct known *known, size_t edge, size_t *ret_form)
+{
+    const size_t first = request->task == 0 && !run->as_they_came ? 0 : SIM_FORMS;
+    double best = INFINITY;
+
+    *ret_form = SIM_FORMS;
+    for (size_t form = first; form <= SIM_FORMS; form++) {
+        const bool smaller = form < SIM_FORMS;
+        const double made_ms = smaller ? form_made_ms(run->pairs, form) : 0;
+        const double bytes =
+            smaller ? request->pair->forms[form].bytes : (double)request->pair->bytes;
+        const double cost = plain_cost(
+            request,
+            edge_true_ms(run, request, edge, bytes,
+                         run->now_ns + (int64_t)(made_ms * (double)NS_PER_MS)),
+            smaller ? known->form_error[form] : known->edge_error, bytes + ANSWER_BYTES,
+            LOCAL_WATT * made_ms / 1000 + SEND_J_PER_BYTE * bytes + RECV_J_PER_BYTE * ANSWER_BYTES);
 
         if (cost < best) {
             best = cost;
+            *ret_form = form;
+        }
+    }
+    return best;
+}
+
+static void knowing_choose(struct run *run, struct request *request, const struct known *known)
+{
+    const double local_ms = local_queue_ms(run, request, true) + request->local_ms;
+    double best =
+        plain_cost(request, local_ms, known->local_error, 0, LOCAL_WATT * request->local_ms / 1000);
+    size_t best_form = SIM_FORMS;
+
+    for (size_t i = 0; i < run->scene->edges; i++) {
+        size_t form;
+        const double cost = edge_cost(run, request, known, i, &form);
+
+        if (cost < best) {
+            best = cost;
+            best_form = form;
             go_edge(request, (int)i, true);
         }
+    }
+    if (best_form < SIM_FORMS) {
+        form_take_number(run, request, best_form);
     }
 }
 
 static void informed_choose(struct run *run, struct request *request)
 {
-    knowing_choose(run, request, 1 - request->pair->local_true, 1 - request->pair->edge_true);
+    const struct pair *pair = request->pair;
+    struct known known = {.local_error = 1 - pair->local_true, .edge_error = 1 - pair->edge_true};
+
+    for (size_t i = 0; i < SIM_FORMS; i++) {
+        known.form_error[i] = known.edge_error + run->pairs->forms[i].loss;
+    }
+    knowing_choose(run, request, &known);
 }
 
 bool informed_would_ask(struct run *run, const struct request *request)
@@ -240,7 +287,13 @@ bool informed_would_ask(struct run *run, const struct request *request)
 
 static void oracle_choose(struct run *run, struct request *request)
 {
-    knowing_choose(run, request, !request->pair->local_right, !request->pair->edge_right);
+    const struct pair *pair = request->pair;
+    struct known known = {.local_error = !pair->local_right, .edge_error = !pair->edge_right};
+
+    for (size_t i = 0; i < SIM_FORMS; i++) {
+        known.form_error[i] = !pair->forms[i].right;
+    }
+    knowing_choose(run, request, &known);
 }
 
 const struct policy policies[] = {

@@ -99,6 +99,7 @@ struct run {
     const struct policy *policy;
     const struct pairs *pairs;
     double threshold, random_rate;
+    bool as_they_came; /* informed sends no picture smaller */
     size_t client_count;
     uint64_t seed;
     struct random_source random;
@@ -147,6 +148,10 @@ int alone_replay(struct run *run);
 void forms_fill(const struct run *run, const struct request *request, size_t edge, double hint_ms,
                 struct decide_edge *ret_edge);
 void form_take(const struct run *run, struct request *request, const struct upload_form *form);
+/* The same of forms by their number in `pairs`, for who knows all of them; what making one takes.
+ */
+void form_take_number(const struct run *run, struct request *request, size_t form);
+double form_made_ms(const struct pairs *pairs, size_t form);
 bool form_begin(struct run *run, struct request *request);
 void on_made(struct run *run, const struct event *event);
 /* run_link.c */

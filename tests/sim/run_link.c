@@ -173,11 +173,13 @@ void on_watch(struct run *run, const struct event *event)
 void link_probe(struct run *run, int client, int edge)
 {
     struct link *link = &run->clients[client].links[edge];
+    const double bytes =
+        (double)estimate_link_probe_bytes(&link->estimate, PROBE_BYTES, run->now_ns);
 
     if (link->up_now && owed_ns(run, link) == 0 &&
         estimate_link_probe_due(&link->estimate, run->now_ns)) {
-        ping_send(run, client, edge, PROBE_BYTES);
-        run->clients[client].probe_bytes += PROBE_BYTES;
+        ping_send(run, client, edge, bytes);
+        run->clients[client].probe_bytes += bytes;
     }
 }
 

@@ -41,6 +41,7 @@ extern const struct task_kind task_kinds[SIM_TASKS];
 #define SIM_FORMS (PICTURE_SCALES * PICTURE_QUALITIES)
 struct sim_form {
     unsigned scale, quality; /* as in common/base/picture_effects.h */
+    double loss;             /* of answers that are right, over all that is recorded */
 };
 struct pair_form {
     double bytes;

@@ -135,7 +135,11 @@ void tandem_choose(struct run *run, struct request *request)
     request->edge = choice.edge;
     request->hoped_ms = choice.hoped_ms;
     for (size_t i = 0; i < run->scene->edges; i++) {
-        if (choice.edge != (int)i || choice.upload_reason ||
+        if (choice.edge != (int)i ||
+            (choice.upload_reason &&
+             !estimate_link_measured_by(&client->links[i].estimate,
+                                        (uint64_t)choice.candidates[choice.asked].upload.bytes,
+                                        run->now_ns)) ||
             (choice.plan.route == JOB_CASCADE && !choice.plan.race)) {
             link_probe(run, request->client, (int)i);
         }

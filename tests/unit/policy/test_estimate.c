@@ -467,6 +467,56 @@ static void test_first_round_trip_is_confirmed(void **state)
     assert_true(latency_at(START_NS + 600 * NS_PER_MS).mean_ms > 600);
 }
 
+/* A link of `rate` bytes/ms and a round trip of 10 ms. */
+static void link_measure(struct estimate_link *link, double rate)
+{
+    estimate_link_init(link);
+    estimate_link_rtt(link, 10, START_NS);
+    (void)estimate_link_rtt(link, 10, START_NS + 10 * NS_PER_MS);
+    for (int i = 1; i <= 8; i++) {
+        estimate_link_acked(link, 60000, 10 + 60000 / rate, START_NS + i * NS_PER_S);
+    }
+}
+
+/* What takes less than about a third of a round trip is lost in it: then 4 KiB are needed. */
+static void test_what_measures_a_rate(void **state)
+{
+    struct estimate_link fast, thin;
+    const int64_t now_ns = START_NS + 8 * NS_PER_S;
+
+    (void)state;
+    link_measure(&fast, 5000);
+    link_measure(&thin, 100);
+    assert_false(estimate_link_measured_by(&fast, 700, now_ns));
+    assert_true(estimate_link_measured_by(&fast, 4096, now_ns));
+    assert_true(estimate_link_measured_by(&thin, 700, now_ns));
+    assert_false(estimate_link_measured_by(&thin, 300, now_ns));
+    for (int i = 1; i <= 8; i++) { /* the thin one is slower now, and 700 bytes tell */
+        estimate_link_acked(&thin, 700, 10 + 700 / 50.0, now_ns + i * NS_PER_S);
+    }
+    assert_in_range(estimate_link_ms(&thin, 1000, now_ns + 8 * NS_PER_S), 28, 32);
+}
+
+/* A probe takes milliseconds, not the time of the request that it stands before. */
+static void test_a_probe_is_as_large_as_the_link(void **state)
+{
+    struct estimate_link link;
+    const int64_t now_ns = START_NS + 8 * NS_PER_S;
+
+    (void)state;
+    link_measure(&link, 5000);
+    assert_int_equal(estimate_link_probe_bytes(&link, 8192, now_ns), 8192);
+    assert_int_equal(estimate_link_probe_bytes(&link, 0, now_ns), 0);
+    link_measure(&link, 100);
+    assert_in_range(estimate_link_probe_bytes(&link, 8192, now_ns), 340, 360); /* 3.5 ms */
+    assert_true(
+        estimate_link_measured_by(&link, estimate_link_probe_bytes(&link, 8192, now_ns), now_ns));
+    link_measure(&link, 10);
+    assert_int_equal(estimate_link_probe_bytes(&link, 8192, now_ns), 256);
+    estimate_link_init(&link); /* nothing is known yet: as for 10 Mbit/s */
+    assert_int_equal(estimate_link_probe_bytes(&link, 8192, now_ns), 2500);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_prior_and_age),
@@ -487,7 +537,9 @@ int main(void)
                                        cmocka_unit_test(test_samples_high_and_keep),
                                        cmocka_unit_test(test_failure_is_forgotten),
                                        cmocka_unit_test(test_failure_in_a_silence_is_over),
-                                       cmocka_unit_test(test_first_round_trip_is_confirmed)};
+                                       cmocka_unit_test(test_first_round_trip_is_confirmed),
+                                       cmocka_unit_test(test_what_measures_a_rate),
+                                       cmocka_unit_test(test_a_probe_is_as_large_as_the_link)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
