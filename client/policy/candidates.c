@@ -335,7 +335,10 @@ void candidates_fill(const struct decide_input *input,
         local_add(input, choice, &local_error);
     }
     edge_at = input->forced == FORCED_LOCAL ? -1 : edges_add(input, bins, choice);
-    if (input->has_local && edge_at >= 0) {
+    /* Where local has said before what it would say now, there is nothing to wait for: the cache
+     * has it, and the edge alone is what may be surer. */
+    if (input->has_local && edge_at >= 0 &&
+        !(input->cached && input->cached->by_local && input->forced == FORCED_AUTO)) {
         cascade_add(input, bins, choice, (size_t)edge_at, cascade);
     }
     if (input->cached && input->forced == FORCED_AUTO) {

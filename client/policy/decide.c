@@ -155,13 +155,14 @@ static void retry_consider(const struct decide_input *input, const struct confid
     }
 }
 
-/* The energy budget of this hour is used up: what takes the least of it answers. An edge that was
- * chosen for that is asked in the form that takes the least. */
+/* The energy budget of this hour is used up: what takes the least of it answers, and that is an
+ * answer that was given before, however sure. An edge that was chosen for that is asked in the form
+ * that takes the least. */
 static void thrift(const struct decide_input *input, struct choice *choice)
 {
     const size_t at = candidates_thriftiest(choice, input->forced);
 
-    if (at == choice->count || choice->candidates[at].kind == JOB_CACHE) {
+    if (at == choice->count) {
         return;
     }
     choice->chosen = at;

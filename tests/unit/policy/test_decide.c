@@ -410,10 +410,51 @@ static void test_cached_by_local(void **state)
     assert_int_equal(choice.plan.route, JOB_LOCAL);
 }
 
+/* Nor does a cascade, whose local half would be that answer: the edge alone may be surer. */
+static void test_cached_by_local_or_the_edge(void **state)
+{
+    struct decide_cached cached = {0.6, 0.6, true, "the same was answered before"};
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    input.cached = &cached;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_EDGE);
+    for (size_t i = 0; i < choice.count; i++) {
+        assert_int_not_equal(choice.candidates[i].kind, JOB_CASCADE);
+    }
+    input.forced = FORCED_CASCADE; /* then the caller wants both */
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_CASCADE);
+}
+
+/* With the energy of the hour used up, what costs none goes before what is surer. */
+static void test_cached_without_energy(void **state)
+{
+    struct decide_cached cached = {0.9, 0.9, false, "the same was answered before"};
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    input.cached = &cached;
+    input.energy = (struct decide_energy){.compute_watt = 10, .joule_per_byte = 1e-6};
+    input.local_run_ms = 10;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_not_equal(choice.plan.route, JOB_CACHE);
+    input.energy_used = true;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_CACHE);
+    assert_int_equal(choice.edge, -1);
+    assert_string_equal(choice.reason, "energy budget of this hour is used up");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_cached),
                                        cmocka_unit_test(test_cached_by_local),
+                                       cmocka_unit_test(test_cached_by_local_or_the_edge),
+                                       cmocka_unit_test(test_cached_without_energy),
                                        cmocka_unit_test(test_hard_limits),
                                        cmocka_unit_test(test_energy_is_used_up),
                                        cmocka_unit_test(test_energy_of_a_link),
