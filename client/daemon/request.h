@@ -103,6 +103,9 @@ void request_free_if_done(struct request *request);
  * written, at most `max`. */
 size_t requests_insured(const struct requests *all, double late_ms, struct decide_insured *insured,
                         size_t max);
+/* How much of it a run that is with the runner has had. */
+void runner_job_credit(const struct runner_job *job, int64_t now_ns,
+                       struct decide_insured *insured);
 /* What a local run of this request takes at most: of compute, and of that in one step. NAN: not
  * known. */
 double request_bound_ms(const struct client_task *task, const struct estimate_text_work *work);

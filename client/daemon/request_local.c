@@ -22,7 +22,8 @@ void request_local_start(struct request *request)
     job->yields = request->job.plan.yields;
     job->stream = request->submit.stream;
     job->doubt_below = request_doubt_below(request);
-    atomic_store(&job->begun, false);
+    atomic_store(&job->ran_ns, 0);
+    atomic_store(&job->step_began_ns, 0);
     request->local_out = true;
     request_local_reserve(request, request_run_ms(request));
     shadows_make_way_here(request->all);

@@ -1,5 +1,6 @@
 #include "client/daemon/request.h"
 
+#include "client/policy/insurance.h"
 #include "common/base/clock.h"
 
 #include <math.h>
@@ -36,9 +37,19 @@ bool requests_local_wanted(const struct requests *all)
     return false;
 }
 
+/* The step is looked at last: one that ends in between counts for nothing, and none counts twice.
+ */
+void runner_job_credit(const struct runner_job *job, int64_t now_ns, struct decide_insured *insured)
+{
+    const int64_t ran_ns = atomic_load(&job->ran_ns);
+
+    insurance_credit(insured, ran_ns, atomic_load(&job->step_began_ns), now_ns);
+}
+
 size_t requests_insured(const struct requests *all, double late_ms, struct decide_insured *insured,
                         size_t max)
 {
+    const int64_t now_ns = clock_now_ns();
     size_t count = 0;
 
     for (const struct request *at = all->list; at && count < max; at = at->next) {
@@ -54,14 +65,17 @@ size_t requests_insured(const struct requests *all, double late_ms, struct decid
         if (isnan(bound_ms)) {
             continue;
         }
-        insured[count++] = (struct decide_insured){
+        insured[count] = (struct decide_insured){
             .start_ns = at->local_out ? 0 : plan->insure_at_ns,
             .deadline_ns = at->ended || plan->yields || plan->deadline_ns == 0 ? INSURED_NO_DEADLINE
                                                                                : plan->deadline_ns,
             .run_ns = (int64_t)(bound_ms * (double)NS_PER_MS),
             .step_ns = (int64_t)(request_step_ms(at->task, &work) * (double)NS_PER_MS),
-            .begun = at->local_out && atomic_load(&at->local.begun),
             .margin_ns = (int64_t)((ESTIMATE_MARGIN_MS + late_ms) * (double)NS_PER_MS)};
+        if (at->local_out) {
+            runner_job_credit(&at->local, now_ns, &insured[count]);
+        }
+        count++;
     }
     return shadows_insured(all, insured, count, max);
 }

@@ -84,7 +84,8 @@ struct runner_job {
     uint32_t max_new_tokens;
     int64_t deadline_ns; /* 0: none, goes last */
     atomic_bool abort;
-    atomic_bool begun; /* it has had a step, or is in its first */
+    _Atomic int64_t ran_ns;        /* of its own steps that have ended */
+    _Atomic int64_t step_began_ns; /* 0: it is in none */
     /* results */
     int error;
     char why[ENGINE_ERROR_BYTES];

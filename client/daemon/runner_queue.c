@@ -175,10 +175,12 @@ struct runner_job *runner_queue_step(struct runner_queue *queue)
     }
     job->started_ns = job->started_ns ? job->started_ns : start_ns;
     queue->stepped = job;
-    atomic_store(&job->begun, true);
+    atomic_store(&job->step_began_ns, start_ns);
     error = job_step(queue, job, &more);
     now_ns = clock_now_ns();
     job->run_ns += now_ns - start_ns;
+    atomic_store(&job->ran_ns, job->run_ns);
+    atomic_store(&job->step_began_ns, 0);
     if (error == 0) {
         step_learn(step_ns, now_ns - start_ns);
     }

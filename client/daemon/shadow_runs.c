@@ -86,11 +86,11 @@ size_t shadows_insured(const struct requests *all, struct decide_insured *insure
         const double bound_ms = request_bound_ms(at->task, &work);
 
         if (at->local_out && !isnan(bound_ms)) {
-            insured[count++] = (struct decide_insured){
+            insured[count] = (struct decide_insured){
                 .deadline_ns = INSURED_NO_DEADLINE,
                 .run_ns = (int64_t)(bound_ms * (double)NS_PER_MS),
-                .step_ns = (int64_t)(request_step_ms(at->task, &work) * (double)NS_PER_MS),
-                .begun = atomic_load(&at->local.begun)};
+                .step_ns = (int64_t)(request_step_ms(at->task, &work) * (double)NS_PER_MS)};
+            runner_job_credit(&at->local, clock_now_ns(), &insured[count++]);
         }
     }
     return count;

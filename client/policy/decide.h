@@ -77,7 +77,7 @@ struct decide_insured {
     int64_t run_ns;      /* of compute, at most */
     int64_t step_ns;     /* of these, what cannot be interrupted, at most */
     int64_t margin_ns;   /* before the deadline: a late timer, and the way to the caller */
-    bool begun;          /* so it may be in the midst of a step */
+    int64_t in_step_ns;  /* what is left of the step that it is in, at most; 0: it is in none */
 };
 #define INSURED_NO_DEADLINE INT64_MAX
 /* What becomes of a request whose local run finds no place that would be free in time, whatever the

@@ -19,9 +19,23 @@ struct runs {
     bool full;         /* there are more than can be looked at */
 };
 
+static int64_t later_of(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns > b_ns ? a_ns : b_ns;
+}
+
 static int64_t ns_of(double ms)
 {
     return (int64_t)(ms * (double)NS_PER_MS);
+}
+
+void insurance_credit(struct decide_insured *run, int64_t ran_ns, int64_t step_began_ns,
+                      int64_t now_ns)
+{
+    const int64_t in_step_ns = step_began_ns != 0 ? now_ns - step_began_ns : 0;
+
+    run->in_step_ns = step_began_ns != 0 ? later_of(run->step_ns - in_step_ns, 1) : 0;
+    run->run_ns = later_of(run->run_ns - ran_ns - in_step_ns, run->in_step_ns);
 }
 
 /* The order of their starts, the earliest first. */
@@ -39,27 +53,22 @@ static void order_by_start(const struct decide_insured *runs, size_t count,
     }
 }
 
-static int64_t later_of(int64_t a_ns, int64_t b_ns)
-{
-    return a_ns > b_ns ? a_ns : b_ns;
-}
-
 /* Whether run `of` may be late; see insurance.h. */
 static bool is_late(const struct decide_insured *runs, size_t count,
                     const size_t order[INSURED_MAX], const struct decide_insured *of,
                     int64_t now_ns)
 {
-    int64_t any_step_ns = 0, begun_step_ns = 0, demand_ns = 0, ends_ns = now_ns;
+    int64_t any_step_ns = 0, in_step_ns = 0, demand_ns = 0, ends_ns = now_ns;
 
     for (size_t i = 0; i < count; i++) {
         if (runs[i].deadline_ns > of->deadline_ns) {
             any_step_ns = later_of(runs[i].step_ns, any_step_ns);
-            begun_step_ns = later_of(runs[i].begun ? runs[i].step_ns : 0, begun_step_ns);
+            in_step_ns = later_of(runs[i].in_step_ns, in_step_ns);
         }
     }
     for (size_t at = count; at-- > 0;) {
         const struct decide_insured *run = &runs[order[at]];
-        const int64_t step_ns = run->start_ns == 0 ? begun_step_ns : any_step_ns;
+        const int64_t step_ns = run->start_ns == 0 ? in_step_ns : any_step_ns;
 
         if (run->deadline_ns <= of->deadline_ns) {
             demand_ns += run->run_ns;

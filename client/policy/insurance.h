@@ -10,14 +10,20 @@
  *
  * where B(k, i) is the longest step of a run that is due after i and may be in the way: any of
  * them, since each may start sooner than planned, when its edge fails; but where k stands in line
- * already, only those that have begun. (The demand bound of earliest deadline first with preemption
- * at fixed points, Baruah 2005.) It also holds when runs take less than their bound or start
- * sooner, which a drawn-up schedule does not. What comes later and is due later adds its own step,
- * so a place is kept one step of its own task longer than the run. */
+ * already, what is left of the step that one of them is in. (The demand bound of earliest deadline
+ * first with preemption at fixed points, Baruah 2005.) It also holds when runs take less than their
+ * bound or start sooner, which a drawn-up schedule does not. What comes later and is due later adds
+ * its own step, so a place is kept one step of its own task longer than the run. */
 #ifndef TANDEM_POLICY_INSURANCE_H
 #define TANDEM_POLICY_INSURANCE_H
 
 #include "client/policy/decide.h"
+
+/* What a run has had is off what it needs: `ran_ns` in steps that have ended, and the one that it
+ * is in since `step_began_ns` (0: in none), of which the rest is in the others' way. Counted in
+ * full it would look late in its last moments, and what looks late anyway is nobody's doing. */
+void insurance_credit(struct decide_insured *run, int64_t ran_ns, int64_t step_began_ns,
+                      int64_t now_ns);
 
 /* The runs that are not sure to be in time, bit i for runs[i]. `count` is at most INSURED_MAX. */
 uint64_t insurance_late(const struct decide_insured *runs, size_t count, int64_t now_ns);

@@ -66,6 +66,7 @@ struct client {
     bool stepping;
     size_t stepped;
     double step_ms;
+    int64_t step_began_ns;
     size_t open[FLOWS_MAX]; /* requests that may not have ended */
     size_t open_count;
     double probe_bytes;

@@ -124,6 +124,7 @@ static void step_begin(struct run *run, struct client *client)
         client->stepping = true;
         client->stepped = index;
         client->step_ms = request->local_left_ms / request->steps_left;
+        client->step_began_ns = run->now_ns;
         event_add(run, &(struct event){.at_ns = run->now_ns +
                                                 (int64_t)(client->step_ms * (double)NS_PER_MS),
                                        .kind = EVENT_STEP,

@@ -1,3 +1,4 @@
+#include "client/policy/insurance.h"
 #include "tests/sim/run.h"
 
 #include <math.h>
@@ -47,16 +48,22 @@ static bool has_run(const struct request *request)
                                   request->job.side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING);
 }
 
-static struct decide_insured insured_of(const struct client *client, const struct request *at)
+static struct decide_insured insured_of(const struct run *run, const struct client *client,
+                                        const struct request *at)
 {
     const struct job_plan *plan = &at->job.plan;
 
-    return (struct decide_insured){
+    const bool steps = client->stepping && at == &run->requests[client->stepped];
+    struct decide_insured insured = {
         .start_ns = at->local_out || at->ended ? 0 : plan->insure_at_ns,
         .deadline_ns = at->ended || plan->yields ? INSURED_NO_DEADLINE : plan->deadline_ns,
         .run_ns = (int64_t)(local_bound_ms(client, at) * (double)NS_PER_MS),
         .step_ns = (int64_t)(local_step_ms(client, at) * (double)NS_PER_MS),
         .margin_ns = (int64_t)(ESTIMATE_MARGIN_MS * (double)NS_PER_MS)};
+
+    insurance_credit(&insured, (int64_t)(at->local_run_ms * (double)NS_PER_MS),
+                     steps ? client->step_began_ns : 0, run->now_ns);
+    return insured;
 }
 
 static size_t insured_fill(struct run *run, const struct request *than,
@@ -67,16 +74,13 @@ static size_t insured_fill(struct run *run, const struct request *than,
     size_t count = 0;
 
     if (stepped && !stepped->local_out) { /* cancelled: its step goes on to the end */
-        insured[count] = insured_of(client, stepped);
-        insured[count++].begun = true;
+        insured[count++] = insured_of(run, client, stepped);
     }
     for (size_t i = 0; i < client->open_count && count < INSURED_MAX; i++) {
         const struct request *at = &run->requests[client->open[i]];
 
         if (has_run(at)) {
-            insured[count] = insured_of(client, at);
-            insured[count++].begun =
-                at->local_out && (at == stepped || at->local_left_ms < at->local_ms);
+            insured[count++] = insured_of(run, client, at);
         }
     }
     return count;

@@ -112,7 +112,7 @@ static inline struct decide_insured random_insured(struct random_source *random,
         .run_ns = run_ns,
         .step_ns = 1 + (int64_t)random_below(random, (uint64_t)run_ns),
         .margin_ns = (int64_t)random_below(random, 5 * (uint64_t)NS_PER_MS),
-        .begun = start_ns == 0 && random_one_in(random, 3)};
+        .in_step_ns = start_ns == 0 && random_one_in(random, 3) ? 1000 : 0};
 }
 
 static inline void random_limits(struct random_source *random, struct decide_input *input)

@@ -36,7 +36,7 @@ static void test_demand(void **state)
 /* A step that is due later may just have begun; how long its whole run takes does not matter. */
 static void test_step_in_the_way(void **state)
 {
-    struct decide_insured runs[] = {{50, 100, 30, 30, 5, false}, {0, 500, 400, 15, 0, false}};
+    struct decide_insured runs[] = {{50, 100, 30, 30, 5, 0}, {0, 500, 400, 15, 0, 0}};
 
     (void)state;
     assert_int_equal(insurance_late(runs, 2, 0), 0); /* 50 + 30 + 15 + 5 */
@@ -55,13 +55,31 @@ static void test_step_in_the_way(void **state)
     assert_int_equal(insurance_late(runs, 2, 0), 0);
     runs[1].run_ns = 66;
     assert_int_equal(insurance_late(runs, 2, 0), 1); /* 96 + 5; the other has no margin */
-    runs[0] = (struct decide_insured){0, 100, 80, 80, 0, true};
-    runs[1] = (struct decide_insured){0, 500, 400, 21, 0, false};
+    runs[0] = (struct decide_insured){0, 100, 80, 80, 0, 1};
+    runs[1] = (struct decide_insured){0, 500, 400, 21, 0, 0};
     assert_int_equal(insurance_late(runs, 2, 0), 0); /* both stand in line, and it is behind */
-    runs[1].begun = true;
+    runs[1].in_step_ns = 21; /* unless it is in a step: what is left of that */
     assert_int_equal(insurance_late(runs, 2, 0), 1);
-    runs[1].step_ns = 20;
+    runs[1].in_step_ns = 20;
     assert_int_equal(insurance_late(runs, 2, 0), 0);
+}
+
+/* What was had is off what is needed: two steps of 10 and 4 of the third, of five. */
+static void test_credit(void **state)
+{
+    struct decide_insured run = {0, 100, 50, 10, 0, 0};
+
+    (void)state;
+    insurance_credit(&run, 20, 46, 50);
+    assert_int_equal(run.run_ns, 26);
+    assert_int_equal(run.in_step_ns, 6);
+    run.run_ns = 50;
+    insurance_credit(&run, 20, 0, 50); /* between two steps */
+    assert_int_equal(run.run_ns, 30);
+    assert_int_equal(run.in_step_ns, 0);
+    insurance_credit(&run, 20, 1, 50); /* slower than its bound: something is left of it */
+    assert_int_equal(run.run_ns, 1);
+    assert_int_equal(run.in_step_ns, 1);
 }
 
 static struct confidence unsure;
@@ -341,6 +359,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_demand),
                                        cmocka_unit_test(test_step_in_the_way),
+                                       cmocka_unit_test(test_credit),
                                        cmocka_unit_test(test_place_is_kept),
                                        cmocka_unit_test(test_places_are_counted),
                                        cmocka_unit_test(test_more_than_can_be_looked_at),
