@@ -45,18 +45,52 @@ static void told_show(struct requests *all, const struct told_answers *answers)
     all->on_amended(decision, decision_correct_json, all->user);
 }
 
+static bool is_right(const struct told_answers *answers)
+{
+    return answers->told == TOLD_RIGHT;
+}
+
+static void side_untell(struct requests *all, struct told_answers *answers, enum job_side side)
+{
+    if (answers->taught[side]) {
+        learn_told(all, answers, side, is_right(answers), false);
+        answers->taught[side] = false;
+    }
+}
+
+/* An answer that is said to be wrong leaves the cache, so the same content is asked and judged
+ * again: its last word takes the place of those before. */
+static void side_tell(struct requests *all, struct told_answers *answers, enum job_side side)
+{
+    const bool says = told_of(answers, side, is_right(answers)) != TOLD_NOTHING;
+
+    for (size_t i = 0; says && i < all->told_count; i++) {
+        if (&all->told[i] != answers && told_same(&all->told[i], answers, side) &&
+            told_of(&all->told[i], side, is_right(&all->told[i])) != TOLD_NOTHING) {
+            side_untell(all, &all->told[i], side);
+        }
+    }
+    learn_told(all, answers, side, is_right(answers), true);
+    answers->taught[side] = true;
+}
+
 static void told_set(struct requests *all, struct told_answers *answers, bool correct)
 {
     const enum told told = correct ? TOLD_RIGHT : TOLD_WRONG;
     struct told_answers *origin = answers->origin_same ? answers_find(all, answers->origin) : NULL;
 
-    if (answers->told != told) {
-        if (answers->taught) {
-            learn_told(all, answers, answers->told == TOLD_RIGHT, false);
+    const bool is_new = answers->told != told;
+
+    for (enum job_side side = JOB_SIDE_LOCAL; is_new && side <= JOB_SIDE_EDGE; side++) {
+        side_untell(all, answers, side);
+    }
+    answers->told = told;
+    for (enum job_side side = JOB_SIDE_LOCAL; side <= JOB_SIDE_EDGE; side++) {
+        if (!answers->taught[side]) {
+            side_tell(all, answers, side);
         }
-        learn_told(all, answers, correct, true);
-        answers->told = told;
-        answers->taught = true;
+    }
+    if (is_new) {
         told_show(all, answers);
     }
     if (!correct && all->results) {
@@ -96,23 +130,23 @@ void feedback_both(struct requests *all, uint64_t id, const char *local_digest, 
                    const char *edge, const char *edge_digest, bool agreed)
 {
     struct told_answers *answers = answers_find(all, id);
-    bool right;
+    bool taught;
 
     if (!answers) {
         return;
     }
-    right = answers->told == TOLD_RIGHT;
-    if (answers->taught) {
-        learn_told(all, answers, right, false);
-    }
+    taught = answers->taught[JOB_SIDE_LOCAL] || answers->taught[JOB_SIDE_EDGE];
+    side_untell(all, answers, JOB_SIDE_LOCAL);
+    side_untell(all, answers, JOB_SIDE_EDGE);
     answers->whole[JOB_SIDE_LOCAL] = answers->whole[JOB_SIDE_EDGE] = true;
     answers->agreed = agreed;
     answers->confidence = confidence;
     snprintf(answers->local_digest, sizeof(answers->local_digest), "%s", local_digest);
     snprintf(answers->edge, sizeof(answers->edge), "%s", edge);
     snprintf(answers->edge_digest, sizeof(answers->edge_digest), "%s", edge_digest);
-    if (answers->taught) {
-        learn_told(all, answers, right, true);
+    if (taught) {
+        side_tell(all, answers, JOB_SIDE_LOCAL);
+        side_tell(all, answers, JOB_SIDE_EDGE);
     }
 }
 
@@ -120,7 +154,7 @@ void feedback_forget(struct requests *all, const char *task)
 {
     for (size_t i = 0; i < all->told_count; i++) {
         if (strcmp(all->told[i].task, task) == 0) {
-            all->told[i].taught = false;
+            memset(all->told[i].taught, 0, sizeof(all->told[i].taught));
         }
     }
 }

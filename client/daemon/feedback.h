@@ -9,12 +9,13 @@
 void feedback_keep(struct requests *all, const struct told_answers *answers);
 
 /* User `uid` says that the answer of decision `id` was right, or wrong. The last word counts: what
- * an earlier one has taught is taken back. What is said of an answer from the cache that was given
- * to the same bytes is said of the one that it repeats; an answer that is said to be wrong is not
- * given again. (What is said of an
- * answer that was given to a similar frame says nothing of that frame.) all->on_amended hears of
- * every decision of which something new was said. 0, or with a line (static): TANDEM_EINVAL where
- * there is no answer, TANDEM_ENOTFOUND, TANDEM_EAUTH. */
+ * an earlier one has taught is taken back, and so is what was said of an earlier answer of the same
+ * model to the same content (as far back as LIMIT_FEEDBACK_KEPT): one content counts once. What is
+ * said of an answer from the cache that was given to the same bytes is said of the one that it
+ * repeats; an answer that is said to be wrong is not given again. (What is said of an answer that
+ * was given to a similar frame says nothing of that frame.) all->on_amended hears of every decision
+ * of which something new was said. 0, or with a line (static): TANDEM_EINVAL where there is no
+ * answer, TANDEM_ENOTFOUND, TANDEM_EAUTH. */
 int feedback_take(struct requests *all, uid_t uid, uint64_t id, bool correct, const char **ret_why);
 
 /* Only now both sides have whole answers (a shadow run): of the local model `local_digest` with

@@ -125,25 +125,24 @@ static void edge_told(struct task_edge *known, const struct told_answers *answer
     }
 }
 
-void learn_told(struct requests *all, const struct told_answers *answers, bool correct, bool tell)
+void learn_told(struct requests *all, const struct told_answers *answers, enum job_side side,
+                bool correct, bool tell)
 {
-    const enum told local = told_of(answers, JOB_SIDE_LOCAL, correct),
-                    edge = told_of(answers, JOB_SIDE_EDGE, correct);
+    const enum told told = told_of(answers, side, correct);
     const int index = tasks_find(all->tasks, answers->task);
     struct client_task *task = index >= 0 ? &all->tasks->items[index] : NULL;
     struct link_view view;
     int link;
 
-    if (!task) {
+    if (!task || told == TOLD_NOTHING) {
         return;
     }
-    if (local != TOLD_NOTHING && task->has_local) {
-        local_told(task, engine_model_digest(task->local.model), answers, local == TOLD_RIGHT,
-                   tell);
+    if (side == JOB_SIDE_LOCAL && task->has_local) {
+        local_told(task, engine_model_digest(task->local.model), answers, told == TOLD_RIGHT, tell);
     }
-    link = edge != TOLD_NOTHING ? edge_find(all, answers->edge, &view) : -1;
+    link = side == JOB_SIDE_EDGE ? edge_find(all, answers->edge, &view) : -1;
     if (link >= 0) {
-        edge_told(&task->known[link], answers, edge == TOLD_RIGHT, tell);
+        edge_told(&task->known[link], answers, told == TOLD_RIGHT, tell);
     }
     all->learned++;
 }

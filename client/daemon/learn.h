@@ -21,8 +21,10 @@ void learn_agreement(struct request *request, double confidence, bool agreed);
 void learn_agreement_of(struct client_task *task, size_t edge, const char *digest,
                         uint64_t decision, double confidence, bool agreed);
 /* The application says that the delivered answer was right, or wrong (`tell`), or does not say it
- * any more. What models answered that are no longer there teaches nothing. */
-void learn_told(struct requests *all, const struct told_answers *answers, bool correct, bool tell);
+ * any more: what that says of the answer of `side`. What models answered that are no longer there
+ * teaches nothing. */
+void learn_told(struct requests *all, const struct told_answers *answers, enum job_side side,
+                bool correct, bool tell);
 /* Names what `confidence` of told_answers is of: 0, or the positive label and what its errors cost.
  */
 uint64_t learn_question(const struct client_task *task);

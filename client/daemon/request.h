@@ -71,7 +71,7 @@ struct request {
     int64_t due_ns;        /* when the timer is to fire */
     struct edge_hold hold; /* of the hourly budgets, while the edge is asked, */
     double reserved_run_j; /* and while it runs here */
-    bool cacheable;        /* its answer may be kept under these: */
+    bool cacheable;        /* its answer may be kept under these, which name what is asked: */
     struct result_key cache_key, cache_scope;
     struct frame_print *cache_print; /* owned; NULL: only the same bytes are the same */
     struct result_origin cached;     /* of the answer that was there before */
@@ -221,7 +221,8 @@ void request_decision_keep(struct request *request);
 bool request_print_begin(struct request *request);
 void request_print_cancel(struct request *request);
 
-/* request_cache.c: by what its answer may be kept and found, once; whether the print of its picture
+/* request_cache.c: by what its answer may be kept and found, and the same content is known in what
+ * is said of answers, once; whether the print of its picture
  * has to be made for that, by a thread. Then whether the same was answered before; true with what
  * decide() wants to know and the hit, which lives until the cache is changed. */
 void request_cache_prepare(struct request *request);

@@ -99,12 +99,17 @@ static void print_make(struct request *request)
 
 void request_cache_prepare(struct request *request)
 {
-    request->cacheable = request->all->results && task_keeps(request->task->config) &&
-                         !request->submit.session[0] && request->input.bytes <= LIMIT_PAYLOAD_BYTES;
+    uint64_t *content = request->decision.answers.content;
+
+    if (request->submit.session[0] || request->input.bytes > LIMIT_PAYLOAD_BYTES) {
+        return;
+    }
+    request->cacheable = request->all->results && task_keeps(request->task->config);
+    request->cache_scope = scope_of(request);
+    request->cache_key = digest_of(request->input.data, request->input.bytes, request->cache_scope);
+    content[0] = request->cache_key.low; /* also where nothing is kept: what is said of it counts */
+    content[1] = request->cache_key.high; /* once */
     if (request->cacheable) {
-        request->cache_scope = scope_of(request);
-        request->cache_key =
-            digest_of(request->input.data, request->input.bytes, request->cache_scope);
         print_make(request);
     }
 }

@@ -34,10 +34,14 @@ struct told_answers {
     uint64_t origin;                        /* by = JOB_SIDE_CACHE: the decision whose answer
                                                it was, */
     bool origin_same;                       /* to the same bytes */
-    enum told told;                         /* of the delivered answer */
-    bool taught;                            /* and it was learned from */
+    uint64_t content[2];    /* what was asked, with all that it asks for; zeros: not comparable */
+    enum told told;         /* of the delivered answer */
+    bool taught[JOB_SIDES]; /* and of this side it was learned from */
 };
 
+/* Whether both are answers of `side` to the same content by the same model: what is said of the one
+ * and of the other is one word about that model, not two. */
+bool told_same(const struct told_answers *a, const struct told_answers *b, enum job_side side);
 /* What it says of the answer of `side` (local or edge) that the delivered one was right, or wrong.
  */
 enum told told_of(const struct told_answers *answers, enum job_side side, bool correct);

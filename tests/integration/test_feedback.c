@@ -60,6 +60,29 @@ static void local_answer(char ret_id[ID_BYTES])
     tandem_answer_free(answer);
 }
 
+/* The same of other bytes that show the same: `number` follows the picture's end. */
+static void fresh_answer(unsigned number, char ret_id[ID_BYTES])
+{
+    struct tandem_request request;
+    struct tandem_answer *answer = NULL;
+    uint8_t data[4096];
+    size_t bytes;
+    char *picture = site_file(SITE_PICTURE, &bytes);
+
+    assert_true(bytes + sizeof(number) <= sizeof(data));
+    memcpy(data, picture, bytes);
+    memcpy(data + bytes, &number, sizeof(number));
+    free(picture);
+    tandem_request_init(&request, "objects");
+    request.picture.data = data;
+    request.picture.bytes = bytes + sizeof(number);
+    request.route = "local";
+    request.deadline_ms = 20000;
+    assert_int_equal(tandem_call(tandem, &request, &answer), 0);
+    snprintf(ret_id, ID_BYTES, "%s", tandem_answer_id(answer));
+    tandem_answer_free(answer);
+}
+
 /* What `tandemctl` prints as one JSON object. Owned. */
 static cJSON *explained(const char *id)
 {
@@ -101,6 +124,22 @@ static double local_error(void)
     return error;
 }
 
+/* How many local answers something was said of, as learned. */
+static unsigned told(void)
+{
+    cJSON *status = site_status(site.status_socket), *task;
+    double sum = 0;
+
+    cJSON_ArrayForEach(task, cJSON_GetObjectItem(status, "tasks"))
+    {
+        const cJSON *is = member(member(task, "learned"), "told");
+
+        sum += is ? is->valuedouble : 0;
+    }
+    cJSON_Delete(status);
+    return (unsigned)sum;
+}
+
 /* "right", "wrong" or "" as the decision says it. */
 static const char *said_of(const char *id)
 {
@@ -120,8 +159,8 @@ static void test_wrong_is_learned(void **state)
     char id[ID_BYTES];
 
     (void)state;
-    for (int i = 0; i < WORDS; i++) {
-        local_answer(id);
+    for (unsigned i = 0; i < WORDS; i++) {
+        fresh_answer(i, id);
         assert_int_equal(tandem_feedback(tandem, id, 0), 0);
     }
     after = local_error();
@@ -136,6 +175,26 @@ static void test_wrong_is_learned(void **state)
     assert_true(local_error() < before + 0.1);
     restart();
     assert_true(local_error() < before + 0.1);
+}
+
+/* Of a content that is asked and judged again and again, one word counts. */
+static void test_content_once(void **state)
+{
+    unsigned before;
+    char id[ID_BYTES];
+
+    (void)state;
+    local_answer(id);
+    assert_int_equal(tandem_feedback(tandem, id, 0), 0);
+    before = told();
+    for (int i = 0; i < 3; i++) {
+        local_answer(id);
+        assert_int_equal(tandem_feedback(tandem, id, 0), 0);
+    }
+    assert_int_equal(told(), before);
+    fresh_answer(WORDS, id);
+    assert_int_equal(tandem_feedback(tandem, id, 1), 0);
+    assert_int_equal(told(), before + 1);
 }
 
 static void test_last_word(void **state)
@@ -236,11 +295,9 @@ static void test_bound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_is_learned),
-        cmocka_unit_test(test_last_word),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_tandemctl),
-        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_wrong_is_learned), cmocka_unit_test(test_content_once),
+        cmocka_unit_test(test_last_word),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_tandemctl),        cmocka_unit_test(test_bound),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

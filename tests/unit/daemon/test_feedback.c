@@ -271,6 +271,47 @@ static void test_cached(void **state)
     assert_int_equal(kept(), 0);
 }
 
+/* The same content, judged again and again as it is asked again: one word about each model. */
+static void test_content_once(void **state)
+{
+    const uint64_t content[2] = {7, 8};
+
+    (void)state;
+    for (uint64_t id = 1; id <= 8; id++) {
+        struct told_answers *answers =
+            decision_add(id, id == 4 ? JOB_SIDE_LOCAL : JOB_SIDE_EDGE, false, false);
+
+        memcpy(answers->content, content, sizeof(content));
+        if (id == 5) {
+            answers->content[1]++;
+        } else if (id == 6) {
+            strcpy(answers->edge_digest, LOCAL); /* which is not there any more */
+        } else if (id == 7) {
+            memset(answers->content, 0, sizeof(content)); /* not known to be the same */
+        }
+    }
+    for (uint64_t id = 1; id <= 3; id++) {
+        assert_int_equal(say(id, false), 0);
+        edge_check(1, 1);
+    }
+    assert_int_equal(say(4, false), 0);
+    local_check(1, 0);
+    edge_check(1, 1);
+    assert_int_equal(say(1, true), 0); /* the last word, whichever it is said of */
+    edge_check(1, 0);
+    assert_int_equal(say(3, false), 0);
+    edge_check(1, 1);
+    assert_int_equal(say(5, false), 0); /* another content */
+    edge_check(2, 2);
+    assert_int_equal(say(6, true), 0); /* another model */
+    edge_check(2, 2);
+    assert_int_equal(say(7, false), 0);
+    edge_check(3, 3);
+    feedback_both(&all, 3, LOCAL, SURE, "den", EDGE, true); /* and the local one's, judged anew */
+    edge_check(3, 3);
+    local_check(1, 0);
+}
+
 /* What is too old cannot be judged any more; what is not can, also where the decision itself is no
  * longer in memory. */
 static void test_bound(void **state)
@@ -297,6 +338,7 @@ int main(void)
         WITH(test_both_sides),     WITH(test_other_side_later),
         WITH(test_another_model),  WITH(test_after_forget),
         WITH(test_cached),         WITH(test_bound),
+        WITH(test_content_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
