@@ -93,6 +93,8 @@ static void kept_write(struct budgets *budgets)
     buf_fini(&text);
 }
 
+static void save_if_due(struct budgets *budgets);
+
 static void leases_begin(struct budgets *budgets)
 {
     for (size_t kind = 0; kind < BUDGETS; kind++) {
@@ -112,6 +114,7 @@ static void on_work_done(uv_work_t *work, int status)
     (void)status; /* nobody cancels it */
     budgets->busy = false;
     leases_begin(budgets);
+    save_if_due(budgets); /* requests may have come meanwhile */
 }
 
 static bool is_limited(const struct budgets *budgets)
@@ -119,20 +122,26 @@ static bool is_limited(const struct budgets *budgets)
     return budgets->accounts[BUDGET_BYTES].limit > 0 || budgets->accounts[BUDGET_JOULE].limit > 0;
 }
 
-/* Writes new leases where an old one runs out, and the last writing is long enough ago. */
-static void save_if_due(struct budgets *budgets)
+/* Old leases run out, and the last writing is long enough ago; or requests would wait for it. Joule
+ * wait for no lease. */
+static bool is_due(const struct budgets *budgets, int64_t now_ns)
 {
-    const int64_t now_ns = clock_now_ns();
     bool low = false;
 
-    if (!budgets->file.path[0] || budgets->busy ||
-        now_ns - budgets->saved_ns < BUDGETS_SAVE_MS * NS_PER_MS) {
-        return;
+    if (budget_account_lease_is_short(&budgets->accounts[BUDGET_BYTES], COMING_BYTES, now_ns)) {
+        return true;
     }
     for (size_t kind = 0; kind < BUDGETS; kind++) {
         low = low || budget_account_lease_is_low(&budgets->accounts[kind], now_ns);
     }
-    if (low) {
+    return low && now_ns - budgets->saved_ns >= BUDGETS_SAVE_MS * NS_PER_MS;
+}
+
+static void save_if_due(struct budgets *budgets)
+{
+    const int64_t now_ns = clock_now_ns();
+
+    if (budgets->file.path[0] && !budgets->busy && is_due(budgets, now_ns)) {
         budgets->saved_ns = now_ns;
         budgets->busy = true;
         kept_take(budgets, true);
@@ -311,6 +320,11 @@ uint64_t budgets_bytes_now(const struct budgets *budgets)
                 : INFINITY;
 
     return isinf(bytes) ? UINT64_MAX : (uint64_t)fmax(bytes - budgets->expected - COMING_BYTES, 0);
+}
+
+bool budgets_are_written(const struct budgets *budgets)
+{
+    return budgets && budgets->busy;
 }
 
 /* Without a limit: INFINITY. */

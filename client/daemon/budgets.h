@@ -6,7 +6,9 @@
  * state_dir/budgets keeps it over a restart. What may be spent before the next writing is on disk
  * ahead of it, and no more bytes leave than that, so after a kill or a power cut at least as much
  * counts as was spent (at most a sixteenth of the limit, or a little over what was under way,
- * more). Written at most once a second, on a thread of libuv's pool. A disk that fails is warned
+ * more). Written at most once a second, on a thread of libuv's pool; at once where a request needs
+ * more bytes than are on disk ahead, which is at most once for each sixteenth of the limit that is
+ * spent or reserved. A disk that fails is warned
  * of, and the limits then hold until the daemon ends. Joule are spent when a run has ended,
  * whatever is left of them: what was over the limit is on disk a second later.
  *
@@ -53,6 +55,8 @@ void budgets_expect(struct budgets *budgets, double bytes);
 void budgets_expect_no_more(struct budgets *budgets, double bytes);
 /* Bytes that may leave now, of those that are reserved too; UINT64_MAX without a limit. */
 uint64_t budgets_bytes_now(const struct budgets *budgets);
+/* Whether they are being written, so that more may leave in a moment. */
+bool budgets_are_written(const struct budgets *budgets);
 /* Whether a connection may stay, and whether one may be made, with what they cost by themselves. */
 bool budgets_carry_link(const struct budgets *budgets);
 bool budgets_carry_dial(const struct budgets *budgets, bool tls);

@@ -8,7 +8,8 @@
 
 #include <math.h>
 
-#define AGAIN_NS        (20 * NS_PER_MS) /* while the link is silent, or the disk is waited for */
+#define AGAIN_NS        (20 * NS_PER_MS) /* while the link is silent, or the hour has no more */
+#define WRITTEN_NS      (2 * NS_PER_MS)  /* while the disk is waited for */
 #define BUDGET_AGAIN_NS (2 * NS_PER_S)   /* a used-up budget may have room again */
 #define PROBE_PART      64
 #define HANDSHAKE_BYTES 4096 /* of TLS, this side's certificates with it */
@@ -72,7 +73,8 @@ uint64_t link_may_send(struct conn *conn, bool payload, uint64_t wanted, int64_t
 
     (void)conn;
     if (budget < wanted) {
-        const int64_t again_ns = clock_now_ns() + AGAIN_NS;
+        const int64_t again_ns =
+            clock_now_ns() + (budgets_are_written(link->links->budgets) ? WRITTEN_NS : AGAIN_NS);
 
         *ret_again_ns = left<wanted && * ret_again_ns> again_ns ? *ret_again_ns : again_ns;
     }

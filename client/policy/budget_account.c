@@ -64,6 +64,16 @@ bool budget_account_lease_is_low(const struct budget_account *account, int64_t n
     return account->limit > 0 && (leased < -TINY || (ahead > TINY && leased < ahead / 2));
 }
 
+bool budget_account_lease_is_short(const struct budget_account *account, double more,
+                                   int64_t now_ns)
+{
+    const double ahead = budget_account_ahead(account, now_ns);
+    const double leased = account->lease - account->spent;
+
+    return account->limit > 0 && account->reserved > 0 &&
+           leased < fmin(account->reserved + more, ahead) - TINY;
+}
+
 int64_t budget_account_resets_ns(const struct budget_account *account, int64_t now_ns)
 {
     for (int age = BUDGET_MINUTES - 1; age >= 0; age--) {

@@ -32,6 +32,11 @@ double budget_account_ahead(const struct budget_account *account, int64_t now_ns
 /* Whether a new one had better be written: less than half of that is left of the old one, or more
  * than it was spent. */
 bool budget_account_lease_is_low(const struct budget_account *account, int64_t now_ns);
+/* Whether the lease does not cover what is reserved, and `more`, though a new one would cover more
+ * of it: what is under way would wait. A new lease covers twice what was reserved, so before it is
+ * short again a sixteenth of the limit is spent or reserved. */
+bool budget_account_lease_is_short(const struct budget_account *account, double more,
+                                   int64_t now_ns);
 /* How long until some of what is used counts no more; 0: nothing is used. */
 int64_t budget_account_resets_ns(const struct budget_account *account, int64_t now_ns);
 

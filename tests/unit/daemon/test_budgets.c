@@ -225,14 +225,40 @@ static void test_reserved(void **state)
     assert_true(left(budgets) == LIMIT - 1400000);
     budgets_release(budgets, BUDGET_BYTES, 700000);
     assert_true(left(budgets) == LIMIT - 700000);
-    now_ns += BUDGETS_SAVE_MS * NS_PER_MS;
-    budgets_reserve(budgets, BUDGET_BYTES, 0);
+    assert_true(budgets_are_written(budgets)); /* at once: nothing waits for the second to end */
     writing_wait();
+    assert_false(budgets_are_written(budgets));
     assert_true(budgets_bytes_now(budgets) >= 700000);
     budgets_expect(budgets, 600000); /* answers: nothing is sent in their place */
     assert_true(budgets_bytes_now(budgets) < LIMIT - 600000);
     budgets_expect_no_more(budgets, 600000);
     assert_true(budgets_bytes_now(budgets) >= 700000);
+    stop(budgets, false);
+}
+
+/* Requests one after the other never wait for the second to end, and the disk is not written for
+ * each of them. */
+static void test_never_waits(void **state)
+{
+    struct budgets *budgets = start();
+    int writings = 0;
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        budgets_reserve(budgets, BUDGET_BYTES, 15000);
+        writings += budgets_are_written(budgets);
+        writing_wait();
+        if (budgets_bytes_now(budgets) < 14000) {
+            fail_msg("request %d waits: %llu bytes may leave", i,
+                     (unsigned long long)budgets_bytes_now(budgets));
+        }
+        budgets_moved(budgets, 14000, 500);
+        budgets_release(budgets, BUDGET_BYTES, 15000);
+    }
+    assert_in_range(writings, 5, 16);
+    budgets_reserve(budgets, BUDGET_BYTES, LIMIT); /* all is on disk already, or will be soon */
+    writing_wait();
+    assert_false(budgets_are_written(budgets));
     stop(budgets, false);
 }
 
@@ -324,10 +350,11 @@ static void test_heartbeat(void **state)
 int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text), FRESH(test_restart),   FRESH(test_kill_at_any_time),
-        FRESH(test_written_seldom),  FRESH(test_reserved),  FRESH(test_hour_passes),
-        FRESH(test_damaged),         FRESH(test_no_limits), FRESH(test_heartbeat)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_text),  FRESH(test_restart),
+                                       FRESH(test_kill_at_any_time), FRESH(test_written_seldom),
+                                       FRESH(test_reserved),         FRESH(test_never_waits),
+                                       FRESH(test_hour_passes),      FRESH(test_damaged),
+                                       FRESH(test_no_limits),        FRESH(test_heartbeat)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,13 +64,16 @@ static void test_lease(void **state)
     budget_account_spend(&account, LIMIT / 16 - 10, START_NS);
     assert_true(budget_account_spendable(&account, START_NS) == 10);
     assert_true(budget_account_lease_is_low(&account, START_NS));
+    assert_false(budget_account_lease_is_short(&account, 1000, START_NS)); /* nobody waits */
     account.reserved = 30000;
+    assert_true(budget_account_lease_is_short(&account, 1000, START_NS));
     assert_true(budget_account_ahead(&account, START_NS) == LIMIT / 16 + 60000);
     budget_account_spend(&account, LIMIT - LIMIT / 16 - 90, START_NS);
     assert_true(budget_account_ahead(&account, START_NS) == 100);
     budget_account_spend(&account, 100, START_NS);
     assert_true(budget_account_ahead(&account, START_NS) == 0);
     account.lease = account.spent;
+    assert_false(budget_account_lease_is_short(&account, 1000, START_NS)); /* nor would it help */
     assert_false(budget_account_lease_is_low(&account, START_NS)); /* there is nothing to lease */
     budget_account_spend(&account, 1e6, START_NS); /* more than the lease: it has to be known */
     assert_true(budget_account_lease_is_low(&account, START_NS));
