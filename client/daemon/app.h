@@ -26,7 +26,8 @@ struct app_callbacks {
                       struct app_input input, void *user);
     void (*on_cancel)(struct app_peer *peer, uint64_t id, void *user);
     void (*on_gone)(struct app_peer *peer, void *user); /* after this the peer is no more */
-    /* 0, or TANDEM_E* with a line (static): the peer is told. */
+    /* 0: the peer is told when app_words_kept says so; or TANDEM_E* with a line (static): it is
+     * told now. */
     int (*on_feedback)(struct app_peer *peer, uint64_t decision, bool correct, const char **ret_why,
                        void *user);
 };
@@ -42,6 +43,10 @@ void app_send(struct app_peer *peer, enum frame_kind kind, uint64_t id, const st
 void app_set_tasks(struct app *app, char (*names)[LIMIT_NAME_BYTES + 1], uint32_t *kinds,
                    size_t count);
 size_t app_peer_count(const struct app *app);
+/* What peers have said of answers until now is in what is written next; and that is on disk (0), or
+ * cannot be kept there (TANDEM_E*): whoever said it is told. */
+void app_words_taken(struct app *app);
+void app_words_kept(struct app *app, int result);
 /* Says goodbye to every peer and takes no new ones. */
 void app_drain(struct app *app);
 /* Closes everything, without callbacks. The memory goes with the loop's handles. */

@@ -13,6 +13,11 @@ struct upload { /* a submit whose DATA is still coming */
     struct local_submit submit;
     struct buf data;
 };
+struct app_word { /* taken, and told so once it is on disk */
+    uint64_t id;  /* of the frame */
+    struct local_feedback said;
+    bool taken;
+};
 struct app_peer {
     struct app_peer *next;
     struct app *app;
@@ -22,8 +27,10 @@ struct app_peer {
     int fd;
     uid_t uid;
     bool greeted, broken, closing;
-    int64_t words_ns;       /* since then it has */
-    unsigned words;         /* said so often how an answer was */
+    int64_t words_ns;                           /* since then it has */
+    unsigned words;                             /* said so often how an answer was */
+    struct app_word held[LIMIT_FEEDBACK_PER_S]; /* oldest first */
+    size_t held_count;
     int fds[LIMIT_APP_FDS]; /* received, and not yet taken by a request; oldest first */
     size_t fd_count;
     struct buf inbox, outbox;

@@ -183,27 +183,60 @@ static void on_feedback(struct app_peer *peer, const struct frame *frame)
     const struct app_callbacks *callbacks = &peer->app->callbacks;
     struct local_feedback feedback;
     const char *why = NULL;
-    struct buf header;
     int result = TANDEM_EBUSY;
 
     if (local_feedback_unpack(frame->header, frame->header_bytes, &feedback) != 0) {
         app_peer_fail(peer, TANDEM_EPROTO, "the feedback is malformed");
         return;
     }
-    buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
-    if (words_are_few(peer, clock_now_ns())) {
+    if (words_are_few(peer, clock_now_ns()) && peer->held_count < LIMIT_FEEDBACK_PER_S) {
         result = callbacks->on_feedback(peer, strtoull(feedback.id, NULL, 10), feedback.correct,
                                         &why, peer->app->user);
     }
     if (result == 0) {
-        result = local_feedback_pack(&feedback, &header);
-    }
-    if (result == 0) {
-        app_send(peer, FRAME_FEEDBACK, frame->request_id, &header);
+        peer->held[peer->held_count++] =
+            (struct app_word){.id = frame->request_id, .said = feedback};
     } else {
         app_peer_error(peer, frame->request_id, result, why ? why : tandem_error_text(result));
     }
+}
+
+void app_words_taken(struct app *app)
+{
+    for (struct app_peer *peer = app->peers; peer; peer = peer->next) {
+        for (size_t i = 0; i < peer->held_count; i++) {
+            peer->held[i].taken = true;
+        }
+    }
+}
+
+static void word_end(struct app_peer *peer, const struct app_word *word, int result)
+{
+    struct buf header;
+
+    buf_init(&header, LIMIT_FRAME_HEADER_BYTES);
+    if (result == 0) {
+        result = local_feedback_pack(&word->said, &header);
+    }
+    if (result == 0) {
+        app_send(peer, FRAME_FEEDBACK, word->id, &header);
+    } else {
+        app_peer_error(peer, word->id, result, "what was learned cannot be kept on disk");
+    }
     buf_fini(&header);
+}
+
+void app_words_kept(struct app *app, int result)
+{
+    for (struct app_peer *peer = app->peers; peer; peer = peer->next) {
+        size_t ended = 0;
+
+        while (ended < peer->held_count && peer->held[ended].taken) {
+            word_end(peer, &peer->held[ended++], result);
+        }
+        peer->held_count -= ended;
+        memmove(peer->held, peer->held + ended, peer->held_count * sizeof(peer->held[0]));
+    }
 }
 
 static void peer_frame(struct app_peer *peer, const struct frame *frame)

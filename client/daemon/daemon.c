@@ -124,6 +124,22 @@ static void on_amended(const struct decision *decision, decision_member_fn *memb
     buf_fini(&line);
 }
 
+/* An application that has said what an answer was is answered when what that taught is on disk. */
+static void on_told(void *user)
+{
+    learned_file_hurry(((struct daemon *)user)->learned);
+}
+
+static void on_learned_taken(void *user)
+{
+    app_words_taken(((struct daemon *)user)->app);
+}
+
+static void on_learned_kept(int result, void *user)
+{
+    app_words_kept(((struct daemon *)user)->app, result);
+}
+
 /* ---- status ---- */
 
 static struct status_view status_view_of(const struct daemon *daemon)
@@ -433,6 +449,7 @@ static int daemon_load(struct daemon *daemon, const char *path)
     daemon->requests.tasks = daemon->tasks;
     daemon->requests.on_decision = on_decision;
     daemon->requests.on_amended = on_amended;
+    daemon->requests.on_told = on_told;
     daemon->requests.on_idle = on_idle;
     daemon->requests.user = daemon;
     return result;
@@ -479,6 +496,8 @@ static int daemon_start(struct daemon *daemon)
                          &daemon->requests, &daemon->app, error);
     }
     if (result == 0) {
+        learned_file_set_waiter(
+            daemon->learned, &(struct learned_waiter){on_learned_taken, on_learned_kept, daemon});
         result = status_listener_new(&daemon->loop, daemon->config.status_socket, "tandem-client",
                                      on_status_line, daemon, &daemon->status, error);
     }
@@ -497,6 +516,9 @@ static void daemon_close(struct daemon *daemon)
     daemon->status = NULL;
     shadows_stop(&daemon->requests);
     requests_end_all(&daemon->requests);
+    if (daemon->learned) {
+        learned_file_set_waiter(daemon->learned, &(struct learned_waiter){0}); /* app goes now */
+    }
     app_close(daemon->app);
     links_close(daemon->links);
     while (daemon->requests.live > 0) {

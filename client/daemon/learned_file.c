@@ -20,34 +20,85 @@ struct learned_file {
     uint64_t saved;          /* requests->learned when it was taken */
     struct learned learned;  /* the worker's while it runs */
     int64_t now_ns, unix_ns; /* when that was taken */
+    int result;              /* of the worker's write */
     bool busy;
+    bool hurried;      /* somebody waits for a write that has not begun */
+    bool closing;      /* nobody waits any more */
+    uint64_t began_ms; /* the last write, of uv_now */
+    struct learned_waiter waiter;
 };
 
-static void learned_keep(struct learned_file *file, const struct learned *learned, uint64_t order,
-                         int64_t now_ns, int64_t unix_ns)
+static int learned_keep(struct learned_file *file, const struct learned *learned, uint64_t order,
+                        int64_t now_ns, int64_t unix_ns)
 {
     struct buf text;
     int result;
 
     buf_init(&text, LIMIT_STATE_FILE_BYTES);
     result = learned_write(learned, now_ns, unix_ns, &text);
-    uv_mutex_lock(&file->lock);
-    if (result == 0 && order > file->written) {
-        (void)state_file_write(&file->kept, text.data, text.bytes); /* what hinders, it says */
-        file->written = order;
-    }
-    uv_mutex_unlock(&file->lock);
     if (result != 0) {
         log_warning("%s: %s: not kept on disk", file->kept.path, tandem_error_text(result));
     }
+    uv_mutex_lock(&file->lock);
+    if (result == 0 && order > file->written) {
+        result = state_file_write(&file->kept, text.data, text.bytes); /* what hinders, it says */
+        file->written = order;
+    }
+    uv_mutex_unlock(&file->lock);
     buf_fini(&text);
+    return result;
 }
 
 static void on_work(uv_work_t *work)
 {
     struct learned_file *file = work->data;
 
-    learned_keep(file, &file->learned, file->work_order, file->now_ns, file->unix_ns);
+    file->result =
+        learned_keep(file, &file->learned, file->work_order, file->now_ns, file->unix_ns);
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void hurry_arm(struct learned_file *file)
+{
+    const uint64_t since_ms = uv_now(file->requests->loop) - file->began_ms;
+
+    (void)uv_timer_start(&file->timer, on_timer,
+                         since_ms < LEARNED_TOLD_MS ? LEARNED_TOLD_MS - since_ms : 0,
+                         LEARNED_SAVE_MS);
+}
+
+void learned_file_hurry(struct learned_file *file)
+{
+    if (!file->hurried && !file->closing) {
+        file->hurried = true;
+        if (!file->busy) {
+            hurry_arm(file);
+        }
+    }
+}
+
+void learned_file_set_waiter(struct learned_file *file, const struct learned_waiter *waiter)
+{
+    file->waiter = *waiter;
+}
+
+static void waiter_taken(struct learned_file *file)
+{
+    file->hurried = false;
+    if (file->waiter.on_taken) {
+        file->waiter.on_taken(file->waiter.user);
+    }
+}
+
+static void waiter_kept(struct learned_file *file, int result)
+{
+    if (result != 0) {
+        file->saved = file->requests->learned - 1; /* the next one tries it again */
+    }
+    if (file->waiter.on_kept && !file->closing) {
+        file->waiter.on_kept(result, file->waiter.user);
+    }
 }
 
 static void on_work_done(uv_work_t *work, int status)
@@ -57,16 +108,31 @@ static void on_work_done(uv_work_t *work, int status)
     (void)status; /* nobody cancels it */
     learned_fini(&file->learned);
     file->busy = false;
+    waiter_kept(file, file->result);
+    if (file->hurried && !file->closing) {
+        hurry_arm(file);
+    }
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct learned_file *file = timer->data;
 
-    if (file->busy || file->saved == file->requests->learned ||
-        learn_take(file->requests, &file->learned) != 0) {
+    if (!file->kept.path[0]) {
+        file->saved = file->requests->learned; /* there is nowhere to keep it */
+    }
+    if (!file->busy && file->saved == file->requests->learned) {
+        if (file->hurried) { /* it is there already */
+            waiter_taken(file);
+            waiter_kept(file, 0);
+        }
+        return;
+    }
+    if (file->busy || learn_take(file->requests, &file->learned) != 0) {
         return; /* the next one finds it */
     }
+    waiter_taken(file);
+    file->began_ms = uv_now(file->requests->loop);
     file->saved = file->requests->learned;
     file->work_order = ++file->orders;
     file->now_ns = clock_now_ns();
@@ -83,7 +149,9 @@ void learned_file_save(struct learned_file *file)
         return;
     }
     file->saved = file->requests->learned;
-    learned_keep(file, &learned, ++file->orders, clock_now_ns(), clock_unix_ns());
+    if (learned_keep(file, &learned, ++file->orders, clock_now_ns(), clock_unix_ns()) != 0) {
+        file->saved--;
+    }
     learned_fini(&learned);
 }
 
@@ -138,6 +206,7 @@ void learned_file_close(struct learned_file *file)
         if (file->saved != file->requests->learned) {
             learned_file_save(file);
         }
+        file->closing = true;
         uv_close((uv_handle_t *)&file->timer, NULL);
     }
 }

@@ -388,7 +388,13 @@ static void on_peer_gone(struct app_peer *peer, void *user)
 static int on_feedback(struct app_peer *peer, uint64_t decision, bool correct, const char **ret_why,
                        void *user)
 {
-    return feedback_take(user, app_peer_uid(peer), decision, correct, ret_why);
+    struct requests *all = user;
+    const int result = feedback_take(all, app_peer_uid(peer), decision, correct, ret_why);
+
+    if (result == 0) {
+        all->on_told(all->user);
+    }
+    return result;
 }
 
 const struct app_callbacks requests_app_callbacks = {on_submit, on_cancel, on_peer_gone,

@@ -49,6 +49,7 @@ struct requests {
     void (*on_decision)(const struct decision *decision, void *user);
     /* More is known of a decision than when it was handed over: `member` writes it. */
     void (*on_amended)(const struct decision *decision, decision_member_fn *member, void *user);
+    void (*on_told)(void *user); /* somebody said what an answer was, and waits until it is kept */
     void (*on_idle)(void *user); /* called whenever no request is left */
     void *user;
     struct request *list;

@@ -197,6 +197,24 @@ static void test_content_once(void **state)
     assert_int_equal(told(), before + 1);
 }
 
+/* What was answered is on disk, whatever happens then. */
+static void test_killed(void **state)
+{
+    unsigned before = told();
+    char id[ID_BYTES];
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) { /* the second one waits for the write after the first */
+        fresh_answer(WORDS + 1 + i, id);
+        assert_int_equal(tandem_feedback(tandem, id, 0), 0);
+        assert_int_not_equal(site_client_stop(&site, SIGKILL), 0);
+        tandem_close(tandem);
+        site_client_start(&site);
+        assert_int_equal(tandem_open(site.app_socket, &tandem), 0);
+        assert_int_equal(told(), ++before);
+    }
+}
+
 static void test_last_word(void **state)
 {
     char id[ID_BYTES];
@@ -295,9 +313,13 @@ static void test_bound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_is_learned), cmocka_unit_test(test_content_once),
-        cmocka_unit_test(test_last_word),        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_tandemctl),        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_wrong_is_learned),
+        cmocka_unit_test(test_content_once),
+        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_last_word),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_tandemctl),
+        cmocka_unit_test(test_bound),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
