@@ -7,6 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TEXT_OF(number) #number
+#define KEPT_TEXT(kept)                                                                            \
+    "there is no decision of this id among the last " TEXT_OF(kept) " since the daemon's start"
+
 static bool is_running(const struct requests *all, uint64_t id)
 {
     for (const struct request *at = all->list; at; at = at->next) {
@@ -111,7 +115,7 @@ int feedback_take(struct requests *all, uid_t uid, uint64_t id, bool correct, co
         return TANDEM_EINVAL;
     }
     if (!answers) {
-        *ret_why = "there is no decision of this id, or it is too old";
+        *ret_why = KEPT_TEXT(LIMIT_FEEDBACK_KEPT);
         return TANDEM_ENOTFOUND;
     }
     if (uid != 0 && uid != answers->uid) {

@@ -235,6 +235,7 @@ static void test_refused(void **state)
 
     (void)state;
     assert_int_equal(tandem_feedback(tandem, "12345", 1), TANDEM_ENOTFOUND);
+    assert_non_null(strstr(tandem_last_error(tandem), "among the last 8192 since the daemon's"));
     assert_int_equal(tandem_feedback(tandem, "cat", 1), TANDEM_EINVAL);
     assert_int_not_equal(site_classify(tandem, SITE_PICTURE, "edge:attic", 20000, &answer), 0);
     assert_int_equal(tandem_feedback(tandem, tandem_answer_id(tandem_last_failure(tandem)), 1),
