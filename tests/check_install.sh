@@ -41,7 +41,7 @@ expected() {
     for page in man1/tandemctl.1 man1/tandem-model.1 man5/tandem.conf.5 man5/tandem-status.5 man8/tandem-client.8 man8/tandem-server.8; do
         echo "644 $prefix/share/man/$page"
     done
-    for file in LICENSE README.md examples/classify.c examples/poll_loop.c; do echo "644 $prefix/share/doc/tandem/$file"; done
+    for file in LICENSE README.md examples/classify.c examples/poll_loop.c examples/feedback.c; do echo "644 $prefix/share/doc/tandem/$file"; done
     echo "755 $prefix/share/tandem/certs.sh"
     for model in objects-local objects-edge commands-local commands-edge; do
         echo "644 $prefix/share/tandem/models/$model.gguf"

@@ -28,7 +28,7 @@ echo '#include <tandem.h>' >"$work/header.cc"
 $CXX -std=c++11 $strict -c "$work/header.cc" -o "$work/header.o" || complain "tandem.h: not as C++11"
 
 export LD_LIBRARY_PATH="$BUILD/lib" TANDEM_SOCKET="$work/nobody.sock"
-for program in "classify x.jpg" "classify-static x.jpg" "classify-cxx x.jpg" "poll_loop commands"; do
+for program in "classify x.jpg" "classify-static x.jpg" "classify-cxx x.jpg" "poll_loop commands" "feedback x.jpg cat"; do
     # shellcheck disable=SC2086
     "$work"/$program </dev/null >"$work/out" 2>&1
     status=$?
