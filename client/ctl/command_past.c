@@ -81,15 +81,19 @@ static void sums_show(const struct past *past)
     if (past->options->json) {
         return;
     }
-    if (sums->ended == 0) {
+    if (sums->ended + sums->beyond == 0) {
         puts("no decision is like that");
         return;
     }
     printf("%s%" PRIu64 " request%s, %" PRIu64 " missed (%.1f %%), %" PRIu64
-           " slower than their predicted p95 (%.1f %% of %" PRIu64 ")\n",
+           " slower than their predicted p95 (%.1f %% of %" PRIu64 ")",
            past->rows.table.without_titles ? "\n" : "", sums->ended, sums->ended == 1 ? "" : "s",
            sums->missed, percent(sums->missed, sums->ended), sums->slower,
            percent(sums->slower, sums->predicted), sums->predicted);
+    if (sums->beyond > 0) {
+        printf("; beside them %" PRIu64 " cancelled or at fault", sums->beyond);
+    }
+    putchar('\n');
 }
 
 /* ---- where they come from ---- */

@@ -1,4 +1,5 @@
 #include "client/ctl/decision_pick.h"
+#include "client/ctl/decision_read.h"
 #include "client/ctl/member.h"
 
 #include "common/base/error.h"
@@ -6,13 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of one that has ended: late, or an error. */
+static bool is_beyond_routes(const cJSON *outcome)
+{
+    return decision_is_beyond_routes((int)member_number_or_0(outcome, "error_code"));
+}
+
+/* Of one that has ended: late, or an error that was not its own fault. */
 static bool is_missed(const cJSON *outcome)
 {
-    const cJSON *error = member_get(outcome, "error_code");
-
-    return cJSON_IsFalse(member_get(outcome, "met_deadline")) ||
-           (cJSON_IsNumber(error) && error->valuedouble < 0);
+    return !is_beyond_routes(outcome) && (cJSON_IsFalse(member_get(outcome, "met_deadline")) ||
+                                          member_number_or_0(outcome, "error_code") < 0);
 }
 
 static bool route_fits(const char *wanted, const char *route)
@@ -37,14 +41,20 @@ bool decision_filter_takes(const struct decision_filter *filter, const cJSON *de
 
 const cJSON *decision_p95(const cJSON *decision)
 {
+    const char *by = member_text(member_get(decision, "outcome"), "route"),
+               *route = cJSON_IsTrue(member_get(decision, "observed")) && by[0]
+                            ? by
+                            : member_text(decision, "route");
     const cJSON *candidate;
 
+    if (strcmp(by, "cache") == 0) {
+        return NULL; /* nothing ran */
+    }
     cJSON_ArrayForEach(candidate, member_get(decision, "candidates"))
     {
         const cJSON *p95 = member_get(candidate, "latency_p95_ms");
 
-        if (cJSON_IsNumber(p95) &&
-            strcmp(member_text(candidate, "route"), member_text(decision, "route")) == 0) {
+        if (cJSON_IsNumber(p95) && strcmp(member_text(candidate, "route"), route) == 0) {
             return p95;
         }
     }
@@ -58,6 +68,10 @@ void decision_sums_add(struct decision_sums *sums, const cJSON *decision)
     const cJSON *p95 = decision_p95(decision);
 
     if (!cJSON_IsObject(outcome)) {
+        return;
+    }
+    if (is_beyond_routes(outcome)) {
+        sums->beyond++;
         return;
     }
     sums->ended++;

@@ -10,18 +10,21 @@
 
 struct decision_filter {
     const char *task, *route;   /* borrowed; NULL: any. "edge" is every edge */
-    bool missed;                /* only those that came late or failed */
+    bool missed;                /* only those that came late or failed, not by their own fault */
     int64_t since_ns, until_ns; /* of time_unix_ns, as the daemon has them; until_ns 0: no end */
 };
 bool decision_filter_takes(const struct decision_filter *filter, const cJSON *decision);
 
 /* What came of all that were taken. */
 struct decision_sums {
-    uint64_t ended, missed;
-    uint64_t predicted, slower; /* with a predicted p95 of the chosen route, and slower than that */
+    uint64_t beyond;            /* cancelled, superseded or at fault: in none of the others */
+    uint64_t ended, missed;     /* all others */
+    uint64_t predicted, slower; /* with a decision_p95, and slower than that */
 };
 void decision_sums_add(struct decision_sums *sums, const cJSON *decision);
-/* The predicted p95 of the route that was chosen; NULL: there is none. Borrowed. */
+/* The predicted p95 of what ran: of the route that was chosen, with all that it may lead to; of the
+ * one that was taken where the choice was only observed. NULL: there is none, or the cache answered
+ * and nothing ran. Borrowed. */
 const cJSON *decision_p95(const cJSON *decision);
 
 struct decision_pick {

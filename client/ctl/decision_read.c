@@ -120,8 +120,7 @@ static void outcome_read(const cJSON *outcome, struct replay_record *record)
     record->error_code = error_of(outcome);
 }
 
-/* Of a request that ended so no other route could have made more. */
-static bool is_beyond_routes(int error_code)
+bool decision_is_beyond_routes(int error_code)
 {
     static const int codes[] = {TANDEM_ECANCELED, TANDEM_ESUPERSEDED, TANDEM_EINVAL,
                                 TANDEM_EFORMAT,   TANDEM_ENOTASK,     TANDEM_EUNSUPPORTED};
@@ -160,7 +159,8 @@ int decision_read(const cJSON *object, struct replay_record *ret_record)
     sides_read(object, &record);
     weights_read(member_get(object, "weights"), &record);
     *ret_record = record;
-    return !cJSON_IsObject(member_get(object, "outcome")) || is_beyond_routes(record.error_code)
+    return !cJSON_IsObject(member_get(object, "outcome")) ||
+                   decision_is_beyond_routes(record.error_code)
                ? TANDEM_ENOTFOUND
                : 0;
 }

@@ -1,4 +1,5 @@
 #include "client/ctl/top_sums.h"
+#include "client/ctl/decision_read.h"
 #include "client/ctl/member.h"
 
 #include "common/base/error.h"
@@ -24,7 +25,8 @@ static size_t sum_add(struct top_sum *sum, const cJSON *decision, double *latenc
     const char *route = member_text(outcome, "route");
 
     sum->asked++;
-    if (!cJSON_IsObject(outcome)) {
+    if (!cJSON_IsObject(outcome) ||
+        decision_is_beyond_routes((int)member_number_or_0(outcome, "error_code"))) {
         return 0;
     }
     sum->ended++;

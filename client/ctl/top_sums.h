@@ -10,8 +10,9 @@
 #define TOP_DECISIONS 300
 
 struct top_sum {
-    const char *task;    /* NULL: all of them */
-    size_t asked, ended; /* requests that began in the window, and those of them that have ended */
+    const char *task; /* NULL: all of them */
+    size_t asked;     /* requests that began in the window */
+    size_t ended;     /* those of them that have ended, neither cancelled nor at fault themselves */
     size_t in_time, failed, local, edge, cache; /* of those that ended; the last three: by whom */
     double p50_ms, p95_ms;                      /* NAN: nothing was answered */
 };

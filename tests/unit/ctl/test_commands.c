@@ -45,10 +45,12 @@ static void test_top_without_a_terminal(void **state)
         "\"outcome\":{\"route\":null,\"error_code\":-12}}\n"
         "{\"schema\":1,\"id\":\"4\",\"time_unix_ns\":9e18,\"task\":\"objects\",\"route\":\"local\","
         "\"outcome\":null}\n"
+        "{\"schema\":1,\"id\":\"6\",\"time_unix_ns\":9e18,\"task\":\"objects\",\"route\":\"local\","
+        "\"outcome\":{\"route\":null,\"met_deadline\":false,\"error_code\":-1}}\n" /* its fault */
         "{\"schema\":1,\"id\":\"5\",\"time_unix_ns\":1000,\"task\":\"objects\",\"route\":\"local\","
         "\"outcome\":{\"route\":\"local\",\"latency_ms\":99,\"met_deadline\":true}}\n";
     static const char sums[] =
-        "\"recent\":{\"window_s\":2,\"all\":{\"requests_per_s\":2,\"in_time\":0.333333333333333";
+        "\"recent\":{\"window_s\":2,\"all\":{\"requests_per_s\":2.5,\"in_time\":0.333333333333333";
     static const struct reply busy[] = {
         {"status", "{\"schema\":1,\"daemon\":\"tandem-client\",\"uptime_s\":2,\"tasks\":[{\"name\":"
                    "\"objects\"},{\"name\":\"commands\"}],\"edges\":[]}\n"},
@@ -60,7 +62,7 @@ static void test_top_without_a_terminal(void **state)
     stage_start(&stage, busy, 2);
     assert_int_equal(ctl(&stage, "top", NULL), CTL_DONE); /* once, then it ends */
     assert_non_null(strstr(stage.out, "the last 2.0 s\nTASK "));
-    assert_non_null(strstr(stage.out, "\nobjects        2.0   33.3 %    10.0    20.0   33.3 %"
+    assert_non_null(strstr(stage.out, "\nobjects        2.5   33.3 %    10.0    20.0   33.3 %"
                                       "    0.0 %   33.3 %   33.3 %\n"));
     assert_non_null(strstr(stage.out, "\ncommands       0.0        -       -       -        -"));
     assert_null(strstr(strstr(stage.out, "the last") + 1, "the last"));

@@ -149,11 +149,54 @@ static void test_pick(void **state)
     decision_pick_fini(&last);
 }
 
+/* What is a miss, and what is compared with which prediction. */
+static void test_sums(void **state)
+{
+    static const struct {
+        const char *rest; /* of a decision for the edge (p95 50) and not for local (p95 9) */
+        uint64_t beyond, missed, predicted, slower;
+    } rows[] = {
+        {"\"outcome\":{\"route\":\"edge:a\",\"latency_ms\":20,\"met_deadline\":true}", 0, 0, 1, 0},
+        {"\"outcome\":{\"route\":\"edge:a\",\"latency_ms\":60,\"met_deadline\":false}", 0, 1, 1, 1},
+        {"\"outcome\":{\"route\":\"local\",\"latency_ms\":40,\"met_deadline\":true}", 0, 0, 1, 0},
+        {"\"outcome\":{\"route\":\"cache\",\"latency_ms\":1,\"met_deadline\":true}", 0, 0, 0, 0},
+        {"\"observed\":true,\"outcome\":{\"route\":\"local\",\"latency_ms\":20}", 0, 0, 1, 1},
+        {"\"observed\":true,\"outcome\":{\"route\":\"local\",\"latency_ms\":8}", 0, 0, 1, 0},
+        {"\"outcome\":{\"route\":null,\"error_code\":-12,\"met_deadline\":false}", 0, 1, 0, 0},
+        {"\"outcome\":{\"route\":null,\"error_code\":-1,\"met_deadline\":false}", 1, 0, 0, 0},
+        {"\"outcome\":{\"route\":null,\"error_code\":-10,\"met_deadline\":false}", 1, 0, 0, 0},
+    };
+    const struct decision_filter missed = {.missed = true};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct decision_sums sums = {0};
+        char text[512];
+        cJSON *decision;
+
+        snprintf(text, sizeof(text),
+                 "{\"task\":\"t\",\"route\":\"edge:a\",\"candidates\":["
+                 "{\"route\":\"local\",\"latency_p95_ms\":9},"
+                 "{\"route\":\"edge:a\",\"latency_p95_ms\":50}],%s}",
+                 rows[i].rest);
+        decision = cJSON_Parse(text);
+        assert_non_null(decision);
+        decision_sums_add(&sums, decision);
+        assert_int_equal(sums.beyond, rows[i].beyond);
+        assert_int_equal(sums.ended, 1 - rows[i].beyond);
+        assert_int_equal(sums.missed, rows[i].missed);
+        assert_int_equal(sums.predicted, rows[i].predicted);
+        assert_int_equal(sums.slower, rows[i].slower);
+        assert_int_equal(decision_filter_takes(&missed, decision), rows[i].missed);
+        cJSON_Delete(decision);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_from_daemon), cmocka_unit_test(test_from_file),
-        cmocka_unit_test(test_wrong_use), cmocka_unit_test(test_pick)};
+        cmocka_unit_test(test_wrong_use), cmocka_unit_test(test_pick), cmocka_unit_test(test_sums)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
