@@ -224,7 +224,7 @@ static const struct config_key keys[] = {
      .unit = "bytes",
      .help = "At most so much goes to and comes from all edges in any hour, over a restart too: "
              "streams with their TLS, pings and probes, TCP and IP headers not. Once it is used up "
-             "edges are no candidates until some of it counts no more. 0: no limit."},
+             "edges are no candidates until some of it counts no more. At least 16K; 0: no limit."},
     {.section = "policy",
      .key = "joule_per_hour",
      .type = CONFIG_DOUBLE,
@@ -236,7 +236,8 @@ static const struct config_key keys[] = {
      .help =
          "What requests may take of this device's energy in any hour, over a restart too. Once "
          "it is used up a request goes where it takes the least of it, and nothing is probed or "
-         "hedged; no request fails for it. Needs [device] to say what is used. 0: no limit."},
+         "hedged; no request fails for it. Needs [device] to say what is used; with a gauge and no "
+         "compute_watt, computing counts once the gauge has told of it. 0: no limit."},
     {.section = "device",
      .key = "energy_source",
      .type = CONFIG_CHOICE,
@@ -400,6 +401,13 @@ int client_config_load(const char *path, struct client_config *config,
     result = gauge_check(path, config, error);
     if (result != 0) {
         return result;
+    }
+    if (config->bytes_per_hour != 0 && config->bytes_per_hour < BUDGET_BYTES_MIN) {
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "%.150s: [policy] bytes_per_hour: %lld carries no connection: at least %d, or 0 "
+                 "for no limit",
+                 path, (long long)config->bytes_per_hour, BUDGET_BYTES_MIN);
+        return TANDEM_ECONFIG;
     }
     if (config->joule_per_hour > 0 && config->compute_watt == 0 &&
         config->send_joule_per_megabyte == 0 && config->receive_joule_per_megabyte == 0 &&

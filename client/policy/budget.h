@@ -15,7 +15,8 @@
 
 #define BUDGET_SLOTS       111 /* 1.1 s of them, and the one that runs */
 #define BUDGET_MINUTES     61
-#define BUDGET_KBIT_MIN    32                                    /* less carries no hello */
+#define BUDGET_BYTES_MIN   16384 /* an hour; less carries no connection with its TLS */
+#define BUDGET_KBIT_MIN    32    /* less carries no hello */
 #define BUDGET_BYTES_USED  "byte budget of this hour is used up" /* reasons */
 #define BUDGET_ENERGY_USED "energy budget of this hour is used up"
 

@@ -156,6 +156,7 @@ static void test_wrong_files(void **state)
          "energy_source = battery: /nowhere/class/power_supply has no battery"},
         {"[device]\nenergy_source = sun\n", "energy_source"},
         {"[policy]\nbytes_per_hour = -1\n", "bytes_per_hour"},
+        {"[policy]\nbytes_per_hour = 16383\n", "at least 16384"},
         {"[policy]\njoule_per_hour = 5\n", "[device]"},
         {"[edge den]\nurl = ipc:///x\nmax_up_kbit = 31\n", "at least 32"},
         {"[edge den]\nurl = ipc:///x\nmax_up_kbit = -1\n", "max_up_kbit"},
