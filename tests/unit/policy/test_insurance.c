@@ -19,10 +19,10 @@
 static void test_demand(void **state)
 {
     const struct decide_insured fits[] = {
-        {0, 20, 10, 0, 0, false}, {0, 10, 10, 0, 0, false}, {30, 40, 10, 0, 0, false}};
-    const struct decide_insured clash[] = {{0, 15, 10, 0, 0, false}, {0, 15, 10, 0, 0, false}};
+        {0, 20, 10, 0, 0, 0}, {0, 10, 10, 0, 0, 0}, {30, 40, 10, 0, 0, 0}};
+    const struct decide_insured clash[] = {{0, 15, 10, 0, 0, 0}, {0, 15, 10, 0, 0, 0}};
     const struct decide_insured gap[] = {
-        {0, 30, 10, 0, 0, false}, {20, 30, 10, 0, 0, false}, {12, 30, 5, 0, 0, false}};
+        {0, 30, 10, 0, 0, 0}, {20, 30, 10, 0, 0, 0}, {12, 30, 5, 0, 0, 0}};
 
     (void)state;
     assert_int_equal(insurance_late(fits, 3, 0), 0);
@@ -159,7 +159,7 @@ static void test_places_are_counted(void **state)
                                     100 * NS_PER_MS,
                                     100 * NS_PER_MS,
                                     3 * NS_PER_MS,
-                                    false};
+                                    0};
         assert_int_equal(insurance_late(runs, input.insured_count, input.now_ns), 0);
     }
     assert_int_equal(kept, 2);  /* from 1797 on there is room for no third */
