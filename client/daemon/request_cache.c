@@ -133,7 +133,6 @@ bool request_cache_look(struct request *request, struct result_hit *ret_hit,
                                          task->similar_age_ms * NS_PER_MS};
 
     if (!request->cacheable || !request->all->results ||
-        request->tasks != request->all->tasks || /* reloaded while its print was made */
         !result_cache_find(request->all->results, request->cache_key, request->cache_scope,
                            request->cache_print, &bounds, request->start_ns, ret_hit)) {
         return false;
@@ -175,7 +174,9 @@ static void error_fill(const struct request *request, enum job_side side,
     if (side == JOB_SIDE_EDGE) {
         origin->error_probability =
             edge_truth_error(&task->known[request->choice.edge].truth,
-                             requests_edge_error(request->all, task->config));
+                             requests_edge_error(request->all, task->config)) +
+            request->decision.outcome.upload.error; /* to what it was sent */
+        origin->error_probability = fmin(origin->error_probability, 1);
     } else if (task->asks) {
         origin->error_probability = cascade_two_error(&task->confidence, &task->costs,
                                                       positive_sure(answer, task_positive(task)));
@@ -202,9 +203,6 @@ void request_cache_keep(struct request *request, enum job_side side)
     }
     error_fill(request, side, &origin);
     origin.decision = request->decision.id;
-    if (side == JOB_SIDE_EDGE) { /* to what it was sent */
-        origin.error_probability = fmin(origin.error_probability + outcome->upload.error, 1);
-    }
     strcpy(origin.task, request->submit.task);
     snprintf(origin.route, sizeof(origin.route), "%s", outcome->route);
     snprintf(origin.model_digest, sizeof(origin.model_digest), "%s", outcome->model_digest);

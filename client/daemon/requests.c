@@ -279,12 +279,33 @@ static void links_look(const struct request *request)
     }
 }
 
+/* The tasks were read anew while its print was made: nothing is decided by what held before, least
+ * of all who may see it. What it was compared by belongs to the task of before. */
+static int task_renew(struct request *request)
+{
+    struct requests *all = request->all;
+    const int index = tasks_find(all->tasks, request->submit.task);
+
+    request->cacheable = false;
+    if (index < 0) {
+        return TANDEM_ENOTASK;
+    }
+    tasks_unref(request->tasks);
+    request->tasks = tasks_ref(all->tasks);
+    request->task = &all->tasks->items[index];
+    return submit_check(request);
+}
+
 void request_begin(struct request *request, int result)
 {
     struct requests *all = request->all;
     struct decide_cached cached;
     struct result_hit hit;
     bool has_hit;
+
+    if (result == 0 && request->tasks != all->tasks) {
+        result = task_renew(request);
+    }
 
     request->decide_ns = clock_now_ns();
     request->submit.capture_age_us +=

@@ -156,15 +156,14 @@ static void side_latency(const struct replay_record *record, const struct candid
     }
 }
 
-/* What is told of the answer of `by`: of the delivered one, and what follows for another. */
+/* What is told of the answer of `by`: of the delivered one, and of another that is the same. Of one
+ * that differs nothing follows: two texts may both be right, and the record does not say of which
+ * kind its answers are. */
 static enum told told_about(const struct replay_record *record, const char *by)
 {
     const struct replay_side *side = side_find(record, by);
 
-    if (strcmp(by, record->by) == 0 || (side && side->agreed > 0)) {
-        return record->told;
-    }
-    return side && side->agreed == 0 && record->told == TOLD_RIGHT ? TOLD_WRONG : TOLD_NOTHING;
+    return strcmp(by, record->by) == 0 || (side && side->agreed > 0) ? record->told : TOLD_NOTHING;
 }
 
 /* How wrong the answer of way->by is. */

@@ -23,8 +23,8 @@
 
 static uv_loop_t loop;
 static struct client_config config;
-static struct task_config task_config;
-static struct client_task item;
+static struct task_config task_config, other_config;
+static struct client_task item, other;
 static struct tasks tasks, others;
 static struct requests all;
 static char peer; /* only its address */
@@ -60,7 +60,11 @@ static int setup(void **state)
     estimate_local_init(&item.estimate);
     estimate_local_add(&item.estimate, 50);
     confidence_init(&item.confidence);
-    tasks = others = (struct tasks){.configs = &task_config, .items = &item, .count = 1};
+    other_config = task_config;
+    other = item;
+    other.config = &other_config;
+    tasks = (struct tasks){.configs = &task_config, .items = &item, .count = 1};
+    others = (struct tasks){.configs = &other_config, .items = &other, .count = 1};
     all = (struct requests){.loop = &loop,
                             .config = &config,
                             .tasks = &tasks,
@@ -319,6 +323,8 @@ static void test_reload_meanwhile(void **state)
     all.tasks = &others;
     prints_wait();
     assert_int_equal(fake.started_count, 1);
+    assert_int_equal(fake.task_most, 0); /* the number that the task has now */
+    assert_ptr_equal(fake.started[0]->model, &other.local);
     locals_answer("corridor");
     all.tasks = &tasks;
     submit(frame_make(WIDTH, HEIGHT, 2, false));
@@ -326,6 +332,30 @@ static void test_reload_meanwhile(void **state)
     assert_int_equal(requests_results_reset(&all), 0);
     prints_wait();
     assert_int_equal(fake.started_count, 1);
+}
+
+/* What the new tasks say of it holds: who may see it, and whether there is such a task. */
+static void test_reload_forbids(void **state)
+{
+    (void)state;
+    task_config.leaves_device = (char *)(uintptr_t) "any_edge";
+    item.has_local = false;
+    submit(frame_make(WIDTH, HEIGHT, 1, false));
+    prints_wait();
+    assert_int_equal(fake.sent_count, 1);
+    submit(frame_make(WIDTH, HEIGHT, 2, false));
+    all.tasks = &others; /* never, as setup has it */
+    other.has_local = false;
+    prints_wait();
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.last.outcome.error_code, TANDEM_ENOROUTE);
+    all.tasks = &tasks;
+    submit(frame_make(WIDTH, HEIGHT, 3, false));
+    others.count = 0;
+    all.tasks = &others;
+    prints_wait();
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.last.outcome.error_code, TANDEM_ENOTASK);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -338,6 +368,7 @@ int main(void)
         TEST(test_another_size),      TEST(test_exact_alone_makes_no_print),
         TEST(test_what_has_no_print), TEST(test_cancel_meanwhile),
         TEST(test_the_deadline_runs), TEST(test_reload_meanwhile),
+        TEST(test_reload_forbids),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -340,6 +340,35 @@ static void test_boxes_are_of_the_picture_that_came(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* A kept answer to a smaller form is believed to be as wrong as that form makes it, and costs as
+ * much. */
+static void test_kept_answer_to_a_form(void **state)
+{
+    struct edge_result result = {.answer = {.kind = WIRE_CLASSIFY, .label_count = 1}};
+    const struct candidate *cached = NULL;
+    double lost;
+
+    (void)state;
+    config.result_cache_bytes = 1 << 20;
+    assert_int_equal(requests_results_reset(&all), 0);
+    task_config.result_cache = TASK_CACHE_EXACT;
+    task_config.edge_expected_error = 0.1;
+    submit("edge", SIDE, SIDE, rgb, sizeof(rgb));
+    makings_wait();
+    lost = all.list->decision.outcome.upload.error;
+    assert_true(lost > 0);
+    result.answer.labels = calloc(1, sizeof(*result.answer.labels));
+    result.answer.labels[0] = (struct answer_label){strdup("lift"), 0.9};
+    requests_link_callbacks.on_result(0, fake.sent[0].id, &result, 100, &all);
+    submit("", SIDE, SIDE, rgb, sizeof(rgb));
+    for (size_t i = 0; i < fake.last.candidate_count; i++) {
+        cached = fake.last.candidates[i].kind == JOB_CACHE ? &fake.last.candidates[i] : cached;
+    }
+    assert_non_null(cached);
+    assert_true(fabs(cached->error_probability - (0.1 + lost)) < 1e-9);
+    assert_true(fabs(cached->error_weight - (0.1 + lost)) < 1e-9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +384,7 @@ int main(void)
         TEST(test_the_edge_goes_while_it_is_made),
         TEST(test_a_cascade_makes_it_when_it_asks),
         TEST(test_boxes_are_of_the_picture_that_came),
+        TEST(test_kept_answer_to_a_form),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
