@@ -9,24 +9,43 @@
 #define REQUEST_BYTES                                                                              \
     512                    /* the request's header, frames, a ping, acknowledgements, TLS records  \
                             */
-#define CLASSIFY_DOWN 1024 /* scores, and acknowledgements */
-#define DETECT_DOWN   4096 /* boxes */
+#define CLASSIFY_DOWN 1024 /* scores, and acknowledgements: where their labels are not known, */
+#define DETECT_DOWN   4096 /* and boxes: about so many */
 #define TEXT_DOWN     1024
 #define TOKEN_BYTES   8
 #define PIECE_BYTES   64  /* of a streamed token, with its frame */
 #define RECORD_PART   512 /* what TLS adds to a long payload is less than this part of it */
 #define MS_PER_S      1000.0
 
+static double text_down_bytes(const struct local_submit *submit, double most_tokens)
+{
+    return TEXT_DOWN + most_tokens * (submit->stream ? PIECE_BYTES : TOKEN_BYTES);
+}
+
 double requests_down_bytes(const struct client_task *task, const struct local_submit *submit,
                            double most_tokens)
 {
     switch (task->config->kind) {
     case TASK_CLASSIFY:
-        return CLASSIFY_DOWN;
+        return task->scores_bytes > 0 ? task->scores_bytes : CLASSIFY_DOWN;
     case TASK_DETECT:
         return DETECT_DOWN;
     default:
-        return TEXT_DOWN + most_tokens * (submit->stream ? PIECE_BYTES : TOKEN_BYTES);
+        return text_down_bytes(submit, most_tokens);
+    }
+}
+
+/* The most that may come: what is not known is as big as a header may be. */
+static double down_most_bytes(const struct client_task *task, const struct local_submit *submit,
+                              double most_tokens)
+{
+    switch (task->config->kind) {
+    case TASK_CLASSIFY:
+        return task->scores_bytes > 0 ? task->scores_bytes : LIMIT_FRAME_HEADER_BYTES;
+    case TASK_DETECT:
+        return LIMIT_FRAME_HEADER_BYTES;
+    default:
+        return text_down_bytes(submit, most_tokens);
     }
 }
 
@@ -34,7 +53,7 @@ double requests_edge_bytes(const struct client_task *task, const struct local_su
                            double most_tokens, double up_bytes)
 {
     return REQUEST_BYTES + up_bytes + up_bytes / RECORD_PART +
-           requests_down_bytes(task, submit, most_tokens);
+           down_most_bytes(task, submit, most_tokens);
 }
 
 struct decide_energy requests_energy(const struct requests *all)
@@ -63,7 +82,7 @@ bool edge_hold(struct requests *all, const struct client_task *task,
     }
     hold->amounts[BUDGET_BYTES] = bytes;
     hold->amounts[BUDGET_JOULE] = (double)up_bytes * requests_energy(all).joule_per_byte;
-    hold->expected_bytes = requests_down_bytes(task, submit, most_tokens);
+    hold->expected_bytes = down_most_bytes(task, submit, most_tokens);
     budgets_expect(all->budgets, hold->expected_bytes);
     for (int kind = 0; kind < BUDGETS; kind++) {
         budgets_reserve(all->budgets, (enum budget_kind)kind, hold->amounts[kind]);

@@ -84,10 +84,10 @@ void requests_end_all(struct requests *requests);
 struct decision *requests_ring_find(struct requests *requests, uint64_t id);
 /* How often answers of edges to this task are believed to be wrong before anybody said so. */
 double requests_edge_error(const struct requests *requests, const struct task_config *task);
-/* Bytes that asking an edge takes, up and down: what was seen of requests, and a little more. */
+/* Bytes that asking an edge takes at most, up and down: its answer names every label. */
 double requests_edge_bytes(const struct client_task *task, const struct local_submit *submit,
                            double most_tokens, double up_bytes);
-/* Of these, the answer. */
+/* What its answer takes, as far as that is known: by it energy is foreseen. */
 double requests_down_bytes(const struct client_task *task, const struct local_submit *submit,
                            double most_tokens);
 /* What this device's battery pays, as far as it is known: measured before configured. */

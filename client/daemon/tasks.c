@@ -5,10 +5,14 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
+
+#define SCORES_BYTES 1024 /* an answer without its scores, acknowledgements, TLS records */
+#define SCORE_BYTES  16   /* parts.LabelScore with the longest of lengths, without its label */
 
 /* Hex XXH3-128 of the labels joined by newlines, as both hellos carry it. */
 static void labels_digest(const struct local_model *local, char ret_hex[33])
@@ -87,6 +91,20 @@ static int positive_check(const struct client_config *config, const struct clien
     snprintf(wrong, sizeof(wrong), "'%.100s' is no label of %.100s", task_positive(task),
              task->config->local.model);
     return task_wrong(config, task->config, "[task] positive_label", TANDEM_ECONFIG, wrong, error);
+}
+
+/* What an edge's answer with a score for each of these labels takes on the wire, at most. */
+static double scores_bytes(const struct local_model *local)
+{
+    double bytes = SCORES_BYTES;
+
+    if (local->label_count == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < local->label_count; i++) {
+        bytes += (double)strlen(local->labels[i]) + SCORE_BYTES;
+    }
+    return fmin(bytes, LIMIT_FRAME_HEADER_BYTES);
 }
 
 /* Whether the model is one that `old` has open, under whatever task. */
@@ -180,6 +198,7 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
         result = positive_check(config, task, error);
     }
     if (result == 0) {
+        task->scores_bytes = file->kind == TASK_CLASSIFY ? scores_bytes(&task->local) : 0;
         contract->label_count = (uint32_t)task->local.label_count;
         labels_digest(&task->local, contract->label_digest);
         snprintf(contract->model_digest, sizeof(contract->model_digest), "%s",

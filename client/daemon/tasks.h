@@ -35,6 +35,7 @@ struct client_task {
     struct estimate_local estimate; /* of whole runs */
     struct estimate_text text;      /* `generate`: of their parts; what is believed of a request */
     struct estimate_edge edges[LIMIT_EDGES];
+    double scores_bytes; /* `classify`: an edge's answer takes at most so many; 0: not known */
     bool asks; /* whether it is the positive label: `confidence` is of that one's probability */
     struct cascade_costs costs;   /* of such a task */
     struct confidence confidence; /* its bins lie as `costs` want them */

@@ -197,7 +197,7 @@ static inline void fake_task(const char *name, int kind, struct task_config *con
                                    .leaves_device = (char *)(uintptr_t) "any_edge",
                                    .confidence_threshold = 0.5,
                                    .max_new_tokens = 10};
-    *task = (struct client_task){.config = config, .has_local = true};
+    *task = (struct client_task){.config = config, .has_local = true, .scores_bytes = 1024};
     estimate_local_init(&task->estimate);
     estimate_text_init(&task->text);
     confidence_init(&task->confidence);

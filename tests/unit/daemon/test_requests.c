@@ -562,6 +562,24 @@ static void test_bytes_are_reserved(void **state)
     assert_true(budgets_left(budgets, BUDGET_BYTES) == 2500);
 }
 
+/* Whose labels are not known may name so many that the answer fills a header. */
+static void test_bytes_of_unknown_labels(void **state)
+{
+    const struct local_submit forced = submit_make(OBJECTS, "edge:den", 0);
+
+    (void)state;
+    site_make(5);
+    budgets_make(LIMIT_FRAME_HEADER_BYTES + 2000, 0);
+    items[OBJECTS].scores_bytes = 0;
+    (void)submit(&forced, "picture");
+    assert_int_equal(fake.sent_count, 1);
+    assert_true(budgets_left(budgets, BUDGET_BYTES) < 2000);
+    budgets_spend(budgets, BUDGET_BYTES, 2000);
+    (void)submit(&forced, "picture");
+    assert_int_equal(fake.sent_count, 1);
+    assert_string_equal(fake.last.reason, "byte budget of this hour is used up");
+}
+
 /* A cascade whose edge half is asked later finds the bytes gone. */
 static void test_bytes_go_meanwhile(void **state)
 {
@@ -637,6 +655,7 @@ int main(void)
                                        FRESH(test_waste_of_an_edge),
                                        FRESH(test_capped),
                                        FRESH(test_bytes_are_reserved),
+                                       FRESH(test_bytes_of_unknown_labels),
                                        FRESH(test_bytes_go_meanwhile),
                                        FRESH(test_joule_are_charged),
                                        FRESH(test_latency_of_a_session)};

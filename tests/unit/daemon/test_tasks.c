@@ -10,6 +10,8 @@
 
 #include "client/daemon/tasks.h"
 
+#include "common/base/buf.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,13 +181,51 @@ static void test_a_failed_reload_takes_nothing(void **state)
     tasks_unref(old);
 }
 
+/* What is foreseen of an edge's scores is not less than they take. */
+static void test_scores_are_foreseen(void **state)
+{
+    struct tasks *tasks = load(NULL, 1), *named;
+    const size_t count = tasks->items[0].local.label_count;
+    FILE *file = fopen(objects, "a");
+    struct edge_result result = {.model_digest = "0123456789abcdef0123456789abcdef"};
+    struct buf packed;
+    double foreseen;
+
+    (void)state;
+    assert_non_null(file);
+    (void)fputs("[task]\nlabels = ", file);
+    for (size_t i = 0; i < count; i++) {
+        assert_true(fprintf(file, "%s%0200zu", i > 0 ? ", " : "", i) > 0);
+    }
+    assert_int_equal(fputc('\n', file), '\n');
+    assert_int_equal(fclose(file), 0);
+    named = load(tasks, 1);
+    result.answer = (struct answer){.kind = WIRE_CLASSIFY,
+                                    .labels = calloc(count, sizeof(*result.answer.labels)),
+                                    .label_count = count,
+                                    .confidence = 0.5};
+    for (size_t i = 0; i < count; i++) {
+        result.answer.labels[i].label = strdup(named->items[0].local.labels[i]);
+        result.answer.labels[i].score = 1.0 / 3;
+    }
+    buf_init(&packed, LIMIT_FRAME_HEADER_BYTES);
+    assert_int_equal(edge_result_pack(&result, &packed), 0);
+    foreseen = named->items[0].scores_bytes;
+    assert_true(foreseen >= (double)packed.bytes + 900 && foreseen < (double)packed.bytes + 2048);
+    assert_true(foreseen > tasks->items[0].scores_bytes);
+    buf_fini(&packed);
+    answer_fini(&result.answer);
+    tasks_unref(tasks);
+    tasks_unref(named);
+}
+
 int main(void)
 {
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-    const struct CMUnitTest tests[] = {WITH_FOLDER(test_the_same_file_is_kept),
-                                       WITH_FOLDER(test_another_task_with_the_same_file),
-                                       WITH_FOLDER(test_a_changed_file_is_opened),
-                                       WITH_FOLDER(test_a_failed_reload_takes_nothing)};
+    const struct CMUnitTest tests[] = {
+        WITH_FOLDER(test_the_same_file_is_kept), WITH_FOLDER(test_another_task_with_the_same_file),
+        WITH_FOLDER(test_a_changed_file_is_opened), WITH_FOLDER(test_a_failed_reload_takes_nothing),
+        WITH_FOLDER(test_scores_are_foreseen)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
