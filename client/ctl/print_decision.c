@@ -328,8 +328,7 @@ static int print_outcome(const cJSON *decision, const struct table_style *style,
 /* Of a task with a positive label. */
 static void question_print(const cJSON *decision, struct table *table)
 {
-    static const char *const numbers[][2] = {{"its probability", "positive_probability"},
-                                             {"stays under", "threshold_low"},
+    static const char *const numbers[][2] = {{"stays under", "threshold_low"},
                                              {"stays from", "threshold_high"}};
     char number[PRINT_NUMBER_BYTES];
 

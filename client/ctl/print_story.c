@@ -196,17 +196,11 @@ static void reserve_say(struct story *story, const cJSON *decision)
 /* Numbers that the reason has are not said again. */
 static void sure_say(struct story *story, const cJSON *decision)
 {
-    const cJSON *sure = member_get(decision, "confidence"),
-                *probability = member_get(decision, "positive_probability");
+    const cJSON *sure = member_get(decision, "confidence");
     const char *reason = member_text(decision, "reason");
     char text[PRINT_NUMBER_BYTES];
 
-    if (cJSON_IsNumber(probability)) {
-        if (!strstr(reason, print_number(probability, 2, text))) {
-            say(story, "; to local it was %s with a probability of %s",
-                member_text(decision, "positive_label"), text);
-        }
-    } else if (cJSON_IsNumber(sure) && !strstr(reason, print_number(sure, 2, text))) {
+    if (cJSON_IsNumber(sure) && !strstr(reason, print_number(sure, 2, text))) {
         say(story, "; local was %s sure", text);
     }
 }

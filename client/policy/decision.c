@@ -27,7 +27,6 @@ void decision_waste_init(struct decision_waste *waste)
 
 /* What asks the edge whatever local says: there "0.66 < 1.00" would say nothing. */
 #define ALWAYS_ASKS 1.0
-#define LABEL_SHOWN 40 /* bytes of it in a reason */
 
 void decision_thresholds(struct decision *decision, const struct job_plan *plan, const char *label)
 {
@@ -68,39 +67,49 @@ static void sure_text(double sure, double wanted, char text[DECISION_NOTE_BYTES]
     snprintf(text, DECISION_NOTE_BYTES, "%.*f < %.*f", digits, sure, digits, wanted);
 }
 
-/* ENOROUTE is the word of who was to ask it: no bytes are left for that. */
-/* Why the local answer did not stay. */
-static void unsure_text(const struct decision *decision, const struct job *job,
-                        char text[DECISION_NOTE_BYTES])
-{
-    const struct decision_question *question = &decision->question;
+/* Of a question a number would tell which answer it was, and a record holds no content. */
+static const char unsure_of_question[] = "not sure enough of yes or no";
 
-    if (question->label[0]) {
-        snprintf(text, DECISION_NOTE_BYTES, "%.*f <= %.2f < %.2f", question->low < 0.01 ? 4 : 2,
-                 question->low, question->probability, question->high);
+/* Why the local answer did not stay, but the edge's was taken. */
+static void unsure_text(const struct decision *decision, const struct job *job, const char *then,
+                        char note[DECISION_NOTE_BYTES])
+{
+    char sure[DECISION_NOTE_BYTES];
+
+    if (decision->question.label[0]) {
+        snprintf(note, DECISION_NOTE_BYTES, "%s, %.120s", unsure_of_question, then);
     } else {
-        sure_text(decision->confidence, job->plan.threshold, text);
+        sure_text(decision->confidence, job->plan.threshold, sure);
+        snprintf(note, DECISION_NOTE_BYTES, "not sure, %.40s, %s", sure, then);
     }
 }
 
-/* Why it did. */
-static void sure_enough_text(const struct decision *decision, const struct job *job,
-                             char text[DECISION_NOTE_BYTES])
+/* Why it stayed though it was not sure. */
+static void kept_text(const struct decision *decision, const struct job *job, const char *missing,
+                      char note[DECISION_NOTE_BYTES])
 {
-    const struct decision_question *question = &decision->question;
-    const bool no = question->label[0] && question->probability < question->low;
+    char sure[DECISION_NOTE_BYTES];
 
-    if (question->label[0]) {
-        snprintf(text, DECISION_NOTE_BYTES, "sure enough that it is %s%.*s, %.*f %s %.*f",
-                 no ? "no " : "", LABEL_SHOWN, question->label, no && question->low < 0.1 ? 4 : 2,
-                 question->probability, no ? "<" : ">=", no && question->low < 0.1 ? 4 : 2,
-                 no ? question->low : question->high);
+    if (decision->question.label[0]) {
+        snprintf(note, DECISION_NOTE_BYTES, "kept though %s, %.100s", unsure_of_question, missing);
     } else {
-        snprintf(text, DECISION_NOTE_BYTES, "sure enough, %.2f >= %.2f", decision->confidence,
+        sure_text(decision->confidence, job->plan.threshold, sure);
+        snprintf(note, DECISION_NOTE_BYTES, "kept at %.40s, %.100s", sure, missing);
+    }
+}
+
+static void sure_enough_text(const struct decision *decision, const struct job *job,
+                             char note[DECISION_NOTE_BYTES])
+{
+    if (decision->question.label[0]) {
+        snprintf(note, DECISION_NOTE_BYTES, "sure enough of yes or no");
+    } else {
+        snprintf(note, DECISION_NOTE_BYTES, "sure enough, %.2f >= %.2f", decision->confidence,
                  job->plan.threshold);
     }
 }
 
+/* ENOROUTE is the word of who was to ask it: no bytes are left for that. */
 static const char *edge_error_text(const struct job *job)
 {
     return job->edge_gone ? "its connection was lost"
@@ -152,8 +161,7 @@ static void cascade_went(const struct decision *decision, const struct job *job,
     } else if (always_asks(&job->plan)) {
         snprintf(note, DECISION_NOTE_BYTES, "no local answer counts as sure here, %s", then);
     } else {
-        unsure_text(decision, job, sure);
-        snprintf(note, DECISION_NOTE_BYTES, "not sure, %.40s, %s", sure, then);
+        unsure_text(decision, job, then, note);
     }
 }
 
@@ -161,7 +169,7 @@ static void cascade_went(const struct decision *decision, const struct job *job,
 static void cascade_end(const struct decision *decision, const struct job *job, enum job_side by,
                         int64_t now_ns, char note[DECISION_NOTE_BYTES])
 {
-    char sure[DECISION_NOTE_BYTES], missing[DECISION_NOTE_BYTES];
+    char missing[DECISION_NOTE_BYTES];
 
     if (by == JOB_SIDE_EDGE) {
         cascade_went(decision, job, note);
@@ -177,8 +185,7 @@ static void cascade_end(const struct decision *decision, const struct job *job, 
     } else if (always_asks(&job->plan)) {
         snprintf(note, DECISION_NOTE_BYTES, "kept though not sure, %.120s", missing);
     } else {
-        unsure_text(decision, job, sure);
-        snprintf(note, DECISION_NOTE_BYTES, "kept at %.40s, %.100s", sure, missing);
+        kept_text(decision, job, missing, note);
     }
 }
 
@@ -404,7 +411,6 @@ void decision_json(const struct decision *decision, struct json_writer *json)
     json_double(json, "threshold", decision->threshold);
     if (decision->question.label[0]) {
         json_text(json, "positive_label", decision->question.label);
-        json_double(json, "positive_probability", decision->question.probability);
         json_double(json, "threshold_low", decision->question.low);
         json_double(json, "threshold_high", decision->question.high);
     }

@@ -32,8 +32,8 @@ struct measured { /* what was not measured is NAN or -1 */
 #define DECISION_MEASURED 2            /* local and one edge */
 struct decision_question {             /* of a task with a positive label (cascade_two.h) */
     char label[LIMIT_LABEL_BYTES + 1]; /* "": there is none, and the rest means nothing */
-    double probability;                /* of it, as local sees it; NAN */
-    double low, high; /* of a cascade: what is under low or at least high stays; NAN */
+    double probability; /* of it, as local sees it; NAN. Never written: it is the answer */
+    double low, high;   /* of a cascade: what is under low or at least high stays; NAN */
 };
 /* What was computed and sent for answers that nobody got. What was not measured is NAN, and so is
  * what there was none of. */

@@ -203,6 +203,42 @@ static void test_failed(void **state)
     }
 }
 
+/* Of a question the reason is the same whatever the answer was. */
+static void test_question_tells_no_answer(void **state)
+{
+    static const struct {
+        struct ending ending;
+        double probability;
+    } cases[] = {
+        {{CASCADE, LOCAL, .local = DONE, .edge = IDLE, .said = "why: sure enough of yes or no"},
+         0.02},
+        {{CASCADE, LOCAL, .local = DONE, .edge = IDLE, .said = "why: sure enough of yes or no"},
+         0.91},
+        {{CASCADE, LOCAL, .local = DONE, .edge = IDLE,
+          .said = "why: kept though not sure enough of yes or no, the edge would miss the "
+                  "deadline"},
+         0.3},
+        {{CASCADE, EDGE, .local = DONE, .edge = DONE,
+          .said = "why: not sure enough of yes or no, the edge was asked"},
+         0.3}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct decision decision = {
+            .reason = "why",
+            .confidence = fmax(cases[i].probability, 1 - cases[i].probability),
+            .question = {
+                .label = "cat", .probability = cases[i].probability, .low = 0.05, .high = 0.7}};
+        struct job job = job_make(&cases[i].ending);
+
+        job.plan.stay_below = 0.05;
+        decision_end(&decision, &job,
+                     &(struct job_action){.kind = JOB_DELIVER, .side = cases[i].ending.by},
+                     ASKED_NS);
+        assert_string_equal(decision.reason, cases[i].ending.said);
+    }
+}
+
 static void test_errors_and_long_reasons(void **state)
 {
     struct decision decision = {.reason = "why", .confidence = 0.6};
@@ -221,6 +257,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_ending),
                                        cmocka_unit_test(test_stayed), cmocka_unit_test(test_failed),
+                                       cmocka_unit_test(test_question_tells_no_answer),
                                        cmocka_unit_test(test_errors_and_long_reasons)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
