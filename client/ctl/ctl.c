@@ -1,6 +1,7 @@
 #include "client/ctl/ctl.h"
 
 #include "client/ctl/when.h"
+#include "common/base/help_line.h"
 #include "common/base/error.h"
 #include "common/base/names.h"
 
@@ -161,12 +162,14 @@ static int ctl_wrong_use(const char *format, ...)
     return CTL_WRONG_USE;
 }
 
+#define HELP_COLUMN 22
+
 static void help_option(FILE *out, const struct ctl_option *option)
 {
     char left[32];
 
     snprintf(left, sizeof(left), "%s %s", option->name, option->value ? option->value : "");
-    fprintf(out, "  %-19s %s\n", left, option->help);
+    help_line(out, left, HELP_COLUMN, option->help);
 }
 
 static void ctl_help(FILE *out)
@@ -176,7 +179,7 @@ static void ctl_help(FILE *out)
         char left[32];
 
         snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].arguments);
-        fprintf(out, "  %-19s %s\n", left, commands[i].help);
+        help_line(out, left, HELP_COLUMN, commands[i].help);
         for (size_t k = 0; k < OPTION_COUNT; k++) {
             if (options_table[k].takes & commands[i].takes) {
                 fprintf(out, "  %-19s   [%s%s%s]\n", "", options_table[k].name,
@@ -195,9 +198,9 @@ static void ctl_help(FILE *out)
           "  run and feedback ask the application socket: --socket PATH, else\n"
           "  $TANDEM_SOCKET, else " TANDEM_APP_SOCKET ";\n"
           "  PATH may also be the status socket of tandem-client.\n"
-          "  The others ask the status socket: --socket PATH, else $TANDEM_STATUS_SOCKET, else\n"
-          "  " CLIENT_STATUS_SOCKET "; with --server: --socket PATH, else\n"
-          "  " SERVER_STATUS_SOCKET ".\n"
+          "  The others ask the status socket: --socket PATH, else\n"
+          "  $TANDEM_STATUS_SOCKET, else " CLIENT_STATUS_SOCKET ";\n"
+          "  with --server: --socket PATH, else " SERVER_STATUS_SOCKET ".\n"
           "\nexit status: 0 done, 1 failed, 2 wrong use, 3 daemon not running\n",
           out);
 }

@@ -224,7 +224,9 @@ static void part_say(struct story *story, const cJSON *outcome, const char *key,
 {
     const cJSON *value = member_get(outcome, key);
     const double scale = pow(10, digits);
-    const double shown = cJSON_IsNumber(value) ? round(value->valuedouble * scale) / scale : 0;
+    const double part = cJSON_IsNumber(value) ? round(value->valuedouble * scale) / scale : 0;
+    const double shown =
+        fmin(part, *left_ms); /* rounded up, all parts may be more than the whole */
 
     if (shown > 0) {
         say(story, "%.*f %s + ", digits, shown, what);

@@ -1,4 +1,5 @@
 /* tool.c: the tables of commands and options, and what the command line means. */
+#include "common/base/help_line.h"
 #include "common/base/limits.h"
 #include "common/model/tool.h"
 
@@ -276,6 +277,9 @@ static void usage_make(const struct command *command, char ret_usage[40])
     }
 }
 
+#define COMMANDS_COLUMN 24
+#define OPTIONS_COLUMN  20
+
 static void help_print(FILE *file)
 {
     fprintf(file, "usage: tandem-model COMMAND FILES... [OPTIONS]\n"
@@ -284,25 +288,27 @@ static void help_print(FILE *file)
         char left[40];
 
         usage_make(&commands[i], left);
-        fprintf(file, "  %-21s %s\n", left, commands[i].help);
+        help_line(file, left, COMMANDS_COLUMN, commands[i].help);
     }
     fprintf(file, "\noptions:\n");
     for (size_t i = 0; i < COUNT(options); i++) {
-        char left[40];
+        char left[40], text[512];
+        size_t used = 0;
 
         snprintf(left, sizeof left, "%s%s%s", options[i].name, options[i].argument ? " " : "",
                  options[i].argument ? options[i].argument : "");
-        fprintf(file, "  %-16s  ", left);
-        for (size_t j = 0; j < COUNT(commands); j++) {
+        for (size_t j = 0; j < COUNT(commands) && used < sizeof(text); j++) {
             if (options[i].commands & commands[j].bit) {
-                fprintf(file, "%s ", commands[j].name);
+                used += (size_t)snprintf(text + used, sizeof(text) - used, "%s ", commands[j].name);
             }
         }
-        fprintf(file, "- %s\n", options[i].help);
+        if (used < sizeof(text)) {
+            snprintf(text + used, sizeof(text) - used, "- %s", options[i].help);
+        }
+        help_line(file, left, OPTIONS_COLUMN, text);
     }
-    fprintf(file, "\nResults go to standard output, everything else to standard error. Exit "
-                  "status: 0 done, 1 failed,\n"
-                  "2 wrong use.\n");
+    fprintf(file, "\nResults go to standard output, everything else to standard error.\n"
+                  "Exit status: 0 done, 1 failed, 2 wrong use.\n");
 }
 
 static bool number_parse(const struct option *option, const char *text, void *at)
