@@ -56,7 +56,7 @@ static void test_top_without_a_terminal(void **state)
                    "\"objects\"},{\"name\":\"commands\"}],\"edges\":[]}\n"},
         {"decisions 300", decisions}};
     struct stage stage;
-    cJSON *object;
+    cJSON *second, *object;
 
     (void)state;
     stage_start(&stage, busy, 2);
@@ -69,11 +69,12 @@ static void test_top_without_a_terminal(void **state)
     assert_int_equal(ctl(&stage, "top", "--json", "-n", "2", NULL), CTL_DONE);
     assert_non_null(strstr(stage.out, sums));
     *strchr(stage.out, '\n') = '\0';
-    object = cJSON_Parse(stage.out + strlen(stage.out) + 1); /* the second line */
-    object = cJSON_GetObjectItem(object, "recent");
+    second = cJSON_Parse(stage.out + strlen(stage.out) + 1); /* the second line */
+    object = cJSON_GetObjectItem(second, "recent");
     object = cJSON_GetArrayItem(cJSON_GetObjectItem(object, "tasks"), 1);
     assert_string_equal(cJSON_GetObjectItem(object, "name")->valuestring, "commands");
     assert_true(cJSON_IsNull(cJSON_GetObjectItem(object, "p95_ms"))); /* nothing, so not 0 */
+    cJSON_Delete(second);
     stage_stop(&stage);
 }
 

@@ -165,7 +165,9 @@ void app_send(struct app_peer *peer, enum frame_kind kind, uint64_t id, const st
 
 void app_input_release(struct app_input *input)
 {
-    (void)input;
+    if (!input->mapped) { /* what is static says that it is */
+        free(input->data);
+    }
 }
 
 struct tasks *tasks_ref(struct tasks *tasks)

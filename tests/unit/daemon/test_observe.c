@@ -96,8 +96,9 @@ static struct request *submit(const char *route, uint32_t leaves_device)
                                    .leaves_device = leaves_device};
 
     snprintf(message.route, sizeof(message.route), "%s", route);
-    requests_app_callbacks.on_submit((struct app_peer *)&peer, ++id, &message,
-                                     (struct app_input){.data = picture, .bytes = 7}, &all);
+    requests_app_callbacks.on_submit(
+        (struct app_peer *)&peer, ++id, &message,
+        (struct app_input){.data = picture, .bytes = 7, .mapped = true}, &all);
     return all.list;
 }
 

@@ -124,7 +124,8 @@ static struct local_submit submit_make(int task, const char *route, uint32_t dea
 static struct request *submit(const struct local_submit *message, const char *input)
 {
     static uint64_t id;
-    const struct app_input given = {.data = (uint8_t *)(uintptr_t)input, .bytes = strlen(input)};
+    const struct app_input given = {
+        .data = (uint8_t *)(uintptr_t)input, .bytes = strlen(input), .mapped = true};
 
     requests_app_callbacks.on_submit((struct app_peer *)&peer, ++id, message, given, &all);
     return all.list;

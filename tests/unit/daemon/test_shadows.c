@@ -122,7 +122,8 @@ static struct request *submit_as(int task, const char *route, uint32_t leaves, c
     snprintf(message.route, sizeof(message.route), "%s", route);
     snprintf(message.session, sizeof(message.session), "%s", session);
     requests_app_callbacks.on_submit((struct app_peer *)&peer, ++id, &message,
-                                     (struct app_input){.data = input, .bytes = 7}, &all);
+                                     (struct app_input){.data = input, .bytes = 7, .mapped = true},
+                                     &all);
     return all.list;
 }
 
