@@ -112,6 +112,8 @@ double request_bound_ms(const struct client_task *task, const struct estimate_te
 double request_step_ms(const struct client_task *task, const struct estimate_text_work *work);
 /* request_decide.c: what a local run of it takes, on the average; 0: not known. */
 double request_run_ms(const struct request *request);
+/* The same of a run that is no request's. */
+double request_task_run_ms(const struct client_task *task, const struct estimate_text_work *work);
 /* What it asks of whoever computes it. */
 struct estimate_text_work request_work(const struct request *request);
 /* Every local run that is kept a place for starts. */

@@ -44,12 +44,18 @@ static bool local_latency(const struct client_task *task, const struct estimate_
                : estimate_local_get(&task->estimate, wait_ms, ret_latency);
 }
 
+double request_task_run_ms(const struct client_task *task, const struct estimate_text_work *work)
+{
+    struct latency latency;
+
+    return local_latency(task, work, 0, &latency) ? latency.mean_ms : 0;
+}
+
 double request_run_ms(const struct request *request)
 {
     const struct estimate_text_work work = request_work(request);
-    struct latency latency;
 
-    return local_latency(request->task, &work, 0, &latency) ? latency.mean_ms : 0;
+    return request_task_run_ms(request->task, &work);
 }
 
 /* The runs that stand before a new one: each with what it is believed to take, all of it. */

@@ -25,6 +25,7 @@ struct shadow {
     bool has_measured[SHADOW_SIDES];
     struct runner_job local;
     bool local_out;
+    double reserved_j; /* of the hour's, while it runs here */
     size_t edge;
     char edge_digest[33]; /* of the model that gave the edge's answer, here or before */
     uint64_t wire_id;

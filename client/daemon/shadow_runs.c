@@ -29,12 +29,33 @@ static double joule_of(const struct shadow *shadow, double run_ms, double bytes)
     return candidate_joule(&energy, run_ms, bytes, 0);
 }
 
+static bool joule_is_left(const struct shadow *shadow, double joule)
+{
+    return !(joule > budgets_left(shadow->all->budgets, BUDGET_JOULE));
+}
+
 /* ---- here ---- */
+
+static struct estimate_text_work work_of(const struct shadow *shadow)
+{
+    return (struct estimate_text_work){
+        .prompt_bytes = (double)shadow->input.bytes,
+        .most_tokens = (double)request_most_tokens(shadow->task, &shadow->submit)};
+}
+
+/* What the run is believed to take; 0 where the device has no model of it. */
+static double run_joule_of(const struct shadow *shadow)
+{
+    const struct estimate_text_work work = work_of(shadow);
+
+    return fmax(joule_of(shadow, request_task_run_ms(shadow->task, &work), 0), 0);
+}
 
 enum shadow_verdict shadow_local_judge(const struct shadow *shadow)
 {
     struct shadow_place place = place_of(shadow);
 
+    place.within_budget = place.within_budget && joule_is_left(shadow, run_joule_of(shadow));
     place.wanted = shadow->local_out || requests_local_wanted(shadow->all);
     for (const struct shadow *at = shadow->all->shadows.list; at; at = at->next) {
         place.wanted |= at->local_out;
@@ -57,6 +78,8 @@ void shadow_local_start(struct shadow *shadow)
     job->shadow = true;
     shadow->state[JOB_SIDE_LOCAL] = SHADOW_RUNNING;
     shadow->local_out = true;
+    shadow->reserved_j = run_joule_of(shadow);
+    budgets_reserve(shadow->all->budgets, BUDGET_JOULE, shadow->reserved_j);
     runner_submit(shadow->all->runner, job);
 }
 
@@ -68,13 +91,6 @@ void shadows_make_way_here(struct requests *all)
             runner_cancel(all->runner, &at->local);
         }
     }
-}
-
-static struct estimate_text_work work_of(const struct shadow *shadow)
-{
-    return (struct estimate_text_work){
-        .prompt_bytes = (double)shadow->input.bytes,
-        .most_tokens = (double)request_most_tokens(shadow->task, &shadow->submit)};
 }
 
 /* Only its step can be in a request's way. */
@@ -107,6 +123,8 @@ bool shadow_local_done(struct requests *all, struct runner_job *job)
     measured = &shadow->measured[JOB_SIDE_LOCAL];
     shadow->local_out = false;
     all->shadows.counts.run_ms += ms_between(0, job->run_ns);
+    budgets_release(all->budgets, BUDGET_JOULE, shadow->reserved_j);
+    shadow->reserved_j = 0;
     requests_computed(all, ms_between(0, job->run_ns));
     if (job->error == TANDEM_ECANCELED) {
         answer_fini(&job->answer);
@@ -142,6 +160,18 @@ static size_t task_index(const struct shadow *shadow)
     return (size_t)(shadow->task - shadow->tasks->items);
 }
 
+/* What making its picture smaller, and sending it, is believed to take. */
+static double send_joule_of(const struct shadow *shadow)
+{
+    const struct request_upload *upload = &shadow->upload;
+
+    if (upload->data) {
+        return joule_of(shadow, 0, (double)upload->bytes);
+    }
+    return upload->form.width != 0 ? joule_of(shadow, upload->form.prepare_ms, upload->form.bytes)
+                                   : joule_of(shadow, 0, (double)shadow->input.bytes);
+}
+
 enum shadow_verdict shadow_edge_judge(const struct shadow *shadow)
 {
     struct shadow_place place = place_of(shadow);
@@ -152,6 +182,7 @@ enum shadow_verdict shadow_edge_judge(const struct shadow *shadow)
     place.usable =
         place.usable && !view.silent &&
         links_unusable(shadow->all->links, shadow->edge, task_index(shadow), &trouble) == NULL;
+    place.within_budget = place.within_budget && joule_is_left(shadow, send_joule_of(shadow));
     place.wanted = requests_edge_wanted(shadow->all, shadow->edge);
     for (const struct shadow *at = shadow->all->shadows.list; at; at = at->next) {
         place.wanted |= at->state[JOB_SIDE_EDGE] == SHADOW_RUNNING && at->edge == shadow->edge;

@@ -506,12 +506,24 @@ static void test_joule(void **state)
     budgets_make(0, 0.1);
     (void)submit(OBJECTS, "edge:den");
     edge_end("dog");
-    local_end(0, "dog"); /* 2 W for 30 ms */
+    assert_float_equal(budgets_left(all.budgets, BUDGET_JOULE), 0.04f, 1e-6); /* reserved */
+    local_end(0, "dog");                                                      /* 2 W for 30 ms */
     assert_float_equal(budgets_left(all.budgets, BUDGET_JOULE), 0.04f, 1e-6);
-    budgets_spend(all.budgets, BUDGET_JOULE, 0.05);
-    (void)submit(OBJECTS, "edge:den");
+    (void)submit(OBJECTS, "edge:den"); /* something is left, but not enough */
     edge_end("dog");
     assert_int_equal(fake.started_count, 0);
+    assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_BUDGET], 1);
+}
+
+/* 7 J for its bytes, where 5 are left. */
+static void test_joule_of_sending(void **state)
+{
+    (void)state;
+    budgets_make(0, 5);
+    config.send_joule_per_megabyte = 1e6;
+    (void)submit(OBJECTS, "");
+    local_end(0, "cat");
+    assert_int_equal(fake.sent_count, 0);
     assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_BUDGET], 1);
 }
 
@@ -591,6 +603,7 @@ int main(void)
                                        FRESH(test_cached),
                                        FRESH(test_bytes),
                                        FRESH(test_joule),
+                                       FRESH(test_joule_of_sending),
                                        FRESH(test_room),
                                        FRESH(test_late),
                                        FRESH(test_reload),
