@@ -225,14 +225,29 @@ static void test_closed_form(void **state)
     }
 }
 
+/* The truth of some inputs, as often yes as they say. */
+static void tell(struct confidence *confidence, bool mirror)
+{
+    struct random_source random;
+
+    random_seed(&random, 7);
+    for (int i = 0; i < LEARNED / 10; i++) {
+        const double p = score_at(random_unit(&random));
+        const bool truth = random_unit(&random) < p;
+
+        confidence_tell(confidence, mirror ? 1 - p : p, truth != mirror);
+    }
+}
+
 /* Who asks for the other answer with the costs the other way round is told the same. */
 static void test_mirror(void **state)
 {
     static const struct cascade_costs costs = {7, 2}, other = {2, 7};
-    const struct confidence of = learn(&costs, EDGE_PEER, false),
-                            mirror = learn(&other, EDGE_PEER, true);
+    struct confidence of = learn(&costs, EDGE_PEER, false), mirror = learn(&other, EDGE_PEER, true);
 
     (void)state;
+    tell(&of, false);
+    tell(&mirror, true);
     for (size_t price = 0; price < PRICES; price++) {
         const struct choice a = choose(&of, &costs, prices_ms[price]),
                             b = choose(&mirror, &other, prices_ms[price]);
