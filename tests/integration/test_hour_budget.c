@@ -156,14 +156,15 @@ static void test_bytes(void **state)
     double sent;
 
     (void)state;
-    seen = requests_at_once(4);
+    seen = requests_at_once(1);
     assert_true(seen.edge > 0 && seen.failed == 0);
     sent = all_bytes();
     restart(SIGKILL);
     printf("# %u by the edge, %.0f bytes, %llu of them down; %.0f count after a kill\n", seen.edge,
            sent, (unsigned long long)relay_bytes_down(relay), used());
     assert_true(used() >= sent);
-    assert_true(used() < sent + LIMIT_BYTES / 4.0); /* most of it is still there */
+    /* 16 KiB are on disk ahead, and twice what was reserved: most of the hour is still there */
+    assert_true(used() < sent + 0.375 * LIMIT_BYTES);
     site_edge_wait(&site, "up");
     seen = requests_at_once(REQUESTS); /* together far over what is left */
     assert_true(seen.failed > 0);
