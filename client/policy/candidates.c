@@ -140,6 +140,12 @@ static struct cascade_error edge_error_of(const struct decide_input *input,
     return edge_error;
 }
 
+/* An unknown cost is worse than any known one. */
+static bool is_cheaper(const struct candidate *candidate, const struct candidate *than)
+{
+    return (isnan(than->cost) && !isnan(candidate->cost)) || candidate->cost < than->cost;
+}
+
 /* The cheapest form of the cheapest usable edge is what a cascade would ask. */
 static int edges_add(const struct decide_input *input, const struct confidence_bin *bins,
                      struct choice *choice)
@@ -166,10 +172,7 @@ static int edges_add(const struct decide_input *input, const struct confidence_b
         }
     }
     for (size_t i = first; i < choice->count; i++) {
-        const double cost = choice->candidates[i].cost;
-
-        if (best < 0 || (isnan(choice->candidates[best].cost) && !isnan(cost)) ||
-            cost < choice->candidates[best].cost) {
+        if (best < 0 || is_cheaper(&choice->candidates[i], &choice->candidates[best])) {
             best = (int)i;
         }
     }
@@ -265,24 +268,27 @@ bool candidate_is_wanted(enum decide_forced forced, enum job_route kind)
            (forced == FORCED_CASCADE && kind == JOB_CASCADE);
 }
 
-/* An unknown cost is worse than any known one. */
-size_t candidates_cheapest(const struct choice *choice, enum decide_forced forced)
+/* The first of those wanted that no other goes before. */
+static size_t candidates_first(const struct choice *choice, enum decide_forced forced,
+                               bool (*goes_before)(const struct candidate *candidate,
+                                                   const struct candidate *than))
 {
     size_t best = choice->count;
 
     for (size_t i = 0; i < choice->count; i++) {
         const struct candidate *candidate = &choice->candidates[i];
 
-        if (!candidate_is_wanted(forced, candidate->kind)) {
-            continue;
-        }
-        if (best == choice->count ||
-            (isnan(choice->candidates[best].cost) && !isnan(candidate->cost)) ||
-            candidate->cost < choice->candidates[best].cost) {
+        if (candidate_is_wanted(forced, candidate->kind) &&
+            (best == choice->count || goes_before(candidate, &choice->candidates[best]))) {
             best = i;
         }
     }
     return best;
+}
+
+size_t candidates_cheapest(const struct choice *choice, enum decide_forced forced)
+{
+    return candidates_first(choice, forced, is_cheaper);
 }
 
 static bool is_hopeful(const struct candidate *candidate)
@@ -304,16 +310,7 @@ static bool is_thriftier(const struct candidate *candidate, const struct candida
 
 size_t candidates_thriftiest(const struct choice *choice, enum decide_forced forced)
 {
-    size_t best = choice->count;
-
-    for (size_t i = 0; i < choice->count; i++) {
-        if (candidate_is_wanted(forced, choice->candidates[i].kind) &&
-            (best == choice->count ||
-             is_thriftier(&choice->candidates[i], &choice->candidates[best]))) {
-            best = i;
-        }
-    }
-    return best;
+    return candidates_first(choice, forced, is_thriftier);
 }
 
 void candidates_fill(const struct decide_input *input,
