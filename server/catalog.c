@@ -151,11 +151,10 @@ static int task_check(const struct task_config *config, struct served_task *task
 
     if ((config->kind == TASK_CLASSIFY && !is_picture) ||
         (config->kind == TASK_GENERATE && (!is_decoder || !info->has_tokenizer))) {
-        snprintf(error, ENGINE_ERROR_BYTES, "task %s: kind = %s, but %s is of architecture %s%s",
-                 config->name, task_kind_text(config->kind), config->edge.model,
-                 info->architecture_text,
-                 is_decoder && !info->has_tokenizer ? " without a tokenizer" : "");
-        return TANDEM_ECONFIG;
+        return config_wrong(&config->source, "task", "", "kind", error,
+                            "%s, but %.150s is of architecture %s%s", task_kind_text(config->kind),
+                            config->edge.model, info->architecture_text,
+                            is_decoder && !info->has_tokenizer ? " without a tokenizer" : "");
     }
     if (config->kind == TASK_GENERATE) {
         return 0;
@@ -163,10 +162,9 @@ static int task_check(const struct task_config *config, struct served_task *task
     task->labels = config->labels ? (const char *const *)config->labels : info->labels;
     task->label_count = config->labels ? (uint32_t)config->label_count : info->n_class;
     if (!task->labels || task->label_count != info->n_class) {
-        snprintf(error, ENGINE_ERROR_BYTES, "task %s: %u labels, but %s has %u classes",
-                 config->name, task->labels ? task->label_count : 0, config->edge.model,
-                 info->n_class);
-        return TANDEM_ECONFIG;
+        return config_wrong(&config->source, "task", "", "labels", error,
+                            "%u, but %.150s has %u classes", task->labels ? task->label_count : 0,
+                            config->edge.model, info->n_class);
     }
     labels_digest(task);
     return 0;
@@ -183,9 +181,8 @@ static int task_open(const struct task_config *config, const struct server_confi
         return 0; /* never on an edge */
     }
     if (config->kind == TASK_DETECT) {
-        snprintf(error, ENGINE_ERROR_BYTES,
-                 "task %s: kind = detect: no model of this version finds boxes", config->name);
-        return TANDEM_ECONFIG;
+        return config_wrong(&config->source, "task", "", "kind", error,
+                            "detect: no model of this version finds boxes");
     }
     *task = (struct served_task){.name = config->name,
                                  .kind = config->kind,

@@ -1,5 +1,6 @@
 #include "server/server_config.h"
 
+#include "common/base/config_source.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/names.h"
@@ -170,7 +171,7 @@ const char *server_config_tenant_of(const struct server_config *config, const ch
     return tenant;
 }
 
-static int urls_split(struct server_config *config, const char *path,
+static int urls_split(struct server_config *config, const struct config_source *source,
                       char error[CONFIG_ERROR_BYTES])
 {
     char *copy = strdup(config->listen_text);
@@ -181,22 +182,17 @@ static int urls_split(struct server_config *config, const char *path,
         word += strspn(word, " \t");
         word[strcspn(word, " \t")] = '\0';
         if (strncmp(word, "tcp://", 6) != 0 && strncmp(word, "ipc://", 6) != 0) {
-            snprintf(error, CONFIG_ERROR_BYTES,
-                     "%s: [server] listen: '%.200s' is neither tcp://ADDRESS:PORT nor ipc:///PATH",
-                     path, word);
-            result = TANDEM_ECONFIG;
+            result = config_wrong(source, "server", "", "listen", error,
+                                  "'%.200s' is neither tcp://ADDRESS:PORT nor ipc:///PATH", word);
         } else if (config->url_count == LIMIT_LISTEN_URLS) {
-            snprintf(error, CONFIG_ERROR_BYTES, "%s: [server] listen: more than %d addresses", path,
-                     LIMIT_LISTEN_URLS);
-            result = TANDEM_ECONFIG;
+            result = config_wrong(source, "server", "", "listen", error, "more than %d addresses",
+                                  LIMIT_LISTEN_URLS);
         } else if (!server_config_has_tls(config) && !config->allow_plaintext &&
                    !conn_url_is_local(word)) {
-            snprintf(error, CONFIG_ERROR_BYTES,
-                     "%s: [server] listen: %.200s can be reached from other machines and there is "
-                     "no [tls]: give cert, key and ca, or "
-                     "set allow_plaintext = yes",
-                     path, word);
-            result = TANDEM_ECONFIG;
+            result = config_wrong(source, "server", "", "listen", error,
+                                  "%.200s can be reached from other machines and there is no "
+                                  "[tls]: give cert, key and ca, or set allow_plaintext = yes",
+                                  word);
         } else if (!(config->urls[config->url_count] = strdup(word))) {
             result = TANDEM_ENOMEM;
         } else {
@@ -208,7 +204,7 @@ static int urls_split(struct server_config *config, const char *path,
 }
 
 /* Reads one line from the tenant's token file; it has to look like a secret. */
-static int token_read(struct tenant_config *tenant, const char *path,
+static int token_read(struct tenant_config *tenant, const struct config_source *source,
                       char error[CONFIG_ERROR_BYTES])
 {
     char text[TOKEN_BYTES_MAX + 3];
@@ -218,8 +214,8 @@ static int token_read(struct tenant_config *tenant, const char *path,
     const int fd = open(tenant->token_file, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0 || fstat(fd, &info) != 0 || (got = read(fd, text, sizeof(text) - 1)) < 0) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: [tenant %s] token_file: %.200s: %s", path,
-                 tenant->name, tenant->token_file, strerror(errno));
+        (void)config_wrong(source, "tenant", tenant->name, "token_file", error, "%.200s: %s",
+                           tenant->token_file, strerror(errno));
         if (fd >= 0) {
             (void)close(fd);
         }
@@ -240,18 +236,16 @@ static int token_read(struct tenant_config *tenant, const char *path,
         }
     }
     if (bytes < TOKEN_BYTES_MIN || bytes > TOKEN_BYTES_MAX) {
-        snprintf(error, CONFIG_ERROR_BYTES,
-                 "%s: [tenant %s] token_file: %.200s: a token is %d to %d printable characters on "
-                 "one line",
-                 path, tenant->name, tenant->token_file, TOKEN_BYTES_MIN, TOKEN_BYTES_MAX);
-        return TANDEM_ECONFIG;
+        return config_wrong(source, "tenant", tenant->name, "token_file", error,
+                            "%.120s: a token is %d to %d printable characters on one line",
+                            tenant->token_file, TOKEN_BYTES_MIN, TOKEN_BYTES_MAX);
     }
     tenant->token = strdup(text);
     explicit_bzero(text, sizeof(text));
     return tenant->token ? 0 : TANDEM_ENOMEM;
 }
 
-static int tenants_check(struct server_config *config, const char *path,
+static int tenants_check(struct server_config *config, const struct config_source *source,
                          char error[CONFIG_ERROR_BYTES])
 {
     for (size_t i = 0; i < config->tenant_count; i++) {
@@ -259,49 +253,53 @@ static int tenants_check(struct server_config *config, const char *path,
         int result;
 
         if (!name_is_valid(tenant->name)) {
-            snprintf(error, CONFIG_ERROR_BYTES,
-                     "%s: [tenant %.80s]: a name is 1 to %d characters of A-Z a-z 0-9 . _ -", path,
-                     tenant->name, LIMIT_NAME_BYTES);
-            return TANDEM_ECONFIG;
+            return config_wrong(source, "tenant", tenant->name, NULL, error,
+                                "a name is 1 to %d characters of A-Z a-z 0-9 . _ -",
+                                LIMIT_NAME_BYTES);
         }
-        result = token_read(tenant, path, error);
+        result = token_read(tenant, source, error);
         if (result != 0) {
             return result;
         }
         for (size_t k = 0; k < i; k++) {
             if (strcmp(config->tenants[k].token, tenant->token) == 0) {
-                snprintf(error, CONFIG_ERROR_BYTES,
-                         "%s: [tenant %s] and [tenant %s] have the same token", path,
-                         config->tenants[k].name, tenant->name);
-                return TANDEM_ECONFIG;
+                return config_wrong(source, "tenant", tenant->name, "token_file", error,
+                                    "the same token as that of [tenant %s]",
+                                    config->tenants[k].name);
             }
         }
     }
     return 0;
 }
 
+static int server_check(struct server_config *config, const struct config_source *source,
+                        char error[CONFIG_ERROR_BYTES])
+{
+    int result = config_tls_check(source, config->tls_cert, config->tls_key, config->tls_ca, error);
+
+    if (result == 0 && (config->status_socket[0] == '\0' || config->tasks_dir[0] == '\0')) {
+        result = config_wrong(source, "server", "",
+                              config->status_socket[0] == '\0' ? "status_socket" : "tasks_dir",
+                              error, "must not be empty");
+    }
+    result = result == 0 ? urls_split(config, source, error) : result;
+    return result == 0 ? tenants_check(config, source, error) : result;
+}
+
 int server_config_load(const char *path, struct server_config *ret_config,
                        char error[CONFIG_ERROR_BYTES])
 {
     struct server_config config = {0};
-    int result = config_load(&server_config_schema, path, &config, error);
+    struct config_source source = {0};
+    int result = config_load_source(&server_config_schema, path, &config, &source, error);
 
     if (result != 0) {
         config_free(&server_config_schema, &config);
+        config_source_free(&source);
         return result;
     }
-    result = config_tls_check(path, config.tls_cert, config.tls_key, config.tls_ca, error);
-    if (result == 0 && (config.status_socket[0] == '\0' || config.tasks_dir[0] == '\0')) {
-        snprintf(error, CONFIG_ERROR_BYTES,
-                 "%s: [server]: status_socket and tasks_dir must not be empty", path);
-        result = TANDEM_ECONFIG;
-    }
-    if (result == 0) {
-        result = urls_split(&config, path, error);
-    }
-    if (result == 0) {
-        result = tenants_check(&config, path, error);
-    }
+    result = server_check(&config, &source, error);
+    config_source_free(&source);
     if (result != 0) {
         if (result == TANDEM_ENOMEM) {
             snprintf(error, CONFIG_ERROR_BYTES, "%s: out of memory", path);

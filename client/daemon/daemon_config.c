@@ -1,6 +1,7 @@
 #include "client/daemon/daemon_config.h"
 
 #include "client/policy/budget.h"
+#include "common/base/config_source.h"
 #include "common/base/error.h"
 #include "common/base/names.h"
 #include "common/stream/conn.h"
@@ -301,54 +302,65 @@ const struct config_schema client_config_schema = {
     .repeated_count = sizeof(repeated) / sizeof(repeated[0]),
 };
 
-static int edge_wrong(const char *path, const struct edge_config *edge, const char *key,
-                      const char *value, const char *wrong, char error[CONFIG_ERROR_BYTES])
+static int edge_wrong(const struct config_source *source, const struct edge_config *edge,
+                      const char *key, const char *value, const char *wrong,
+                      char error[CONFIG_ERROR_BYTES])
 {
-    snprintf(error, CONFIG_ERROR_BYTES, "%.150s: [edge %.63s] %s: '%.150s' %s", path, edge->name,
-             key, value, wrong);
-    return TANDEM_ECONFIG;
+    return config_wrong(source, "edge", edge->name, key, error, "'%.150s' %s", value, wrong);
 }
 
-static int edge_check(const char *path, const struct edge_config *edge, bool plaintext_is_fine,
-                      char error[CONFIG_ERROR_BYTES])
+static int edge_check(const struct config_source *source, const struct edge_config *edge,
+                      bool plaintext_is_fine, char error[CONFIG_ERROR_BYTES])
 {
     struct url url;
 
     if (!name_is_valid(edge->name)) {
-        snprintf(error, CONFIG_ERROR_BYTES,
-                 "%.150s: [edge %.63s]: a name is 1 to %d characters of A-Z a-z 0-9 . _ -", path,
-                 edge->name, LIMIT_NAME_BYTES);
-        return TANDEM_ECONFIG;
+        return config_wrong(source, "edge", edge->name, NULL, error,
+                            "a name is 1 to %d characters of A-Z a-z 0-9 . _ -", LIMIT_NAME_BYTES);
     }
     if (url_parse(edge->url, &url) != 0) {
-        return edge_wrong(path, edge, "url", edge->url, "is not tcp://HOST:PORT or ipc:///PATH",
+        return edge_wrong(source, edge, "url", edge->url, "is not tcp://HOST:PORT or ipc:///PATH",
                           error);
     }
     if (!url.is_ipc && (url.port == 0 || url.host_kind == URL_HOST_ANY)) {
-        return edge_wrong(path, edge, "url", edge->url, "names no host or no port to connect to",
+        return edge_wrong(source, edge, "url", edge->url, "names no host or no port to connect to",
                           error);
     }
     if (!plaintext_is_fine && !conn_url_is_local(edge->url)) {
-        return edge_wrong(path, edge, "url", edge->url,
+        return edge_wrong(source, edge, "url", edge->url,
                           "is not on this machine and there is no [tls]: give cert, key and ca, or "
                           "set allow_plaintext = yes",
                           error);
     }
     if (edge->max_up_kbit != 0 && edge->max_up_kbit < BUDGET_KBIT_MIN) {
-        snprintf(error, CONFIG_ERROR_BYTES,
-                 "%.150s: [edge %.63s] max_up_kbit: %lld carries no connection: at least %d, or 0 "
-                 "for no cap",
-                 path, edge->name, (long long)edge->max_up_kbit, BUDGET_KBIT_MIN);
-        return TANDEM_ECONFIG;
+        return config_wrong(source, "edge", edge->name, "max_up_kbit", error,
+                            "%lld carries no connection: at least %d, or 0 for no cap",
+                            (long long)edge->max_up_kbit, BUDGET_KBIT_MIN);
     }
     if (edge->token_file[0] && access(edge->token_file, R_OK) != 0) {
-        return edge_wrong(path, edge, "token_file", edge->token_file, strerror(errno), error);
+        return edge_wrong(source, edge, "token_file", edge->token_file, strerror(errno), error);
     }
     return 0;
 }
 
+/* The key whose file the line about it begins with, or NULL. */
+static const char *tls_key_named(const struct client_config *config, const char *why)
+{
+    const char *const files[][2] = {
+        {"cert", config->tls_cert}, {"key", config->tls_key}, {"ca", config->tls_ca}};
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        const size_t bytes = strlen(files[i][1]);
+
+        if (strncmp(why, files[i][1], bytes) == 0 && (why[bytes] == ':' || why[bytes] == ' ')) {
+            return files[i][0];
+        }
+    }
+    return NULL;
+}
+
 /* Loads the files as a connection will, and lets them go again. */
-static int tls_check(const char *path, const struct client_config *config,
+static int tls_check(const struct config_source *source, const struct client_config *config,
                      char error[CONFIG_ERROR_BYTES])
 {
     char why[CONN_ERROR_BYTES];
@@ -356,7 +368,7 @@ static int tls_check(const char *path, const struct client_config *config,
     const int result = conn_tls_load(config->tls_cert, config->tls_key, config->tls_ca, &tls, why);
 
     if (result != 0) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%.200s: [tls] %s", path, why);
+        (void)config_wrong(source, "tls", "", tls_key_named(config, why), error, "%s", why);
         return result;
     }
     conn_tls_unref(tls);
@@ -364,7 +376,7 @@ static int tls_check(const char *path, const struct client_config *config,
 }
 
 /* A gauge that is not there is known at once, not when the energy is wrong. */
-static int gauge_check(const char *path, const struct client_config *config,
+static int gauge_check(const struct config_source *source, const struct client_config *config,
                        char error[CONFIG_ERROR_BYTES])
 {
     char why[CONFIG_ERROR_BYTES];
@@ -373,55 +385,65 @@ static int gauge_check(const char *path, const struct client_config *config,
         energy_gauge_open(&gauge, (enum energy_source)config->energy_source, config->sys_dir, why);
 
     if (result != 0) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%.120s: [device] energy_source = %s: %.350s", path,
-                 energy_sources[config->energy_source], why);
+        (void)config_wrong(source, "device", "", "energy_source", error, "%s: %.250s",
+                           energy_sources[config->energy_source], why);
     }
     return result;
+}
+
+/* The later of two keys that contradict each other is the one at fault. */
+static const char *later_of(const struct config_source *source, const char *section,
+                            const char *key, const char *other)
+{
+    return config_source_line(source, section, "", key) >
+                   config_source_line(source, section, "", other)
+               ? key
+               : other;
+}
+
+static int client_check(const struct config_source *source, const struct client_config *config,
+                        char error[CONFIG_ERROR_BYTES])
+{
+    const int result =
+        config_tls_check(source, config->tls_cert, config->tls_key, config->tls_ca, error);
+
+    if (result != 0) {
+        return result;
+    }
+    if (strcmp(config->app_socket, config->status_socket) == 0) {
+        return config_wrong(source, "client", "",
+                            later_of(source, "client", "app_socket", "status_socket"), error,
+                            "app_socket and status_socket are both %.200s", config->app_socket);
+    }
+    if (config->bytes_per_hour != 0 && config->bytes_per_hour < BUDGET_BYTES_MIN) {
+        return config_wrong(source, "policy", "", "bytes_per_hour", error,
+                            "%lld carries no connection: at least %d, or 0 for no limit",
+                            (long long)config->bytes_per_hour, BUDGET_BYTES_MIN);
+    }
+    if (config->joule_per_hour > 0 && config->compute_watt == 0 &&
+        config->send_joule_per_megabyte == 0 && config->receive_joule_per_megabyte == 0 &&
+        config->energy_source == ENERGY_MODEL) {
+        return config_wrong(source, "policy", "", "joule_per_hour", error,
+                            "[device] does not say what is used: give energy_source, compute_watt "
+                            "or send_joule_per_megabyte");
+    }
+    return gauge_check(source, config, error);
 }
 
 int client_config_load(const char *path, struct client_config *config,
                        char error[CONFIG_ERROR_BYTES])
 {
-    int result = config_load(&client_config_schema, path, config, error);
+    struct config_source source = {0};
+    int result = config_load_source(&client_config_schema, path, config, &source, error);
     const bool tls = result == 0 && config->tls_cert[0];
 
-    if (result != 0) {
-        return result;
-    }
-    result = config_tls_check(path, config->tls_cert, config->tls_key, config->tls_ca, error);
-    if (result != 0) {
-        return result;
-    }
-    if (strcmp(config->app_socket, config->status_socket) == 0) {
-        snprintf(error, CONFIG_ERROR_BYTES,
-                 "%.150s: [client] app_socket and status_socket: both are %.200s", path,
-                 config->app_socket);
-        return TANDEM_ECONFIG;
-    }
-    result = gauge_check(path, config, error);
-    if (result != 0) {
-        return result;
-    }
-    if (config->bytes_per_hour != 0 && config->bytes_per_hour < BUDGET_BYTES_MIN) {
-        snprintf(error, CONFIG_ERROR_BYTES,
-                 "%.150s: [policy] bytes_per_hour: %lld carries no connection: at least %d, or 0 "
-                 "for no limit",
-                 path, (long long)config->bytes_per_hour, BUDGET_BYTES_MIN);
-        return TANDEM_ECONFIG;
-    }
-    if (config->joule_per_hour > 0 && config->compute_watt == 0 &&
-        config->send_joule_per_megabyte == 0 && config->receive_joule_per_megabyte == 0 &&
-        config->energy_source == ENERGY_MODEL) {
-        snprintf(error, CONFIG_ERROR_BYTES,
-                 "%.150s: [policy] joule_per_hour: [device] does not say what is used: give "
-                 "energy_source, compute_watt or send_joule_per_megabyte",
-                 path);
-        return TANDEM_ECONFIG;
-    }
+    result = result == 0 ? client_check(&source, config, error) : result;
     for (size_t i = 0; result == 0 && i < config->edge_count; i++) {
-        result = edge_check(path, &config->edges[i], tls || config->allow_plaintext, error);
+        result = edge_check(&source, &config->edges[i], tls || config->allow_plaintext, error);
     }
-    return result == 0 && tls ? tls_check(path, config, error) : result;
+    result = result == 0 && tls ? tls_check(&source, config, error) : result;
+    config_source_free(&source);
+    return result;
 }
 
 struct decide_weights client_config_weights(const struct client_config *config)

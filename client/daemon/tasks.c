@@ -36,22 +36,10 @@ static void labels_digest(const struct local_model *local, char ret_hex[33])
     buf_fini(&joined);
 }
 
-/* One line that names the file, the key and what is wrong; returns `result`. */
-static int task_wrong(const struct client_config *config, const struct task_config *file,
-                      const char *key, int result, const char *wrong,
-                      char error[CONFIG_ERROR_BYTES])
-{
-    snprintf(error, CONFIG_ERROR_BYTES, "%.150s/%.63s.conf: %s: %.240s", config->tasks_dir,
-             file->name, key, wrong);
-    return result;
-}
-
 /* A name that no [edge] has would keep every input here, in silence. */
 static int leaves_device_check(const struct client_config *config, const struct task_config *file,
                                char error[CONFIG_ERROR_BYTES])
 {
-    char wrong[160];
-
     if (strcmp(file->leaves_device, "any_edge") == 0 || strcmp(file->leaves_device, "never") == 0) {
         return 0;
     }
@@ -60,37 +48,33 @@ static int leaves_device_check(const struct client_config *config, const struct 
             return 0;
         }
     }
-    snprintf(wrong, sizeof(wrong), "no [edge %.63s] is configured", file->leaves_device);
-    return task_wrong(config, file, "[task] leaves_device", TANDEM_ECONFIG, wrong, error);
+    return config_wrong(&file->source, "task", "", "leaves_device", error,
+                        "no [edge %.63s] is configured", file->leaves_device);
 }
 
-static int label_count_check(const struct client_config *config, const struct task_config *file,
-                             const struct local_model *local, char error[CONFIG_ERROR_BYTES])
+static int label_count_check(const struct task_config *file, const struct local_model *local,
+                             char error[CONFIG_ERROR_BYTES])
 {
     const uint32_t classes = engine_model_info(local->model)->n_class;
     const size_t labels = file->labels ? file->label_count : local->label_count;
-    char wrong[240];
 
     if (labels == classes) {
         return 0;
     }
-    snprintf(wrong, sizeof(wrong), "%zu, but %.120s has %u classes%s", labels, file->local.model,
-             classes, file->labels ? "" : " and does not name them");
-    return task_wrong(config, file, "[task] labels", TANDEM_ECONFIG, wrong, error);
+    return config_wrong(&file->source, "task", "", "labels", error,
+                        "%zu, but %.120s has %u classes%s", labels, file->local.model, classes,
+                        file->labels ? "" : " and does not name them");
 }
 
-static int positive_check(const struct client_config *config, const struct client_task *task,
-                          char error[CONFIG_ERROR_BYTES])
+static int positive_check(const struct client_task *task, char error[CONFIG_ERROR_BYTES])
 {
-    char wrong[240];
-
     if (!task->asks ||
         task_has_label(task->local.labels, task->local.label_count, task_positive(task))) {
         return 0;
     }
-    snprintf(wrong, sizeof(wrong), "'%.100s' is no label of %.100s", task_positive(task),
-             task->config->local.model);
-    return task_wrong(config, task->config, "[task] positive_label", TANDEM_ECONFIG, wrong, error);
+    return config_wrong(&task->config->source, "task", "", "positive_label", error,
+                        "'%.100s' is no label of %.100s", task_positive(task),
+                        task->config->local.model);
 }
 
 /* What an edge's answer with a score for each of these labels takes on the wire, at most. */
@@ -122,16 +106,17 @@ static bool model_share(const struct client_config *config, struct client_task *
     return false;
 }
 
-static int effects_open(const struct client_config *config, struct client_task *task,
-                        char error[CONFIG_ERROR_BYTES])
+static int effects_open(struct client_task *task, char error[CONFIG_ERROR_BYTES])
 {
     const char *path = task->config->edge_upload_effects;
     char why[ENGINE_ERROR_BYTES] = "";
     const int result = path[0] ? picture_effects_load(path, &task->effects, why, sizeof(why)) : 0;
 
-    return result == 0
-               ? 0
-               : task_wrong(config, task->config, "[edge] upload_effects", result, why, error);
+    if (result != 0) {
+        (void)config_wrong(&task->config->source, "edge", "", "upload_effects", error, "%.240s",
+                           why);
+    }
+    return result;
 }
 
 const char *task_upload_mode(const struct client_task *task, const char **ret_why)
@@ -172,11 +157,11 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     snprintf(contract->name, sizeof(contract->name), "%s", file->name);
     contract->kind = (uint32_t)file->kind + 1;
     if (file->kind == TASK_DETECT) {
-        return task_wrong(config, file, "[task] kind", TANDEM_EUNSUPPORTED,
-                          "detect is not supported yet", error);
+        (void)config_wrong(&file->source, "task", "", "kind", error, "detect is not supported yet");
+        return TANDEM_EUNSUPPORTED;
     }
     result = leaves_device_check(config, file, error);
-    result = result ? result : effects_open(config, task, error);
+    result = result ? result : effects_open(task, error);
     if (result != 0 || !task->has_local) {
         return result;
     }
@@ -185,17 +170,18 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
                                   (uint64_t)config->kv_bytes, &task->local, why);
     }
     if (result != 0) {
-        return task_wrong(config, file, "[local] model", result, why, error);
+        (void)config_wrong(&file->source, "local", "", "model", error, "%.240s", why);
+        return result;
     }
     if (file->kind == TASK_CLASSIFY) {
-        result = label_count_check(config, file, &task->local, error);
+        result = label_count_check(file, &task->local, error);
     }
     if (result == 0 && file->labels) {
         task->local.labels = (const char *const *)file->labels;
         task->local.label_count = file->label_count;
     }
     if (result == 0) {
-        result = positive_check(config, task, error);
+        result = positive_check(task, error);
     }
     if (result == 0) {
         task->scores_bytes = file->kind == TASK_CLASSIFY ? scores_bytes(&task->local) : 0;
@@ -207,7 +193,9 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
             result = warm_up(&task->local, &task->estimate, &task->text, why);
         }
         if (result != 0) {
-            return task_wrong(config, file, "[local] model does not answer", result, why, error);
+            (void)config_wrong(&file->source, "local", "", "model", error,
+                               "does not answer: %.240s", why);
+            return result;
         }
         task->first_estimate = task->estimate;
         task->first_text = task->text;

@@ -1,5 +1,6 @@
 #include "common/base/config.h"
 
+#include "common/base/config_source.h"
 #include "common/base/config_value.h"
 #include "common/base/error.h"
 #include "common/base/limits.h"
@@ -30,6 +31,7 @@ struct parse {
     char section[SECTION_BYTES];            /* as written between the brackets */
     const struct config_repeated *repeated; /* of the present section, or NULL */
     int section_line;
+    struct config_source *source; /* may be NULL */
     bool *seen; /* one per key: of the file for plain sections, of the present item for repeated
                    ones */
     char *error;
@@ -296,6 +298,14 @@ static char *line_read(char *line, int capacity, void *user)
     return line_look(parse, line) < 0 ? NULL : line;
 }
 
+/* "hall" of [edge hall]; "" of a plain section. */
+static const char *section_name(const struct parse *parse)
+{
+    const char *space = strchr(parse->section, ' ');
+
+    return space ? space + strspn(space, " \t") : "";
+}
+
 static int pair_take(void *user, const char *section, const char *name, const char *value)
 {
     struct parse *parse = user;
@@ -318,6 +328,10 @@ static int pair_take(void *user, const char *section, const char *name, const ch
             return fail(parse, parse->line, name, "stands twice in this section") == 0;
         }
         parse->seen[i] = true;
+        if (parse->source &&
+            config_source_add(parse->source, key, section_name(parse), parse->line) != 0) {
+            return fail(parse, parse->line, name, "out of memory") == 0;
+        }
         if (*value == ';') { /* printed with a space before it, it would be a comment */
             return fail(parse, parse->line, name, "begins with ';', which begins a comment") == 0;
         }
@@ -343,11 +357,15 @@ static void inih_set_up(void)
     ini_stop_on_first_error = true;
 }
 
-int config_parse(const struct config_schema *schema, const char *name, const char *text,
-                 void *target, char error[CONFIG_ERROR_BYTES])
+static int text_parse(const struct config_schema *schema, const char *name, const char *text,
+                      void *target, struct config_source *source, char error[CONFIG_ERROR_BYTES])
 {
-    struct parse parse = {
-        .schema = schema, .name = name, .at = text, .target = target, .error = error};
+    struct parse parse = {.schema = schema,
+                          .name = name,
+                          .at = text,
+                          .target = target,
+                          .source = source,
+                          .error = error};
     int bad_line;
 
     error[0] = '\0';
@@ -374,6 +392,12 @@ int config_parse(const struct config_schema *schema, const char *name, const cha
     }
     free(parse.seen);
     return parse.result;
+}
+
+int config_parse(const struct config_schema *schema, const char *name, const char *text,
+                 void *target, char error[CONFIG_ERROR_BYTES])
+{
+    return text_parse(schema, name, text, target, NULL, error);
 }
 
 /* Reads at most LIMIT_CONFIG_FILE_BYTES; a file with a NUL inside is no text. */
@@ -412,8 +436,8 @@ static int file_read(const char *path, struct buf *text, char error[CONFIG_ERROR
     return result;
 }
 
-int config_load(const struct config_schema *schema, const char *path, void *target,
-                char error[CONFIG_ERROR_BYTES])
+int config_load_source(const struct config_schema *schema, const char *path, void *target,
+                       struct config_source *source, char error[CONFIG_ERROR_BYTES])
 {
     struct buf text;
     int result;
@@ -423,11 +447,21 @@ int config_load(const struct config_schema *schema, const char *path, void *targ
     if (result == 0) {
         result = buf_append_u8(&text, 0);
     }
+    if (result == 0 && source && !(source->path = strdup(path))) {
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: out of memory", path);
+        result = TANDEM_ENOMEM;
+    }
     if (result == 0) {
-        result = config_parse(schema, path, (const char *)text.data, target, error);
+        result = text_parse(schema, path, (const char *)text.data, target, source, error);
     }
     buf_fini(&text);
     return result;
+}
+
+int config_load(const struct config_schema *schema, const char *path, void *target,
+                char error[CONFIG_ERROR_BYTES])
+{
+    return config_load_source(schema, path, target, NULL, error);
 }
 
 void config_free(const struct config_schema *schema, void *target)
@@ -455,16 +489,4 @@ void config_free(const struct config_schema *schema, void *target)
         free(items);
         items_set(repeated, target, NULL, 0);
     }
-}
-
-int config_tls_check(const char *path, const char *cert, const char *key, const char *ca,
-                     char error[CONFIG_ERROR_BYTES])
-{
-    const int given = (cert[0] != '\0') + (key[0] != '\0') + (ca[0] != '\0');
-
-    if (given == 0 || given == 3) {
-        return 0;
-    }
-    snprintf(error, CONFIG_ERROR_BYTES, "%s: [tls] cert, key and ca: all three or none", path);
-    return TANDEM_ECONFIG;
 }

@@ -52,6 +52,8 @@ struct config_repeated {
     size_t count_max;
 };
 
+struct config_source;
+
 struct config_schema {
     const char
         *title; /* first comment line of the annotated example: "tandem-server configuration" */
@@ -69,13 +71,12 @@ struct config_schema {
  * errors that name the line (missing keys: the section). */
 int config_load(const struct config_schema *schema, const char *path, void *target,
                 char error[CONFIG_ERROR_BYTES]);
+/* The same, and tells where each key stood, also on failure; for config_source_free. */
+int config_load_source(const struct config_schema *schema, const char *path, void *target,
+                       struct config_source *source, char error[CONFIG_ERROR_BYTES]);
 /* The same from memory; `name` stands for the path in messages. */
 int config_parse(const struct config_schema *schema, const char *name, const char *text,
                  void *target, char error[CONFIG_ERROR_BYTES]);
-/* What [tls] of the file `path` says: all three, or none. 0, or TANDEM_ECONFIG with one line in
- * `error`. */
-int config_tls_check(const char *path, const char *cert, const char *key, const char *ca,
-                     char error[CONFIG_ERROR_BYTES]);
 /* Frees the texts and repeated items of `target` and zeroes the described members. */
 void config_free(const struct config_schema *schema, void *target);
 /* Appends the effective configuration, in file syntax. */

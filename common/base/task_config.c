@@ -237,6 +237,7 @@ static void task_fini(struct task_config *task)
     }
     free(task->labels);
     free(task->name);
+    config_source_free(&task->source);
     *task = (struct task_config){0};
 }
 
@@ -259,8 +260,12 @@ const struct task_config *task_config_find(const struct task_config *tasks, size
     return NULL;
 }
 
+/* A key of [task] is wrong. */
+#define task_wrong(task, key, error, ...)                                                          \
+    config_wrong(&(task)->source, "task", "", key, error, __VA_ARGS__)
+
 /* Splits labels_text at its commas; a label has no spaces around it and is not empty. */
-static int labels_split(struct task_config *task, const char *path, char error[CONFIG_ERROR_BYTES])
+static int labels_split(struct task_config *task, char error[CONFIG_ERROR_BYTES])
 {
     const char *at = task->labels_text;
     size_t expected = 1;
@@ -272,8 +277,7 @@ static int labels_split(struct task_config *task, const char *path, char error[C
         expected++;
     }
     if (expected > LIMIT_LABELS) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] labels: more than %d", path, LIMIT_LABELS);
-        return TANDEM_ECONFIG;
+        return task_wrong(task, "labels", error, "more than %d", LIMIT_LABELS);
     }
     task->labels = calloc(expected, sizeof(*task->labels));
     while (task->labels && task->label_count < expected) {
@@ -288,15 +292,11 @@ static int labels_split(struct task_config *task, const char *path, char error[C
             bytes--;
         }
         if (bytes == 0) {
-            snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] labels: label %zu is empty", path,
-                     task->label_count + 1);
-            return TANDEM_ECONFIG;
+            return task_wrong(task, "labels", error, "label %zu is empty", task->label_count + 1);
         }
         if (bytes > LIMIT_LABEL_BYTES) {
-            snprintf(error, CONFIG_ERROR_BYTES,
-                     "%s: [task] labels: label %zu is longer than %d bytes", path,
-                     task->label_count + 1, LIMIT_LABEL_BYTES);
-            return TANDEM_ECONFIG;
+            return task_wrong(task, "labels", error, "label %zu is longer than %d bytes",
+                              task->label_count + 1, LIMIT_LABEL_BYTES);
         }
         task->labels[task->label_count] = strndup(at, bytes);
         if (!task->labels[task->label_count]) {
@@ -305,48 +305,42 @@ static int labels_split(struct task_config *task, const char *path, char error[C
         task->label_count++;
         for (size_t i = 0; i + 1 < task->label_count; i++) {
             if (strcmp(task->labels[i], task->labels[task->label_count - 1]) == 0) {
-                snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] labels: '%.100s' is there twice",
-                         path, task->labels[i]);
-                return TANDEM_ECONFIG;
+                return task_wrong(task, "labels", error, "'%.100s' is there twice",
+                                  task->labels[i]);
             }
         }
         at = next;
     }
     if (task->label_count < expected) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: out of memory", path);
+        snprintf(error, CONFIG_ERROR_BYTES, "%s: out of memory", task->source.path);
         return TANDEM_ENOMEM;
     }
     return 0;
 }
 
 /* Of the labels that the file names; those of a model are known when it is open. */
-static int positive_check(const struct task_config *task, const char *path,
-                          char error[CONFIG_ERROR_BYTES])
+static int positive_check(const struct task_config *task, char error[CONFIG_ERROR_BYTES])
 {
     if (task->positive_label[0] == '\0') {
         if (task->false_negative_cost == 1 && task->false_positive_cost == 1) {
             return 0;
         }
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] %s: needs a positive_label", path,
-                 task->false_negative_cost != 1 ? "false_negative_cost" : "false_positive_cost");
-        return TANDEM_ECONFIG;
+        return task_wrong(
+            task, task->false_negative_cost != 1 ? "false_negative_cost" : "false_positive_cost",
+            error, "needs a positive_label");
     }
     if (task->kind != TASK_CLASSIFY) {
-        snprintf(error, CONFIG_ERROR_BYTES,
-                 "%s: [task] positive_label: only for kind = classify, this is %s", path,
-                 task_kind_text(task->kind));
-        return TANDEM_ECONFIG;
+        return task_wrong(task, "positive_label", error, "only for kind = classify, this is %s",
+                          task_kind_text(task->kind));
     }
     if (task->label_count == 0 && task->local.model[0] == '\0') {
-        snprintf(error, CONFIG_ERROR_BYTES,
-                 "%s: [task] positive_label: needs labels where there is no [local] model", path);
-        return TANDEM_ECONFIG;
+        return task_wrong(task, "positive_label", error,
+                          "needs labels where there is no [local] model");
     }
     if (task->label_count > 0 && !task_has_label((const char *const *)task->labels,
                                                  task->label_count, task->positive_label)) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: [task] positive_label: '%.100s' is none of labels",
-                 path, task->positive_label);
-        return TANDEM_ECONFIG;
+        return task_wrong(task, "positive_label", error, "'%.100s' is none of labels",
+                          task->positive_label);
     }
     return 0;
 }
@@ -370,21 +364,18 @@ static int path_complete(char **text, const char *path, const char *models_dir,
 }
 
 /* Checks one side's backend and completes its model's path. */
-static int side_check(struct task_side *side, const char *section, const char *path,
+static int side_check(const struct task_config *task, struct task_side *side, const char *section,
                       const char *models_dir, char error[CONFIG_ERROR_BYTES])
 {
     if (strncmp(side->backend, "exec:", 5) == 0) {
-        snprintf(error, CONFIG_ERROR_BYTES,
-                 "%s: [%s] backend: exec: is not supported yet; engine is the one backend", path,
-                 section);
-        return TANDEM_ECONFIG;
+        return config_wrong(&task->source, section, "", "backend", error,
+                            "exec: is not supported yet; engine is the one backend");
     }
     if (strcmp(side->backend, "engine") != 0) {
-        snprintf(error, CONFIG_ERROR_BYTES, "%s: [%s] backend: '%.200s' is not engine", path,
-                 section, side->backend);
-        return TANDEM_ECONFIG;
+        return config_wrong(&task->source, section, "", "backend", error, "'%.200s' is not engine",
+                            side->backend);
     }
-    return path_complete(&side->model, path, models_dir, error);
+    return path_complete(&side->model, task->source.path, models_dir, error);
 }
 
 static int task_load(const char *dir, const char *file, const char *models_dir,
@@ -406,30 +397,28 @@ static int task_load(const char *dir, const char *file, const char *models_dir,
         result = TANDEM_ECONFIG;
         goto out;
     }
-    result = config_load(&task_config_schema, path, task, error);
+    result = config_load_source(&task_config_schema, path, task, &task->source, error);
     if (result == 0) {
-        result = labels_split(task, path, error);
+        result = labels_split(task, error);
     }
     if (result == 0) {
-        result = side_check(&task->local, "local", path, models_dir, error);
+        result = side_check(task, &task->local, "local", models_dir, error);
     }
     if (result == 0) {
-        result = side_check(&task->edge, "edge", path, models_dir, error);
+        result = side_check(task, &task->edge, "edge", models_dir, error);
     }
     if (result == 0) {
         result = path_complete(&task->edge_upload_effects, path, models_dir, error);
     }
     if (result == 0) {
-        result = positive_check(task, path, error);
+        result = positive_check(task, error);
     }
     if (result == 0 && task->local.model[0] == '\0' && task->edge.model[0] == '\0') {
         snprintf(error, CONFIG_ERROR_BYTES, "%s: neither [local] nor [edge] names a model", path);
         result = TANDEM_ECONFIG;
     }
     if (result == 0 && !name_is_valid(task->leaves_device)) {
-        snprintf(error, CONFIG_ERROR_BYTES,
-                 "%s: [task] leaves_device: any_edge, never or the name of an edge", path);
-        result = TANDEM_ECONFIG;
+        result = task_wrong(task, "leaves_device", error, "any_edge, never or the name of an edge");
     }
 out:
     free(path);

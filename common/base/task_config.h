@@ -4,7 +4,7 @@
 #ifndef TANDEM_BASE_TASK_CONFIG_H
 #define TANDEM_BASE_TASK_CONFIG_H
 
-#include "common/base/config.h"
+#include "common/base/config_source.h"
 
 enum task_kind { TASK_CLASSIFY, TASK_DETECT, TASK_GENERATE };
 /* AUTO: pictures EXACT, text OFF. */
@@ -26,8 +26,9 @@ struct task_side {
 };
 
 struct task_config {
-    char *name; /* the file's name without .conf */
-    int kind;   /* enum task_kind */
+    struct config_source source; /* where its keys stand */
+    char *name;                  /* the file's name without .conf */
+    int kind;                    /* enum task_kind */
     char *labels_text;
     char **labels; /* labels_text split; NULL: the model's own */
     size_t label_count;

@@ -39,19 +39,19 @@ config "$edge tcp://127.0.0.1:17447" "labels = $ten"
 says 'a good one' 0 '"deadline_ms":321'
 says 'its task' 0 '^default_deadline_ms = 321'
 config "$edge 127.0.0.1:17447" ''
-says 'no scheme' 1 "client.conf: \[edge den\] url: '127.0.0.1:17447' is not tcp"
+says 'no scheme' 1 "client.conf:7: \[edge den\] url: '127.0.0.1:17447' is not tcp"
 timeout 60 "$bin/tandem-client" --config "$dir/client.conf" > "$dir/out" 2>&1
-if grep -q 'client.conf: \[edge den\] url:' "$dir/out"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo 'FAILED at start'; fi
+if grep -q 'client.conf:7: \[edge den\] url:' "$dir/out"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo 'FAILED at start'; fi
 config "$edge tcp://127.0.0.1" ''
-says 'no port' 1 "\[edge den\] url: 'tcp://127.0.0.1' is not tcp"
+says 'no port' 1 "client.conf:7: \[edge den\] url: 'tcp://127.0.0.1' is not tcp"
 config "$edge tcp://127.0.0.1:0" ''
 says 'port 0' 1 '\[edge den\] url: .* names no host or no port'
 config "$edge tcp://127.0.0.1:1\ntoken_file = $dir/nosuch" ''
-says 'no token' 1 "\[edge den\] token_file: '$dir/nosuch' No such file"
+says 'no token' 1 "client.conf:8: \[edge den\] token_file: '$dir/nosuch' No such file"
 config "$(tls "$dir/nosuch.pem" "$dir/certs/one.key" "$dir/certs/ca.pem")" ''
-says 'no certificate' 1 'client.conf: \[tls\] .*nosuch.pem: No such file'
+says 'no certificate' 1 'client.conf:9: \[tls\] cert: .*nosuch.pem: No such file'
 config "$(tls "$dir/certs/one.pem" "$dir/certs/two.key" "$dir/certs/ca.pem")" ''
-says 'a stranger'"'"'s key' 1 'client.conf: \[tls\] .*two.key does not belong to .*one.pem'
+says 'a stranger'"'"'s key' 1 'client.conf:10: \[tls\] key: .*two.key does not belong to .*one.pem'
 config "$(tls "$dir/certs/one.pem" "$dir/certs/one.key" "$dir/certs/ca.pem")" ''
 says 'good files' 0 '^cert = '
 says 'what is done with pictures' 0 '^# pictures go to edges as: original (no upload_effects: nothing was measured)'
@@ -60,25 +60,25 @@ says 'as they came, if the task says so' 0 '^# pictures go to edges as: original
 config "$edge tcp://127.0.0.1:17447" "[edge]\nupload_effects = $top/deploy/models/objects-edge.forms.csv"
 says 'smaller, where that was measured' 0 '^# pictures go to edges as: auto (by what upload_effects measured: model [0-9a-f]*, [0-9]* pictures)'
 config "$edge tcp://127.0.0.1:17447" "[edge]\nupload_effects = nosuch.csv"
-says 'no such effects' 1 'tasks/objects.conf: \[edge\] upload_effects: .*nosuch.csv: No such file'
+says 'no such effects' 1 'tasks/objects.conf:5: \[edge\] upload_effects: .*nosuch.csv: No such file'
 config "$edge tcp://127.0.0.1:17447" "[edge]\nupload_effects = $top/README.md"
-says 'other effects' 1 'tasks/objects.conf: \[edge\] upload_effects: .*README.md:1: the first line is not model_digest'
+says 'other effects' 1 'tasks/objects.conf:5: \[edge\] upload_effects: .*README.md:1: the first line is not model_digest'
 config "$edge tcp://127.0.0.1:17447" 'leaves_device = attic'
-says 'no such edge' 1 'tasks/objects.conf: \[task\] leaves_device: no \[edge attic\] is configured'
+says 'no such edge' 1 'tasks/objects.conf:4: \[task\] leaves_device: no \[edge attic\] is configured'
 config "$edge tcp://127.0.0.1:17447" 'leaves_device = den'
 says 'that edge' 0 '^leaves_device = den'
 config '' "labels = a,b,c,d,e,f,g,h,i,a"
 says 'a label twice' 1 "tasks/objects.conf.*\[task\] labels: 'a' is there twice"
 config '' 'labels = a,b,c,d,e,f,g,h,i'
-says 'nine labels' 1 'tasks/objects.conf: \[task\] labels: 9, but .*objects-local.gguf has 10 classes'
+says 'nine labels' 1 'tasks/objects.conf:4: \[task\] labels: 9, but .*objects-local.gguf has 10 classes'
 config '' '' "$dir/nosuch.gguf"
-says 'no model' 1 'tasks/objects.conf: \[local\] model: .*nosuch.gguf'
+says 'no model' 1 'tasks/objects.conf:6: \[local\] model: .*nosuch.gguf'
 config '' ''
 rmdir "$dir/state"
 says 'no state folder' 0 'warning: \[client\] state_dir: .*/state: No such file or directory: decisions would not be kept'
 mkdir "$dir/state"
 printf '[client]\napp_socket = /x.sock\nstatus_socket = /x.sock\n' > "$dir/client.conf"
-says 'one socket for both' 1 'client.conf: \[client\] app_socket and status_socket: both are /x.sock'
+says 'one socket for both' 1 'client.conf:3: \[client\] status_socket: app_socket and status_socket are both /x.sock'
 config '' ''
 "$bin/tandem-model" convert "$top/tests/golden/checkpoints/lm_mqa.pt" "$dir/wordless.gguf" > "$dir/convert.log" 2>&1 ||
     cat "$dir/convert.log"

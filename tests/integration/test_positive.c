@@ -236,7 +236,7 @@ static void test_wrong_label(void **state)
     snprintf(config, sizeof(config), "%s/client.conf", site.dir);
     assert_int_not_equal(
         site_run(NULL, &error, "tandem-client", "--config", config, "--check-config", NULL), 0);
-    assert_non_null(strstr(error, "objects.conf: [task] positive_label: 'cow' is no label of "));
+    assert_non_null(strstr(error, "objects.conf:4: [task] positive_label: 'cow' is no label of "));
     free(error);
 }
 

@@ -134,12 +134,13 @@ static void test_refusals(void **state)
     task_write("a.conf", "[task]\nkind = detect\n");
     assert_refused(TANDEM_ECONFIG, "/a.conf: neither [local] nor [edge] names a model");
     task_write("a.conf", "[task]\nkind = detect\n[local]\nmodel = m\nbackend = exec:/usr/bin/x\n");
-    assert_refused(TANDEM_ECONFIG,
-                   "[local] backend: exec: is not supported yet; engine is the one backend");
+    assert_refused(
+        TANDEM_ECONFIG,
+        "/a.conf:5: [local] backend: exec: is not supported yet; engine is the one backend");
     task_write("a.conf", "[task]\nkind = detect\n[edge]\nmodel = m\nbackend = magic\n");
-    assert_refused(TANDEM_ECONFIG, "[edge] backend: 'magic' is not engine");
+    assert_refused(TANDEM_ECONFIG, "/a.conf:5: [edge] backend: 'magic' is not engine");
     task_write("a.conf", "[task]\nkind = detect\nlabels = a,,b\n[edge]\nmodel = m\n");
-    assert_refused(TANDEM_ECONFIG, "[task] labels: label 2 is empty");
+    assert_refused(TANDEM_ECONFIG, "/a.conf:3: [task] labels: label 2 is empty");
     {
         char long_label[LIMIT_LABEL_BYTES + 128];
 
@@ -147,28 +148,31 @@ static void test_refusals(void **state)
                  "[task]\nkind = detect\nlabels = a,%0*d\n[edge]\nmodel = m\n",
                  LIMIT_LABEL_BYTES + 1, 0);
         task_write("a.conf", long_label);
-        assert_refused(TANDEM_ECONFIG, "[task] labels: label 2 is longer than 255 bytes");
+        assert_refused(TANDEM_ECONFIG,
+                       "/a.conf:3: [task] labels: label 2 is longer than 255 bytes");
     }
     task_write("a.conf", "[task]\nkind = detect\nleaves_device = a b\n[edge]\nmodel = m\n");
-    assert_refused(TANDEM_ECONFIG, "leaves_device: any_edge, never or the name of an edge");
+    assert_refused(TANDEM_ECONFIG,
+                   "/a.conf:3: [task] leaves_device: any_edge, never or the name of an edge");
     task_write("a.conf", "[task]\nkind = detect\nconfidence_threshold = 1.1\n[edge]\nmodel = m\n");
     assert_refused(TANDEM_ECONFIG,
                    "/a.conf:3: [task] confidence_threshold: must be between 0 and 1");
     task_write("a.conf", "[task]\nkind = detect\npositive_label = cat\n[edge]\nmodel = m\n");
     assert_refused(TANDEM_ECONFIG,
-                   "[task] positive_label: only for kind = classify, this is detect");
+                   "/a.conf:3: [task] positive_label: only for kind = classify, this is detect");
     task_write("a.conf", "[task]\nkind = classify\nfalse_positive_cost = 2\n[local]\nmodel = m\n");
-    assert_refused(TANDEM_ECONFIG, "[task] false_positive_cost: needs a positive_label");
+    assert_refused(TANDEM_ECONFIG, "/a.conf:3: [task] false_positive_cost: needs a positive_label");
     task_write("a.conf", "[task]\nkind = classify\npositive_label = cat\nfalse_negative_cost = 0\n"
                          "[local]\nmodel = m\n");
     assert_refused(TANDEM_ECONFIG,
                    "false_negative_cost: must be between 0.001 and 1000 times one_error_ms");
     task_write("a.conf", "[task]\nkind = classify\nlabels = dog,cow\npositive_label = cat\n"
                          "[local]\nmodel = m\n");
-    assert_refused(TANDEM_ECONFIG, "[task] positive_label: 'cat' is none of labels");
+    assert_refused(TANDEM_ECONFIG, "/a.conf:4: [task] positive_label: 'cat' is none of labels");
     task_write("a.conf", "[task]\nkind = classify\npositive_label = cat\n[edge]\nmodel = m\n");
-    assert_refused(TANDEM_ECONFIG,
-                   "[task] positive_label: needs labels where there is no [local] model");
+    assert_refused(
+        TANDEM_ECONFIG,
+        "/a.conf:3: [task] positive_label: needs labels where there is no [local] model");
     task_write("a.conf", "[task]\nkind = detect\nmax_new_tokens = 32769\n[edge]\nmodel = m\n");
     assert_refused(TANDEM_ECONFIG, "max_new_tokens: must be between 1 and 32768 tokens");
     task_write("a.conf",
@@ -180,7 +184,7 @@ static void test_refusals(void **state)
     }
     snprintf(text, sizeof(text), "[task]\nkind = detect\nlabels = %s\n[edge]\nmodel = m\n", labels);
     task_write("a.conf", text);
-    assert_refused(TANDEM_ECONFIG, "[task] labels: more than 1024");
+    assert_refused(TANDEM_ECONFIG, "/a.conf:3: [task] labels: more than 1024");
     task_write("a.conf", "[task]\nkind = detect\n[edge]\nmodel = m\n");
     task_write("b c.conf", "");
     assert_refused(TANDEM_ECONFIG,

@@ -151,9 +151,9 @@ static void test_wrong_files(void **state)
         {"[client]\nallow_plaintext = no\n[edge den]\nurl = tcp://192.0.2.1:7000\n", "[tls]"},
         {"[edge den]\nurl = nonsense\n", "[edge den]"},
         {"[device]\nenergy_source = rapl\nsys_dir = /nowhere\n",
-         "energy_source = rapl: /nowhere/class/powercap has no processor package"},
+         ":2: [device] energy_source: rapl: /nowhere/class/powercap has no processor package"},
         {"[device]\nenergy_source = battery\nsys_dir = /nowhere\n",
-         "energy_source = battery: /nowhere/class/power_supply has no battery"},
+         ":2: [device] energy_source: battery: /nowhere/class/power_supply has no battery"},
         {"[device]\nenergy_source = sun\n", "energy_source"},
         {"[policy]\nbytes_per_hour = -1\n", "bytes_per_hour"},
         {"[policy]\nbytes_per_hour = 16383\n", "at least 16384"},
@@ -163,6 +163,20 @@ static void test_wrong_files(void **state)
         {"[tls]\ncert = /c\n", "all three or none"},
         {"[tls]\nkey = /k\nca = /a\n", "all three or none"},
         {"[tls]\ncert = /c\nkey = /k\n", "all three or none"},
+        /* What contradicts another key names the line of the one at fault. */
+        {"[client]\n\nstatus_socket = /x\napp_socket = /x\n", ":4: [client] app_socket: "},
+        {"[client]\napp_socket = /x\nstatus_socket = /x\n", ":3: [client] status_socket: "},
+        {"[device]\nsys_dir = /n\nenergy_source = rapl\n", ":3: [device] energy_source: rapl: "},
+        {"[policy]\nprefer = battery\njoule_per_hour = 5\n", ":3: [policy] joule_per_hour: "},
+        {"# \n[policy]\nbytes_per_hour = 16383\n", ":3: [policy] bytes_per_hour: "},
+        {"[edge a]\nurl = ipc:///a\n[edge  b]\nurl = ipc:///b\nmax_up_kbit = 31\n",
+         ":5: [edge b] max_up_kbit: 31 carries"},
+        {"[edge a]\nurl = ipc:///a\n[edge b]\nurl = tcp://192.0.2.1:7000\n",
+         ":4: [edge b] url: 'tcp://192.0.2.1:7000' is not on this machine"},
+        {"[edge a]\nurl = ipc:///a\ntoken_file = /nowhere/at/all\n",
+         ":3: [edge a] token_file: '/nowhere/at/all' No such file"},
+        {"[tls]\ncert = /c\nkey = /k\n", ":3: [tls] key: ca is missing: "},
+        {"[tls]\nca = /a\n", ":2: [tls] ca: cert is missing: "},
     };
 
     (void)state;

@@ -73,6 +73,7 @@ static void test_plaintext_only_where_nobody_listens_in(void **state)
 
     (void)state;
     expect_error("[server]\nlisten = tcp://0.0.0.0:1\n", "allow_plaintext");
+    expect_error("\n[server]\nlisten = tcp://0.0.0.0:1\n", ":3: [server] listen: ");
     expect_error("[server]\nlisten = tcp://127.0.0.1:1, tcp://192.0.2.1:1\n", "192.0.2.1");
     assert_int_equal(
         load("[server]\nlisten = tcp://0.0.0.0:1\nallow_plaintext = yes\n", &config, error), 0);
@@ -92,7 +93,8 @@ static void test_words_that_are_wrong(void **state)
     expect_error("[server]\nmetrics = 127.0.0.1:9000\n", "metrics");
     expect_error("[server]\ncache_dir = /x\n", "cache_dir"); /* no option that does nothing */
     expect_error("[tls]\ncert = a\n", "all three or none");
-    expect_error("[server]\nstatus_socket =\n", "must not be empty");
+    expect_error("[tls]\ncert = a\n", ":2: [tls] cert: key is missing");
+    expect_error("[server]\nstatus_socket =\n", ":2: [server] status_socket: must not be empty");
     expect_error("[server]\ncache_bytes = 1K\n", "cache_bytes");
 }
 
@@ -134,7 +136,7 @@ static void test_tokens(void **state)
     server_config_fini(&config);
     snprintf(text, sizeof(text),
              "[tenant anna]\ntoken_file = %s/a\n[tenant ben]\ntoken_file = %s/a\n", folder, folder);
-    expect_error(text, "the same token");
+    expect_error(text, ":4: [tenant ben] token_file: the same token as that of [tenant anna]");
     snprintf(text, sizeof(text), "[tenant anna]\ntoken_file = %s/short\n", folder);
     expect_error(text, "16 to 255");
     snprintf(text, sizeof(text), "[tenant anna]\ntoken_file = %s/none\n", folder);
