@@ -217,20 +217,38 @@ void site_client_start(struct site *site)
     daemon_wait(site, site->client, "client", site->status_socket);
 }
 
+/* True: it has ended. One that a test has frozen is woken to end, and only such a one: the leak
+ * check of a sanitized program stops its threads by a signal that SIGCONT takes away, and waits for
+ * ever.
+ */
+static bool daemon_ended(pid_t pid, int *ret_status)
+{
+    int status;
+
+    if (waitpid(pid, &status, WNOHANG | WUNTRACED) == 0) {
+        return false;
+    }
+    if (WIFSTOPPED(status)) {
+        (void)kill(pid, SIGCONT);
+        return false;
+    }
+    *ret_status = status;
+    return true;
+}
+
 /* A daemon that does not end is killed, and the status says so. */
 static int daemon_stop(pid_t *pid, int signal)
 {
     const int64_t end_ns = patience_end();
     int status = 0;
-    pid_t ended;
+    bool ended;
 
     assert_true(*pid > 0);
     assert_int_equal(kill(*pid, signal), 0);
-    (void)kill(*pid, SIGCONT);
-    while ((ended = waitpid(*pid, &status, WNOHANG)) == 0 && clock_now_ns() < end_ns) {
+    while (!(ended = daemon_ended(*pid, &status)) && clock_now_ns() < end_ns) {
         site_pause();
     }
-    if (ended == 0) {
+    if (!ended) {
         (void)kill(*pid, SIGKILL);
         (void)waitpid(*pid, &status, 0);
     }
