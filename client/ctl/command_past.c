@@ -74,26 +74,43 @@ static double percent(uint64_t part, uint64_t whole)
     return whole > 0 ? 100 * (double)part / (double)whole : 0;
 }
 
-static void sums_show(const struct past *past)
+static int sums_say(const struct decision_sums *sums, struct buf *line)
 {
-    const struct decision_sums *sums = &past->sums;
+    int result;
+
+    if (sums->ended + sums->beyond == 0) {
+        return buf_append_text(line, "no decision is like that");
+    }
+    result = buf_printf(line,
+                        "%" PRIu64 " request%s, %" PRIu64 " missed (%.1f %%), %" PRIu64
+                        " slower than their predicted p95 (%.1f %% of %" PRIu64 ")",
+                        sums->ended, sums->ended == 1 ? "" : "s", sums->missed,
+                        percent(sums->missed, sums->ended), sums->slower,
+                        percent(sums->slower, sums->predicted), sums->predicted);
+    if (result == 0 && sums->beyond > 0) {
+        result = buf_printf(line, "; beside them %" PRIu64 " cancelled or at fault", sums->beyond);
+    }
+    return result;
+}
+
+static int sums_show(struct past *past)
+{
+    struct buf line;
+    int result;
 
     if (past->options->json) {
-        return;
+        return 0;
     }
-    if (sums->ended + sums->beyond == 0) {
-        puts("no decision is like that");
-        return;
-    }
-    printf("%s%" PRIu64 " request%s, %" PRIu64 " missed (%.1f %%), %" PRIu64
-           " slower than their predicted p95 (%.1f %% of %" PRIu64 ")",
-           past->rows.table.without_titles ? "\n" : "", sums->ended, sums->ended == 1 ? "" : "s",
-           sums->missed, percent(sums->missed, sums->ended), sums->slower,
-           percent(sums->slower, sums->predicted), sums->predicted);
-    if (sums->beyond > 0) {
-        printf("; beside them %" PRIu64 " cancelled or at fault", sums->beyond);
-    }
-    putchar('\n');
+    buf_init(&line, 0);
+    result =
+        past->rows.table.without_titles ? buf_append_u8(&past->text, '\n') : 0; /* below rows */
+    result = result == 0 ? sums_say(&past->sums, &line) : result;
+    result = result == 0 ? buf_append_u8(&line, 0) : result;
+    result = result == 0
+                 ? text_wrapped_append(&past->text, (const char *)line.data, past->style.width)
+                 : result;
+    buf_fini(&line);
+    return screen_put(result, &past->text) == CTL_DONE ? 0 : TANDEM_EIO;
 }
 
 /* ---- where they come from ---- */
@@ -219,9 +236,7 @@ int command_past(const struct ctl_options *options)
     result = options->file ? file_past(&past) : daemon_past(&past);
     result = result == 0 ? picked_show(&past) : result;
     result = result == 0 ? rows_put(&past) : result;
-    if (result == 0) {
-        sums_show(&past);
-    }
+    result = result == 0 ? sums_show(&past) : result;
     decision_pick_fini(&past.pick);
     print_decisions_fini(&past.rows);
     buf_fini(&past.text);

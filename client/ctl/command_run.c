@@ -136,7 +136,7 @@ static int run_show(const struct ctl_options *options, int error, const char *er
                 screen_put(run_result_answer(answer, &style, screen_is_terminal(), &text), &text);
         }
         (void)fflush(stdout);
-        if (answer && run_result_decision(error, answer, &text) == 0) {
+        if (answer && run_result_decision(error, answer, screen_error_width(), &text) == 0) {
             (void)fwrite(text.data, 1, text.bytes, stderr);
         }
     }

@@ -76,7 +76,7 @@ static int json_put(cJSON *status, cJSON *recent, struct buf *out)
 
 static int client_screen(const struct top *top, cJSON *status, struct buf *out)
 {
-    const struct table_style style = screen_style();
+    const struct table_style style = screen_drawn_style();
     struct top_sums sums;
     cJSON *decisions;
     int result = decisions_ask(ctl_status_socket(top->options), &decisions);
@@ -98,7 +98,7 @@ static int client_screen(const struct top *top, cJSON *status, struct buf *out)
 /* Takes `status`. */
 static int server_screen(struct top *top, cJSON *status, struct buf *out)
 {
-    const struct table_style style = screen_style();
+    const struct table_style style = screen_drawn_style();
     const int64_t now_ns = clock_now_ns();
     const double seconds = (double)(now_ns - top->before_ns) / (double)NS_PER_S;
     const int result = top->options->json

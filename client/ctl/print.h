@@ -31,8 +31,7 @@ struct print_decisions {
 void print_decisions_init(struct print_decisions *decisions, const struct table_style *style);
 void print_decisions_fini(struct print_decisions *decisions);
 void print_decisions_add(struct print_decisions *decisions, const cJSON *decision);
-/* The edges of a client's status: how each link is, and why it is not used. The URL only for a
- * wide reader. */
+/* The edges of a client's status: how each link is, and why it is not used. */
 int print_edges(const cJSON *status, const struct table_style *style, struct buf *out);
 /* The story of one decision in at most ten lines of at most 80 characters: what was possible, why
  * this one, what came of it, and what the others would have cost. */

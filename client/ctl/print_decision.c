@@ -198,13 +198,13 @@ static int print_candidates(const cJSON *decision, const struct table_style *sty
     static const struct table_column columns[] = {
         {.title = " "},
         {.title = "ROUTE"},
-        {.title = "SENT AS", .drop = 1},
+        {.title = "SENT AS", .drop = 3},
         {.title = "MS", .right = true},
         {.title = "P95 MS", .right = true},
-        {.title = "P(MISS)", .right = true},
-        {.title = "P(ERROR)", .right = true},
-        {.title = "JOULE", .right = true},
-        {.title = "BYTES", .right = true},
+        {.title = "P(MISS)", .right = true, .drop = 1},
+        {.title = "P(ERROR)", .right = true, .drop = 1},
+        {.title = "JOULE", .right = true, .drop = 2},
+        {.title = "BYTES", .right = true, .drop = 2},
         {.title = "COST MS", .right = true},
     };
     static const struct {
@@ -296,6 +296,7 @@ static int print_outcome(const cJSON *decision, const struct table_style *style,
 
     table_init(&table, columns, 2);
     table.without_titles = true;
+    table.wrap = true;
     table_cell(&table, "answered by");
     table_cell(&table, "%s", member_shown(outcome, "route"));
     table_cell(&table, "latency");
@@ -356,6 +357,7 @@ int print_decision(const cJSON *decision, const struct table_style *style, struc
 
     table_init(&table, columns, 2);
     table.without_titles = true;
+    table.wrap = true;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         table_cell(&table, "%s", texts[i][0]);
         table_cell(&table, "%s", member_shown(decision, texts[i][1]));

@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#define WIDE_CHARACTERS 120
-
 /* "in 0.4 s"; "-" when nobody waits to try again. */
 static void next_cell(struct table *table, const cJSON *edge)
 {
@@ -50,15 +48,13 @@ static void why_cell(struct table *table, const cJSON *edge)
     buf_fini(&text);
 }
 
-static void edge_add(struct table *table, const cJSON *edge, bool wide)
+static void edge_add(struct table *table, const cJSON *edge)
 {
     const cJSON *load = member_get(edge, "load");
     char number[PRINT_NUMBER_BYTES];
 
     table_cell(table, "%s", member_shown(edge, "name"));
-    if (wide) {
-        table_cell(table, "%s", member_shown(edge, "url"));
-    }
+    table_cell(table, "%s", member_shown(edge, "url"));
     table_cell(table, "%s", member_shown(edge, "state"));
     table_cell(table, "%s", print_number(member_get(edge, "rtt_ms"), 2, number));
     table_cell(table, "%s", print_number(member_get(edge, "bandwidth_mbit_s"), 1, number));
@@ -72,7 +68,7 @@ int print_edges(const cJSON *status, const struct table_style *style, struct buf
 {
     static const struct table_column columns[] = {
         {.title = "NAME", .min_width = 8},
-        {.title = "URL"},
+        {.title = "URL", .drop = 5},
         {.title = "STATE", .min_width = 10},
         {.title = "RTT MS", .right = true},
         {.title = "MBIT/S", .right = true, .drop = 1},
@@ -81,23 +77,18 @@ int print_edges(const cJSON *status, const struct table_style *style, struct buf
         {.title = "NEXT TRY", .drop = 3},
         {.title = "WHY"},
     };
-    const size_t count = sizeof(columns) / sizeof(columns[0]);
-    const bool wide = style->width == 0 || style->width >= WIDE_CHARACTERS;
     const cJSON *edges = member_get(status, "edges"), *edge;
-    struct table_column narrow[sizeof(columns) / sizeof(columns[0]) - 1];
     struct table table;
     int result;
 
     if (cJSON_GetArraySize(edges) == 0) {
         return buf_append_text(out, "no edges are configured\n");
     }
-    narrow[0] = columns[0];
-    memcpy(narrow + 1, columns + 2, (count - 2) * sizeof(*columns)); /* without the URL */
-    table_init(&table, wide ? columns : narrow, wide ? count : count - 1);
+    table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
     table.wrap = true;
     cJSON_ArrayForEach(edge, edges)
     {
-        edge_add(&table, edge, wide);
+        edge_add(&table, edge);
     }
     result = table_print(&table, style, out);
     table_fini(&table);

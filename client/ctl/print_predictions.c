@@ -70,6 +70,7 @@ int print_predictions(const cJSON *tasks, const struct table_style *style, struc
     int result = 0;
 
     table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
+    table.wrap = true;
     cJSON_ArrayForEach(task, tasks)
     {
         task_rows(&table, task);

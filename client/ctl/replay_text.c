@@ -66,7 +66,7 @@ static int totals_print(struct replay_report *report, const struct table_style *
                                                   {.title = "RECORDED", .right = true},
                                                   {.title = "REPLAYED", .right = true},
                                                   {.title = "CHANGE", .right = true},
-                                                  {.title = "REPLAYED FIGURE IS"}};
+                                                  {.title = "REPLAYED FIGURE IS", .drop = 1}};
     struct replay_totals *b = &report->before, *a = &report->after;
     char latency[FIGURE_BYTES], bytes[FIGURE_BYTES], errors[FIGURE_BYTES], compared[FIGURE_BYTES];
     struct table table;
@@ -150,7 +150,20 @@ static int largest_print(const struct replay_report *report, const struct table_
     return result;
 }
 
-/* One line of the counts that are not 0, after `title`; nothing where all are. */
+/* Appends what `line` has, wrapped, and clears it; nothing where it is empty. */
+static int line_print(int result, struct buf *line, const struct table_style *style,
+                      struct buf *out)
+{
+    if (result == 0 && line->bytes > 0) {
+        result = buf_append_u8(line, 0);
+        result =
+            result == 0 ? text_wrapped_append(out, (const char *)line->data, style->width) : result;
+    }
+    buf_clear(line);
+    return result;
+}
+
+/* The counts that are not 0, after `title`; nothing where all are. */
 static int counts_print(const char *title, const uint64_t *counts, const char *const *words,
                         size_t count, struct buf *out)
 {
@@ -163,7 +176,7 @@ static int counts_print(const char *title, const uint64_t *counts, const char *c
             any = true;
         }
     }
-    return result == 0 && any ? buf_append_u8(out, '\n') : result;
+    return result;
 }
 
 /* "policy tandem, prefer battery": what differs from what was recorded. */
@@ -193,14 +206,21 @@ int replay_report_text(struct replay_report *report, const struct table_style *s
     const uint64_t kept[] = {report->forced, report->impossible},
                    out_of_it[] = {report->unfinished, report->unpriced, report->bad_lines};
     const double percent = 100 * mean((double)report->changed, report->requests);
-    int result = buf_printf(out, "%" PRIu64 " requests, ", report->requests);
+    struct buf line;
+    int result;
 
-    result = result == 0 ? policy_print(&report->options, out) : result;
-    result = result == 0 ? buf_printf(out, ": %" PRIu64 " (%.1f %%) would have gone elsewhere\n",
+    buf_init(&line, 0);
+    result = buf_printf(&line, "%" PRIu64 " requests, ", report->requests);
+    result = result == 0 ? policy_print(&report->options, &line) : result;
+    result = result == 0 ? buf_printf(&line, ": %" PRIu64 " (%.1f %%) would have gone elsewhere",
                                       report->changed, percent)
                          : result;
-    result = result == 0 ? counts_print("as recorded: ", kept, kept_words, 2, out) : result;
-    result = result == 0 ? counts_print("left out: ", out_of_it, out_words, 3, out) : result;
+    result = line_print(result, &line, style, out);
+    result = result == 0 ? counts_print("as recorded: ", kept, kept_words, 2, &line) : result;
+    result = line_print(result, &line, style, out);
+    result = result == 0 ? counts_print("left out: ", out_of_it, out_words, 3, &line) : result;
+    result = line_print(result, &line, style, out);
+    buf_fini(&line);
     result = result == 0 ? buf_append_u8(out, '\n') : result;
     result = result == 0 ? totals_print(report, style, out) : result;
     result = result == 0 ? buf_append_u8(out, '\n') : result;

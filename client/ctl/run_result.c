@@ -187,7 +187,7 @@ static int decision_end(int error, const struct tandem_answer *answer, struct bu
                       tandem_answer_partial(answer) ? ", partial" : "");
 }
 
-int run_result_decision(int error, const struct tandem_answer *answer, struct buf *out)
+static int decision_line(int error, const struct tandem_answer *answer, struct buf *out)
 {
     const char *route = tandem_answer_route(answer);
     int result =
@@ -204,5 +204,18 @@ int run_result_decision(int error, const struct tandem_answer *answer, struct bu
         result = result == 0 ? text_clean_append(out, tandem_answer_reason(answer), false) : result;
         result = result == 0 ? buf_append_text(out, ")") : result;
     }
-    return result == 0 ? buf_append_u8(out, '\n') : result;
+    return result == 0 ? buf_append_u8(out, 0) : result;
+}
+
+int run_result_decision(int error, const struct tandem_answer *answer, size_t width,
+                        struct buf *out)
+{
+    struct buf line;
+    int result;
+
+    buf_init(&line, 0);
+    result = decision_line(error, answer, &line);
+    result = result == 0 ? text_wrapped_append(out, (const char *)line.data, width) : result;
+    buf_fini(&line);
+    return result;
 }

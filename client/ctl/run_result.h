@@ -14,7 +14,9 @@ int run_result_json(int error, const char *error_text, const struct tandem_answe
 /* Appends the answer alone, as text. `clean`: without control bytes, for a terminal. */
 int run_result_answer(const struct tandem_answer *answer, const struct table_style *style,
                       bool clean, struct buf *out);
-/* Appends one line: which decision, who answered in what time or that it failed, why. */
-int run_result_decision(int error, const struct tandem_answer *answer, struct buf *out);
+/* Appends which decision, who answered in what time or that it failed, why, on lines of at most
+ * `width` characters; 0: one line. */
+int run_result_decision(int error, const struct tandem_answer *answer, size_t width,
+                        struct buf *out);
 
 #endif

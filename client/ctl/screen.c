@@ -12,15 +12,30 @@ bool screen_is_terminal(void)
     return isatty(STDOUT_FILENO) == 1;
 }
 
-struct table_style screen_style(void)
+/* Characters of a line; 0: no terminal, or it does not say. */
+static size_t width_of(int fd)
 {
     struct winsize size;
-    struct table_style style = {.bold = screen_is_terminal()};
 
-    if (style.bold && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
-        style.width = size.ws_col;
-    }
+    return isatty(fd) == 1 && ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+struct table_style screen_style(void)
+{
+    return (struct table_style){.bold = screen_is_terminal(), .width = width_of(STDOUT_FILENO)};
+}
+
+struct table_style screen_drawn_style(void)
+{
+    struct table_style style = screen_style();
+
+    style.screen = true;
     return style;
+}
+
+size_t screen_error_width(void)
+{
+    return width_of(STDERR_FILENO);
 }
 
 size_t screen_rows(void)

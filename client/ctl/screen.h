@@ -6,8 +6,12 @@
 
 #include <stdbool.h>
 
-/* Bold titles and lines cut at its width for a terminal, plain text for everything else. */
+/* Bold titles and lines of its width for a terminal, plain text for everything else. */
 struct table_style screen_style(void);
+/* The same for what is drawn again in place: a line each, cut. */
+struct table_style screen_drawn_style(void);
+/* Characters of a line of standard error; 0: it is no terminal. */
+size_t screen_error_width(void);
 bool screen_is_terminal(void);
 /* Lines of the terminal; 0: none, or it does not say. */
 size_t screen_rows(void);

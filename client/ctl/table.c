@@ -10,7 +10,8 @@
 #define WRAP_WIDTH_MIN 24 /* characters; narrower text is hard to read */
 #define WRAP_INDENT    4
 #define GAP            2        /* between two columns */
-#define LEFT_OUT       SIZE_MAX /* the width of a column that is not shown */
+#define CUT_WIDTH_MIN  16       /* what is worth showing of a text that is cut */
+#define LEFT_OUT       SIZE_MAX /* the width of a column that is not on the line */
 
 void table_init(struct table *table, const struct table_column *columns, size_t count)
 {
@@ -119,28 +120,42 @@ size_t table_width(const struct table *table)
     return line_takes(widths, table->column_count);
 }
 
-/* Leaves out what may be until a line fits, or nothing more may be. A wrapped last column goes on
- * below. */
-static void columns_drop(const struct table *table, size_t line_width,
-                         size_t widths[TABLE_COLUMNS_MAX])
+/* The column that leaves the line next: the highest `drop`, then the last one. The first stays, and
+ * so does a text at the end, which has lines of its own. Without one: column_count. */
+static size_t column_leaving(const struct table *table, const size_t widths[TABLE_COLUMNS_MAX])
 {
     const size_t count = table->column_count - (table->wrap ? 1 : 0);
+    size_t worst = table->column_count;
 
-    while (line_width > 0 && line_takes(widths, count) > line_width) {
-        size_t worst = table->column_count;
-
-        for (size_t i = 0; i < table->column_count; i++) {
-            if (widths[i] != LEFT_OUT && table->columns[i].drop > 0 &&
-                (worst == table->column_count ||
-                 table->columns[i].drop > table->columns[worst].drop)) {
-                worst = i;
-            }
+    for (size_t i = 1; i < count; i++) {
+        if (widths[i] != LEFT_OUT && (worst == table->column_count ||
+                                      table->columns[i].drop >= table->columns[worst].drop)) {
+            worst = i;
         }
-        if (worst == table->column_count) {
-            return;
-        }
-        widths[worst] = LEFT_OUT;
     }
+    return worst;
+}
+
+/* Leaves out what has no room. On a screen that is only what may be; the rest is cut. */
+static void columns_leave(const struct table *table, const struct table_style *style,
+                          size_t widths[TABLE_COLUMNS_MAX])
+{
+    const size_t last = table->column_count - 1, whole = widths[last];
+    const size_t count = table->column_count - (table->wrap && !style->screen ? 1 : 0);
+
+    if (table->wrap && style->screen && widths[last] > CUT_WIDTH_MIN) {
+        widths[last] = CUT_WIDTH_MIN;
+    }
+    while (style->width > 0 && line_takes(widths, count) > style->width) {
+        const size_t leaving = column_leaving(table, widths);
+
+        if (leaving == table->column_count ||
+            (style->screen && table->columns[leaving].drop == 0)) {
+            break;
+        }
+        widths[leaving] = LEFT_OUT;
+    }
+    widths[last] = widths[last] == LEFT_OUT ? LEFT_OUT : whole;
 }
 
 static int pad(struct buf *out, size_t count)
@@ -206,6 +221,51 @@ static int append_wrapped(struct buf *out, const char *text, size_t at, size_t l
     return result;
 }
 
+int text_wrapped_append(struct buf *out, const char *text, size_t width)
+{
+    const size_t room = width > WRAP_INDENT ? width : SIZE_MAX; /* narrower is nobody's terminal */
+    int result = buf_append(out, text, word_bytes(text, room));
+
+    text += word_bytes(text, room);
+    while (result == 0 && *text) {
+        const size_t bytes = word_bytes(text += *text == ' ', room - WRAP_INDENT);
+
+        result = buf_append_u8(out, '\n');
+        result = result == 0 ? pad(out, WRAP_INDENT) : result;
+        result = result == 0 ? buf_append(out, text, bytes) : result;
+        text += bytes;
+    }
+    return result == 0 ? buf_append_u8(out, '\n') : result;
+}
+
+/* Below its row what had no room there: "    TITLE cell, TITLE cell". */
+static int left_out_append(const struct table *table, const size_t *widths,
+                           const char *const *cells, const struct table_style *style,
+                           struct buf *out)
+{
+    const char *between = "    ";
+    struct buf line;
+    int result = 0;
+
+    buf_init(&line, 0);
+    for (size_t i = 0; result == 0 && i < table->column_count; i++) {
+        if (widths[i] != LEFT_OUT) {
+            continue;
+        }
+        result = buf_append_text(&line, between);
+        result = result == 0 ? text_clean_append(&line, table->columns[i].title, false) : result;
+        result = result == 0 ? buf_printf(&line, " %s", cells[i]) : result;
+        between = ", ";
+    }
+    if (result == 0 && line.bytes > 0) {
+        result = buf_append_u8(&line, 0);
+        result =
+            result == 0 ? text_wrapped_append(out, (const char *)line.data, style->width) : result;
+    }
+    buf_fini(&line);
+    return result;
+}
+
 /* A cell in its column, cut to the `left` characters of the line. */
 static int append_cell(const struct table_column *column, const char *text, size_t width,
                        size_t left, struct buf *out)
@@ -218,21 +278,23 @@ static int append_cell(const struct table_column *column, const char *text, size
 }
 
 static int table_line(const struct table *table, const size_t *widths, const char *const *cells,
-                      size_t line_width, struct buf *out)
+                      const struct table_style *style, struct buf *out)
 {
     size_t at = 0;
     int result = 0;
 
     for (size_t i = 0; result == 0 && i < table->column_count; i++) {
         const struct table_column *column = &table->columns[i];
-        const size_t left = line_width == 0 ? SIZE_MAX : line_width > at ? line_width - at : 0;
+        const size_t left = style->width == 0   ? SIZE_MAX
+                            : style->width > at ? style->width - at
+                                                : 0;
 
         if (widths[i] == LEFT_OUT) {
             continue;
         }
         if (i + 1 == table->column_count) {
-            result = table->wrap && line_width > 0
-                         ? append_wrapped(out, cells[i], at, line_width)
+            result = table->wrap && style->width > 0 && !style->screen
+                         ? append_wrapped(out, cells[i], at, style->width)
                          : append_cell(column, cells[i], widths[i], left, out);
             continue;
         }
@@ -264,7 +326,7 @@ static int table_titles(const struct table *table, const size_t *widths,
         for (size_t i = 0; i < table->column_count; i++) {
             titles[i] = (const char *)clean.data + offsets[i];
         }
-        result = table_line(table, widths, titles, style->width, out);
+        result = table_line(table, widths, titles, style, out);
     }
     buf_fini(&clean);
     return result == 0 && style->bold ? buf_append_text(out, "\033[0m") : result;
@@ -278,14 +340,17 @@ int table_print(struct table *table, const struct table_style *style, struct buf
     int result = table->error;
 
     table_widths(table, widths);
-    columns_drop(table, style->width, widths);
+    columns_leave(table, style, widths);
     if (result == 0 && !table->without_titles) {
         result = table_titles(table, widths, style, out);
     }
     for (size_t i = 0; result == 0 && i < table->cell_count; i++, cell += strlen(cell) + 1) {
         cells[i % table->column_count] = cell;
         if ((i + 1) % table->column_count == 0) {
-            result = table_line(table, widths, cells, style->width, out);
+            result = table_line(table, widths, cells, style, out);
+            result = result == 0 && !style->screen
+                         ? left_out_append(table, widths, cells, style, out)
+                         : result;
         }
     }
     buf_clear(&table->cells);

@@ -296,6 +296,52 @@ static void test_decision_rows(void **state)
     free(text);
 }
 
+/* On any width all that is known is there: what has no room on the line stands below it. */
+static void test_nothing_is_left_out(void **state)
+{
+    static const char *const words[] = {"16:00:00", "objects", "31x42 q75",
+                                        "51.5",     "0.0123",  "567"};
+    cJSON *decision = cJSON_Parse(
+        "{\"id\":\"4820111200000001\",\"time_unix_ns\":1764000000123000000,\"task\":\"objects\","
+        "\"candidates\":[{\"route\":\"edge:the-northern-hall\",\"latency_ms\":51.5,\"cost\":567,"
+        "\"energy_j\":0.0123,\"upload\":{\"width\":31,\"height\":42,\"quality\":75}}],"
+        "\"route\":\"edge:the-northern-hall\",\"reason\":\"words of which there are so many that "
+        "no line has room for all of them to the very last\",\"outcome\":{\"latency_ms\":51.5}}");
+    struct buf out;
+    char *text;
+
+    (void)state;
+    assert_non_null(decision);
+    setenv("TZ", "UTC", 1);
+    buf_init(&out, 0);
+    for (size_t width = 40; width <= 140; width += 20) {
+        const struct table_style style = {.width = width};
+        struct print_decisions rows;
+
+        print_decisions_init(&rows, &style);
+        print_decisions_add(&rows, decision);
+        assert_int_equal(table_print(&rows.table, &style, &out), 0);
+        print_decisions_fini(&rows);
+        text = text_take(&out);
+        expect_narrow(text, width);
+        expect_has(text, words[0]);
+        expect_has(text, words[1]);
+        expect_has(text, "last");
+        free(text);
+        assert_int_equal(print_decision(decision, &style, &out), 0);
+        text = text_take(&out);
+        expect_narrow(text, width);
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+            expect_has(text, words[i]);
+        }
+        expect_has(text, "COST MS");
+        expect_has(text, "SENT AS");
+        expect_has(text, "last");
+        free(text);
+    }
+    cJSON_Delete(decision);
+}
+
 /* On 80 columns the reason is always there: beside the rest, or below it, in whole words. */
 static void test_decision_rows_narrow(void **state)
 {
@@ -355,8 +401,10 @@ static void test_edges(void **state)
                         "NAME      STATE       RTT MS  MBIT/S  QUEUED  WAIT MS  NEXT TRY  WHY\n"
                         "hall      up            1.25       -       2      7.5  -         \n"
                         "    parts: labels differ\n"
+                        "    URL tcp://192.0.2.10:7447\n"
                         "roof      waiting          -       -       -        -  in 0.4 s  \n"
-                        "    connection refused\n");
+                        "    connection refused\n"
+                        "    URL -\n"); /* what has no room is below, not gone */
     free(text);
     assert_int_equal(print_edges(status, &plain, &out), 0);
     text = text_take(&out);
@@ -467,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_decision_running_and_failed),
         cmocka_unit_test(test_decision_rows),
         cmocka_unit_test(test_decision_rows_narrow),
+        cmocka_unit_test(test_nothing_is_left_out),
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_object),
         cmocka_unit_test(test_object_narrow),

@@ -58,7 +58,7 @@ static void test_terminal(void **state)
     table_cell(&table, "a");
     table_cell(&table, "1");
     table_cell(&table, "a räther long reason");
-    expect(&table, (struct table_style){.bold = true, .width = 14},
+    expect(&table, (struct table_style){.bold = true, .width = 14, .screen = true},
            "\033[1mNAME  MS  WHY\n\033[0ma      1  a rä\n");
     table_fini(&table);
 }
@@ -88,9 +88,61 @@ static void test_columns_left_out(void **state)
         table_cell(&table, "1");
         table_cell(&table, "2");
         table_cell(&table, "3");
+        expect(&table, (struct table_style){.width = cases[i].width, .screen = true},
+               cases[i].text);
+    }
+    table_fini(&table);
+}
+
+/* Where a row may have more lines, what has no room on the first stands below, with its title. */
+static void test_columns_below(void **state)
+{
+    static const struct table_column four[] = {{.title = "NAME"},
+                                               {.title = "FIRST", .right = true, .drop = 2},
+                                               {.title = "SECOND", .drop = 1},
+                                               {.title = "LAST", .right = true}};
+    static const struct {
+        size_t width;
+        const char *text;
+    } cases[] = {{25, "NAME  FIRST  SECOND  LAST\na         1  2          3\n"},
+                 {24, "NAME  SECOND  LAST\na     2          3\n    FIRST 1\n"},
+                 {20, "NAME  SECOND  LAST\na     2          3\n    FIRST 1\n"},
+                 {12, "NAME  LAST\na        3\n    FIRST 1,\n    SECOND 2\n"}};
+    struct table table;
+
+    (void)state;
+    table_init(&table, four, 4);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        table_cell(&table, "a");
+        table_cell(&table, "1");
+        table_cell(&table, "2");
+        table_cell(&table, "3");
         expect(&table, (struct table_style){.width = cases[i].width}, cases[i].text);
     }
     table_fini(&table);
+}
+
+static void test_wrapped_text(void **state)
+{
+    static const struct {
+        size_t width;
+        const char *text;
+    } cases[] = {{0, "one two three four\n"},
+                 {18, "one two three four\n"},
+                 {13, "one two three\n    four\n"},
+                 {9, "one two\n    three\n    four\n"},
+                 {6, "one\n    tw\n    o\n    th\n    re\n    e\n    fo\n    ur\n"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct buf out;
+
+        buf_init(&out, 0);
+        assert_int_equal(text_wrapped_append(&out, "one two three four", cases[i].width), 0);
+        assert_int_equal(buf_append_u8(&out, 0), 0);
+        assert_string_equal((const char *)out.data, cases[i].text);
+        buf_fini(&out);
+    }
 }
 
 static void test_control_bytes(void **state)
@@ -117,10 +169,9 @@ static void test_control_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_aligned),
-        cmocka_unit_test(test_terminal),
-        cmocka_unit_test(test_columns_left_out),
-        cmocka_unit_test(test_control_bytes),
+        cmocka_unit_test(test_aligned),          cmocka_unit_test(test_terminal),
+        cmocka_unit_test(test_columns_left_out), cmocka_unit_test(test_columns_below),
+        cmocka_unit_test(test_wrapped_text),     cmocka_unit_test(test_control_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
