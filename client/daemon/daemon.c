@@ -3,6 +3,7 @@
 #include "client/daemon/budgets.h"
 #include "client/daemon/decision_file.h"
 #include "client/daemon/energy.h"
+#include "client/daemon/example_decision.h"
 #include "client/daemon/learn.h"
 #include "client/daemon/learned_file.h"
 #include "client/daemon/requests.h"
@@ -597,13 +598,27 @@ static void upload_print(const struct client_task *task, struct buf *out)
     }
 }
 
+/* One task: its file, what is done with its pictures, and an example. */
+static int task_check(struct daemon *daemon, size_t index, struct buf *out)
+{
+    const struct client_task *task = &daemon->tasks->items[index];
+    struct decision example;
+    int result = buf_printf(out, "\n# ---- task %s ----\n", task->config->name);
+
+    result = result == 0 ? config_print(&task_config_schema, task->config, out) : result;
+    if (result != 0) {
+        return result;
+    }
+    upload_print(task, out);
+    example_decision_make(&daemon->requests, task, clock_now_ns(), &example);
+    result = example_decision_text(&example, out);
+    return result == 0 && isatty(STDOUT_FILENO) == 0 ? example_decision_json(&example, out)
+                                                     : result;
+}
+
 int daemon_check(const char *config_path)
 {
     struct daemon daemon = {.started_ns = clock_now_ns()};
-    const struct local_submit submit = {0};
-    const struct upload_source none = {0};
-    struct decision decision = {.confidence = NAN, .waste = {NAN, NAN, NAN}};
-    struct choice choice;
     struct buf out;
     int result = daemon_load(&daemon, config_path);
 
@@ -615,24 +630,7 @@ int daemon_check(const char *config_path)
         result = config_print(&client_config_schema, &daemon.config, &out);
     }
     for (size_t i = 0; result == 0 && i < daemon.tasks->count; i++) {
-        (void)buf_printf(&out, "\n# ---- task %s ----\n", daemon.tasks->names[i]);
-        result = config_print(&task_config_schema, &daemon.tasks->configs[i], &out);
-        upload_print(&daemon.tasks->items[i], &out);
-        (void)requests_decide(&daemon.requests, &daemon.tasks->items[i], &submit, &none, 0, NULL,
-                              NULL, clock_now_ns(), &choice);
-        decision.deadline_ms = (double)daemon.tasks->configs[i].default_deadline_ms;
-        decision_thresholds(&decision, &choice.plan, task_positive(&daemon.tasks->items[i]));
-        snprintf(decision.task, sizeof(decision.task), "%s", daemon.tasks->names[i]);
-        snprintf(decision.route, sizeof(decision.route), "%s",
-                 choice.chosen < choice.count ? choice.candidates[choice.chosen].route : "");
-        snprintf(decision.reason, sizeof(decision.reason), "%s", choice.reason);
-        decision.candidate_count = choice.count;
-        decision.weights = choice.weights;
-        memcpy(decision.candidates, choice.candidates, sizeof(decision.candidates));
-        (void)buf_append_text(
-            &out,
-            "# a request of this task with its default deadline, before any edge is connected: ");
-        result = result == 0 ? status_decision(&decision, &out) : result;
+        result = task_check(&daemon, i, &out);
     }
     if (result == 0 && fwrite(out.data, 1, out.bytes, stdout) != out.bytes) {
         result = TANDEM_EIO;
