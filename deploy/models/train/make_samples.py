@@ -4,7 +4,8 @@
 
 Of each class two pictures are taken of which the model is sure and right, one of which it is unsure
 (confidence below 0.6), and one on which it is wrong, each drawn at random with the seed. Of the
-commands half have answers of at most 8 actions, and half longer ones.
+commands half have answers of at most 8 actions, and half longer ones. For trying `tandem-model
+calibrate` 200 other test commands are written besides, as they come.
 """
 import argparse
 import csv
@@ -19,6 +20,7 @@ import objects
 
 SHORT = 8
 COMMANDS = 30
+HELD_OUT, HELD_OUT_BEFORE, HELD_OUT_EVERY = 200, 1000, 5
 
 
 def picture_choice(model, folder, chance):
@@ -62,6 +64,19 @@ def write_commands(folder, chance, out):
             file.write(" ".join(command) + "\t" + " ".join(actions) + "\n")
 
 
+def write_held_out(folder, out):
+    """commands-held-out.txt: the same form, none of commands.txt; no model was trained with them."""
+    with open(os.path.join(out, "commands.txt")) as file:
+        taken = {line.split("\t")[0] for line in file}
+    lines = []
+    for command, actions in commands.read(folder, commands.TEST)[HELD_OUT_BEFORE::HELD_OUT_EVERY]:
+        if " ".join(command) not in taken:
+            taken.add(" ".join(command))
+            lines.append(" ".join(command) + "\t" + " ".join(actions) + "\n")
+    with open(os.path.join(out, "commands-held-out.txt"), "w") as file:
+        file.writelines(lines[:HELD_OUT])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,6 +90,7 @@ def main():
     chosen = picture_choice(model, arguments.pictures, chance)
     write_pictures(arguments.pictures, chosen, model.config.labels, arguments.out)
     write_commands(arguments.commands, chance, arguments.out)
+    write_held_out(arguments.commands, arguments.out)
 
 
 if __name__ == "__main__":

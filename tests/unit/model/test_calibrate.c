@@ -161,21 +161,49 @@ static void test_texts(void **state)
     assert_true(files_same(out, again));
 }
 
-/* Two lines for each of the pictures in SAMPLES. */
+/* The picture of SAMPLES with `more` bytes behind it, which no decoder minds: another file. */
+static void picture_copy(const char *name, int more, char ret_path[320])
+{
+    char from[320], block[8192];
+    FILE *in, *out;
+    size_t got;
+
+    snprintf(from, sizeof(from), SAMPLES "/%s", name);
+    snprintf(ret_path, 320, "%s", work_path(name));
+    in = fopen(from, "rb");
+    out = fopen(ret_path, "wb");
+    assert_non_null(in);
+    assert_non_null(out);
+    got = fread(block, 1, sizeof(block) - 8, in);
+    assert_true(got > 0 && feof(in));
+    memset(block + got, 0, (size_t)more);
+    assert_int_equal(fwrite(block, 1, got + (size_t)more, out), got + (size_t)more);
+    fclose(in);
+    fclose(out);
+}
+
+/* Three lines for each of the pictures in SAMPLES: itself, a file that differs, and itself. */
 static const char *pictures_list(void)
 {
-    const char *path = work_path("pictures.tsv");
+    static char path[160];
     DIR *folder = opendir(SAMPLES);
-    FILE *file = fopen(path, "w");
     char here[256];
+    FILE *file;
 
+    snprintf(path, sizeof(path), "%s", work_path("pictures.tsv"));
+    file = fopen(path, "w");
     assert_non_null(getcwd(here, sizeof(here)));
     assert_non_null(folder);
     assert_non_null(file);
     for (const struct dirent *at; (at = readdir(folder));) {
         const int label = (int)strcspn(at->d_name, "-");
 
-        for (int twice = 0; strstr(at->d_name, ".jpg") && twice < 2; twice++) {
+        if (strstr(at->d_name, ".jpg")) {
+            char copy[320];
+
+            picture_copy(at->d_name, 1, copy);
+            fprintf(file, "%s/" SAMPLES "/%s\t%.*s\n", here, at->d_name, label, at->d_name);
+            fprintf(file, "%s\t%.*s\n", copy, label, at->d_name);
             fprintf(file, "%s/" SAMPLES "/%s\t%.*s\n", here, at->d_name, label, at->d_name);
         }
     }
@@ -195,6 +223,9 @@ static void test_pictures(void **state)
     snprintf(out, sizeof(out), "%s", work_path("pictures.gguf"));
     result = TOOL("calibrate", OBJECTS, list, out);
     assert_int_equal(result.status, TOOL_DONE);
+    assert_non_null(strstr(result.out, "examples: 80, of them "));
+    assert_non_null(
+        strstr(result.out, "\nrepeated: 40 lines with an input that was there before "));
     assert_non_null(strstr(result.out, "\ntemperature "));
     assert_non_null(strstr(result.out, "\nlogistic "));
     assert_non_null(strstr(result.out, "\ntable "));
@@ -222,6 +253,12 @@ static void test_refused(void **state)
     EXPECT(TOOL_FAILED, "2 examples are too few", "calibrate", STORIES, few, out);
     text_write(few, "Lily went\tto\n\nTim was\n");
     EXPECT(TOOL_FAILED, "few.tsv:3: ", "calibrate", STORIES, few, out);
+    text_write(few, "Lily went\tto\nTim was\ta\n\nLily went\tto\n");
+    EXPECT(TOOL_FAILED, "2 examples are too few (1 more are inputs that were there before), 60",
+           "calibrate", STORIES, few, out);
+    text_write(few, "Lily went\tto\nTim was\ta\n\nLily went\taway\n");
+    EXPECT(TOOL_FAILED, "few.tsv:4: the same input was there before with another truth",
+           "calibrate", STORIES, few, out);
     text_write(few, "a.jpg\tunicorn\n");
     EXPECT(TOOL_FAILED, "few.tsv:1: \"unicorn\" is no class", "calibrate", OBJECTS, few, out);
     text_write(few, "a.jpg\tcat\n");
