@@ -353,6 +353,13 @@ bool budgets_allow_extra(const struct budgets *budgets)
     return budgets_left(budgets, BUDGET_BYTES) > 0 && budgets_left(budgets, BUDGET_JOULE) > 0;
 }
 
+bool budgets_carry_extra(const struct budgets *budgets, uint64_t sent_bytes)
+{
+    return !budgets ||
+           (budgets_allow_extra(budgets) && (double)sent_bytes * budgets->energy.joule_per_byte <=
+                                                budgets_left(budgets, BUDGET_JOULE));
+}
+
 int64_t budgets_heartbeat_ns(const struct budgets *budgets)
 {
     const double limit = budgets ? budgets->accounts[BUDGET_BYTES].limit : 0;

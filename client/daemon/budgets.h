@@ -60,8 +60,10 @@ bool budgets_are_written(const struct budgets *budgets);
 /* Whether a connection may stay, and whether one may be made, with what they cost by themselves. */
 bool budgets_carry_link(const struct budgets *budgets);
 bool budgets_carry_dial(const struct budgets *budgets, bool tls);
-/* Whether what nobody asked for may be done: probes, hedges, shadow runs. */
+/* Whether anything may be done that nobody asked for: probes, shadow runs; and whether the hour has
+ * the joule left for so many bytes that are sent for it. */
 bool budgets_allow_extra(const struct budgets *budgets);
+bool budgets_carry_extra(const struct budgets *budgets, uint64_t sent_bytes);
 /* How often a silent connection may say that it is there: its pings take a sixteenth of the bytes
  * at most, and come every 0.5 to 2 s. */
 int64_t budgets_heartbeat_ns(const struct budgets *budgets);

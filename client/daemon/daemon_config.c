@@ -224,8 +224,10 @@ static const struct config_key keys[] = {
      .max = (double)(INT64_C(1) << 50),
      .unit = "bytes",
      .help = "At most so much goes to and comes from all edges in any hour, over a restart too: "
-             "streams with their TLS, pings and probes, TCP and IP headers not. Once it is used up "
-             "edges are no candidates until some of it counts no more. At least 16K; 0: no limit."},
+             "streams with their TLS, pings and probes, TCP and IP headers not. An edge is no "
+             "candidate for a request that may need more than is left, its answer with a score "
+             "for every label counted in; where neither this device nor the edge says how many "
+             "labels there are, 64 KiB are kept for that. At least 16K; 0: no limit."},
     {.section = "policy",
      .key = "joule_per_hour",
      .type = CONFIG_DOUBLE,
@@ -235,10 +237,12 @@ static const struct config_key keys[] = {
      .max = 1e9,
      .unit = "J",
      .help =
-         "What requests may take of this device's energy in any hour, over a restart too. Once "
-         "it is used up a request goes where it takes the least of it, and nothing is probed or "
-         "hedged; no request fails for it. Needs [device] to say what is used; with a gauge and no "
-         "compute_watt, computing counts once the gauge has told of it. 0: no limit."},
+         "What requests may take of this device's energy in any hour, over a restart too. "
+         "Nothing starts that need not (a dearer route, a hedge, a race, a shadow run, a probe) "
+         "and is believed to take more than is left. Once it is used up a request goes where it "
+         "takes the least; no request fails for it, and what is kept ready for an edge that fails "
+         "runs. Needs [device] to say what is used; with a gauge and no compute_watt, computing "
+         "counts once the gauge has told of it. 0: no limit."},
     {.section = "device",
      .key = "energy_source",
      .type = CONFIG_CHOICE,

@@ -731,6 +731,13 @@ void links_picture(const struct links *links, size_t edge, size_t task, uint32_t
     *ret_height = theirs ? theirs->picture_height : 0;
 }
 
+uint32_t links_labels(const struct links *links, size_t edge, const char *task)
+{
+    const struct edge_task *theirs = contract_find(&links->items[edge], task);
+
+    return theirs ? theirs->label_count : 0;
+}
+
 int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request,
                uint8_t *payload, size_t bytes)
 {

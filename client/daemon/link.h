@@ -72,6 +72,8 @@ const char *links_unusable(const struct links *links, size_t edge, size_t task,
 /* What the edge's model of this task looks at, in pixels; 0: not known, or no pictures. */
 void links_picture(const struct links *links, size_t edge, size_t task, uint32_t *ret_width,
                    uint32_t *ret_height);
+/* How many labels the edge's model of the task of this name has; 0: not known, or no labels. */
+uint32_t links_labels(const struct links *links, size_t edge, const char *task);
 /* Sends a request with its payload (takes the memory on success only). Errors as conn_send. */
 int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request,
                uint8_t *payload, size_t bytes);

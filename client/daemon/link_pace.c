@@ -125,7 +125,7 @@ bool link_may_probe(const struct link *link, uint64_t bytes, int64_t now_ns)
     const struct budgets *budgets = link->links->budgets;
 
     return bytes <= budget_rate_left(&link->rate, true, now_ns) / 2 &&
-           budgets_allow_extra(budgets) &&
+           budgets_carry_extra(budgets, bytes) &&
            (double)bytes <= budgets_left(budgets, BUDGET_BYTES) / PROBE_PART;
 }
 

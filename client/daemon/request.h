@@ -37,8 +37,9 @@ struct edge_hold { /* what asking an edge takes of the hourly budgets */
 };
 struct request_print { /* of an encoded picture */
     uv_work_t work;
-    bool out;      /* a thread has it, and nothing is decided yet */
-    bool unwanted; /* the request was cancelled meanwhile */
+    bool out;        /* a thread has it, and nothing is decided yet */
+    bool unwanted;   /* the request was cancelled meanwhile */
+    int64_t made_ns; /* how long the thread worked */
 };
 struct request {
     struct request *next;
@@ -70,7 +71,7 @@ struct request {
     int64_t decide_ns;     /* start_ns, or when the print of its picture was made */
     int64_t due_ns;        /* when the timer is to fire */
     struct edge_hold hold; /* of the hourly budgets, while the edge is asked, */
-    double reserved_run_j; /* and while it runs here */
+    double reserved_run_j; /* and while it runs here, or is kept a place to */
     bool cacheable;        /* its answer may be kept under these, which name what is asked: */
     struct result_key cache_key, cache_scope;
     struct frame_print *cache_print; /* owned; NULL: only the same bytes are the same */
@@ -79,7 +80,8 @@ struct request {
     char why[256];
     bool shadow; /* when it is freed, this is run for the record: */
     struct shadow_plan shadow_plan;
-    enum job_side shadow_by; /* who answered */
+    enum job_side shadow_by;          /* who answered */
+    enum edge_trouble shadow_trouble; /* what kept every edge from being decided on */
 };
 
 static inline double ms_between(int64_t from_ns, int64_t to_ns)
@@ -153,14 +155,29 @@ void request_edge_send(struct request *request);
 void request_edge_given_up(struct request *request);
 
 /* request_budget.c: reserves what asking the edge with so many bytes takes, and lets it go again
- * (nothing reserved is fine). False: that is not left of the hour. */
-bool edge_hold(struct requests *all, const struct client_task *task,
-               const struct local_submit *submit, size_t up_bytes, struct edge_hold *hold);
+ * (nothing reserved is fine). False: that is not left of the hour, and `why` says of what; joule
+ * are asked only where it is an extra. request_edge_reserve says it in the decision. */
+struct edge_ask {
+    const struct client_task *task;
+    const struct local_submit *submit;
+    size_t edge, up_bytes;
+    bool extra; /* something else answers, or nobody waits for it */
+};
+bool edge_hold(struct requests *all, const struct edge_ask *ask, struct edge_hold *hold,
+               char why[BUDGET_TEXT_BYTES]);
 void edge_hold_release(struct requests *all, struct edge_hold *hold);
 bool request_edge_reserve(struct request *request, size_t up_bytes);
 void request_edge_release(struct request *request);
-/* The same for a local run that is believed to take so long, and what it took. */
-void request_local_reserve(struct request *request, double run_ms);
+/* Whether the hour has so many joule left for what need not be. */
+bool requests_joule_left(const struct requests *all, double joule);
+/* Why an edge is not asked that needs so many bytes where so many are left: static; NULL: it may
+ * be. And how that is said to people. */
+const char *requests_bytes_reason(double left, double needs);
+void requests_reason_text(const struct requests *all, const struct local_submit *submit,
+                          const char *reason, double needs_bytes, size_t size, char *text);
+/* A local run that is kept a place or begins is reserved once; it will not be; and what it took. */
+void request_local_reserve(struct request *request);
+void request_local_release(struct request *request);
 void request_local_spent(struct request *request, double run_ms);
 
 /* request_doubt.c: a local text that is not sure enough before it has ended. The confidence below

@@ -127,25 +127,29 @@ static void forms_fill(const struct links *links, size_t index,
 
 /* An edge is no candidate with more bytes than this hour has left, and neither is a form. */
 static void budget_apply(const struct requests *all, const struct client_task *task,
-                         const struct local_submit *submit, double most_tokens, uint64_t up_bytes,
-                         struct decide_edge *edge)
+                         const struct local_submit *submit, size_t index, double most_tokens,
+                         uint64_t up_bytes, struct decide_edge *edge)
 {
     const double left = budgets_left(all->budgets, BUDGET_BYTES);
-    const bool has_forms = edge->form_count > 0;
-    bool fits =
-        !has_forms && requests_edge_bytes(task, submit, most_tokens, (double)up_bytes) <= left;
+    const size_t forms = edge->form_count > 0 ? edge->form_count : 1;
+    double least = INFINITY;
     size_t kept = 0;
 
-    for (size_t i = 0; i < edge->form_count; i++) {
-        if (requests_edge_bytes(task, submit, most_tokens, edge->forms[i].upload.bytes) <= left) {
+    for (size_t i = 0; i < forms; i++) {
+        const double needs = requests_edge_bytes(all, task, submit, index, most_tokens,
+                                                 edge->form_count > 0 ? edge->forms[i].upload.bytes
+                                                                      : (double)up_bytes);
+
+        if (edge->form_count > 0 && needs <= left) {
             edge->forms[kept++] = edge->forms[i];
         }
+        least = fmin(least, needs);
     }
     edge->form_count = kept;
-    fits = fits || kept > 0;
-    if (!fits && !edge->unusable) {
-        edge->unusable = BUDGET_BYTES_USED;
+    if (least > left && !edge->unusable) {
+        edge->unusable = requests_bytes_reason(left, least);
         edge->trouble = EDGE_OVER_BUDGET;
+        edge->needs_bytes = least;
     }
 }
 
@@ -191,7 +195,7 @@ static void edges_fill(struct requests *all, const struct client_task *task,
             forms_fill(all->links, i, &task->edges[i], view.estimate, wait_ms, hint_ms, now_ns,
                        &edges[i]);
         }
-        budget_apply(all, task, submit, work->most_tokens, up_bytes, &edges[i]);
+        budget_apply(all, task, submit, i, work->most_tokens, up_bytes, &edges[i]);
     }
     *ret_count = count;
 }
@@ -257,7 +261,8 @@ static int decide_as(struct requests *all, const struct client_task *task,
     edges_fill(all, task, submit, source, &work, input_bytes, held_bytes, now_ns, edges,
                &input.edge_count);
     input.down_bytes = requests_down_bytes(task, submit, work.most_tokens);
-    input.energy_used = budgets_left(all->budgets, BUDGET_JOULE) <= 0;
+    input.energy_left = budgets_left(all->budgets, BUDGET_JOULE);
+    input.energy_limited = isfinite(input.energy_left);
     input.insured_count = requests_insured(all, late_ms, insured, INSURED_MAX);
     result = decide(&input, ret_choice);
     ret_choice->plan.handover_ns += (int64_t)(late_ms * (double)NS_PER_MS);
@@ -290,6 +295,7 @@ void request_decision_fill(struct request *request)
     struct decision *decision = &request->decision;
     const struct candidate *chosen = &request->choice.candidates[request->choice.chosen];
 
+    request->shadow_trouble = request->choice.trouble; /* observing chooses once more */
     decision->time_unix_ns = clock_unix_ns();
     strcpy(decision->task, request->submit.task);
     strcpy(decision->session, request->submit.session);
@@ -302,8 +308,9 @@ void request_decision_fill(struct request *request)
     decision->candidate_count = request->choice.count;
     decision->weights = request->choice.weights;
     memcpy(decision->candidates, request->choice.candidates, sizeof(decision->candidates));
-    snprintf(decision->reason, sizeof(decision->reason), "%s",
-             request->choice.reason ? request->choice.reason : "");
+    requests_reason_text(request->all, &request->submit,
+                         request->choice.reason ? request->choice.reason : "",
+                         request->choice.needs_bytes, sizeof(decision->reason), decision->reason);
     if (strcmp(decision->reason, DECIDE_NO_SUCH_EDGE) == 0) {
         snprintf(decision->reason, sizeof(decision->reason), "%s: %.63s", DECIDE_NO_SUCH_EDGE,
                  request->submit.route + strlen("edge:"));

@@ -58,6 +58,7 @@ static int edge_send(struct request *request)
     if (made) {
         message.picture = (struct wire_picture){.format = ENGINE_PIXELS_ENCODED};
     }
+    request->decision.edge_refused[0] = '\0';
     if (!request_edge_reserve(request, bytes - prefix)) {
         free(payload);
         return TANDEM_ENOROUTE;
@@ -116,7 +117,8 @@ void request_edge_send(struct request *request)
     if (result == TANDEM_EGONE) {
         edge_gone_say(request);
     } else if (result == TANDEM_ENOROUTE) {
-        snprintf(request->why, sizeof(request->why), "no route: %s", BUDGET_BYTES_USED);
+        snprintf(request->why, sizeof(request->why), "no route: %s",
+                 request->decision.edge_refused);
     }
     if (result != 0) {
         request_event(request, &(struct job_event_data){

@@ -25,7 +25,7 @@ void request_local_start(struct request *request)
     atomic_store(&job->ran_ns, 0);
     atomic_store(&job->step_began_ns, 0);
     request->local_out = true;
-    request_local_reserve(request, request_run_ms(request));
+    request_local_reserve(request);
     shadows_make_way_here(request->all);
     runner_submit(request->all->runner, job);
 }

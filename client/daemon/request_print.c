@@ -9,9 +9,8 @@
 
 #include <stdlib.h>
 
-static void on_print(uv_work_t *work)
+static void print_make(struct request *request)
 {
-    struct request *request = work->data;
     const struct engine_picture picture = {.format = ENGINE_PIXELS_ENCODED,
                                            .data = request->input.data,
                                            .bytes = request->input.bytes};
@@ -31,12 +30,22 @@ static void on_print(uv_work_t *work)
     free(grey);
 }
 
+static void on_print(uv_work_t *work)
+{
+    struct request *request = work->data;
+    const int64_t began_ns = clock_now_ns();
+
+    print_make(request);
+    request->print.made_ns = clock_now_ns() - began_ns;
+}
+
 static void on_printed(uv_work_t *work, int status)
 {
     struct request *request = work->data;
 
     (void)status; /* called back before it began: then nobody wants it */
     request->print.out = false;
+    requests_computed(request->all, ms_between(0, request->print.made_ns));
     request_begin(request, request->print.unwanted ? TANDEM_ECANCELED : 0);
 }
 

@@ -57,6 +57,9 @@ static void request_end(struct request *request, const struct job_action *action
 
     request->ended = true;
     request_edge_release(request);
+    if (!request->local_out) {
+        request_local_release(request);
+    }
     request->decision.has_outcome = true;
     request->decision.hedged =
         request->job.hedged && (request->job.plan.route == JOB_EDGE || request->job.plan.race);
@@ -343,6 +346,9 @@ void request_begin(struct request *request, int result)
     }
     if (request->choice.pull_in) {
         requests_pull_in(all);
+    }
+    if (request->choice.plan.insure_at_ns != 0) {
+        request_local_reserve(request); /* its place, with what it takes */
     }
     request_accepted_send(request);
     request_event(request, &(struct job_event_data){.kind = JOB_START});

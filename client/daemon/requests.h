@@ -84,9 +84,10 @@ void requests_end_all(struct requests *requests);
 struct decision *requests_ring_find(struct requests *requests, uint64_t id);
 /* How often answers of edges to this task are believed to be wrong before anybody said so. */
 double requests_edge_error(const struct requests *requests, const struct task_config *task);
-/* Bytes that asking an edge takes at most, up and down: its answer names every label. */
-double requests_edge_bytes(const struct client_task *task, const struct local_submit *submit,
-                           double most_tokens, double up_bytes);
+/* Bytes that asking this edge takes at most, up and down: its answer names every label. */
+double requests_edge_bytes(const struct requests *requests, const struct client_task *task,
+                           const struct local_submit *submit, size_t edge, double most_tokens,
+                           double up_bytes);
 /* What its answer takes, as far as that is known: by it energy is foreseen. */
 double requests_down_bytes(const struct client_task *task, const struct local_submit *submit,
                            double most_tokens);

@@ -29,11 +29,6 @@ static double joule_of(const struct shadow *shadow, double run_ms, double bytes)
     return candidate_joule(&energy, run_ms, bytes, 0);
 }
 
-static bool joule_is_left(const struct shadow *shadow, double joule)
-{
-    return !(joule > budgets_left(shadow->all->budgets, BUDGET_JOULE));
-}
-
 /* ---- here ---- */
 
 static struct estimate_text_work work_of(const struct shadow *shadow)
@@ -55,7 +50,8 @@ enum shadow_verdict shadow_local_judge(const struct shadow *shadow)
 {
     struct shadow_place place = place_of(shadow);
 
-    place.within_budget = place.within_budget && joule_is_left(shadow, run_joule_of(shadow));
+    place.within_budget =
+        place.within_budget && requests_joule_left(shadow->all, run_joule_of(shadow));
     place.wanted = shadow->local_out || requests_local_wanted(shadow->all);
     for (const struct shadow *at = shadow->all->shadows.list; at; at = at->next) {
         place.wanted |= at->local_out;
@@ -160,16 +156,19 @@ static size_t task_index(const struct shadow *shadow)
     return (size_t)(shadow->task - shadow->tasks->items);
 }
 
-/* What making its picture smaller, and sending it, is believed to take. */
-static double send_joule_of(const struct shadow *shadow)
+/* What making its picture smaller, sending it and what comes back are believed to take. */
+static double ask_joule_of(const struct shadow *shadow)
 {
     const struct request_upload *upload = &shadow->upload;
+    const struct decide_energy energy = requests_energy(shadow->all);
+    const struct estimate_text_work work = work_of(shadow);
+    const bool makes = !upload->data && upload->form.width != 0;
+    const double bytes = upload->data ? (double)upload->bytes
+                         : makes      ? upload->form.bytes
+                                      : (double)shadow->input.bytes;
 
-    if (upload->data) {
-        return joule_of(shadow, 0, (double)upload->bytes);
-    }
-    return upload->form.width != 0 ? joule_of(shadow, upload->form.prepare_ms, upload->form.bytes)
-                                   : joule_of(shadow, 0, (double)shadow->input.bytes);
+    return candidate_joule(&energy, makes ? upload->form.prepare_ms : 0, bytes,
+                           requests_down_bytes(shadow->task, &shadow->submit, work.most_tokens));
 }
 
 enum shadow_verdict shadow_edge_judge(const struct shadow *shadow)
@@ -182,7 +181,8 @@ enum shadow_verdict shadow_edge_judge(const struct shadow *shadow)
     place.usable =
         place.usable && !view.silent &&
         links_unusable(shadow->all->links, shadow->edge, task_index(shadow), &trouble) == NULL;
-    place.within_budget = place.within_budget && joule_is_left(shadow, send_joule_of(shadow));
+    place.within_budget =
+        place.within_budget && requests_joule_left(shadow->all, ask_joule_of(shadow));
     place.wanted = requests_edge_wanted(shadow->all, shadow->edge);
     for (const struct shadow *at = shadow->all->shadows.list; at; at = at->next) {
         place.wanted |= at->state[JOB_SIDE_EDGE] == SHADOW_RUNNING && at->edge == shadow->edge;
@@ -204,10 +204,16 @@ static int edge_send(struct shadow *shadow)
                                    .max_new_tokens = shadow->submit.max_new_tokens,
                                    .budget_us = LIMIT_SHADOW_RUN_MS * UINT64_C(1000),
                                    .payload_bytes = bytes};
+    const struct edge_ask ask = {.task = shadow->task,
+                                 .submit = &shadow->submit,
+                                 .edge = shadow->edge,
+                                 .up_bytes = bytes,
+                                 .extra = true};
+    char why[BUDGET_TEXT_BYTES]; /* the counts say enough */
     uint8_t *payload;
     int result;
 
-    if (!edge_hold(all, shadow->task, &shadow->submit, bytes, &shadow->hold)) {
+    if (!edge_hold(all, &ask, &shadow->hold, why)) {
         return TANDEM_ENOROUTE;
     }
     payload = malloc(bytes);

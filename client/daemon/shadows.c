@@ -28,12 +28,16 @@ void shadow_choose(struct request *request, enum job_side by)
         .forced_local = strcmp(request->submit.route, "local") == 0,
         .never_leaves = privacy.never_leaves,
         .only_edge = privacy.only_edge,
+        .trouble = request->shadow_trouble,
         .route = decision->route,
         .candidates = decision->candidates,
         .candidate_count = decision->candidate_count};
 
-    request->shadow = !all->shadows.stopped && shadow_plan(&asked, &request->shadow_plan);
+    request->shadow = shadow_plan(&asked, &request->shadow_plan) && !all->shadows.stopped;
     request->shadow_by = by;
+    if (request->shadow_plan.missed != SHADOW_STARTS && !all->shadows.stopped) {
+        all->shadows.counts.dropped[request->shadow_plan.missed]++;
+    }
 }
 
 /* ---- one ---- */

@@ -11,9 +11,6 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define SCORES_BYTES 1024 /* an answer without its scores, acknowledgements, TLS records */
-#define SCORE_BYTES  16   /* parts.LabelScore with the longest of lengths, without its label */
-
 /* Hex XXH3-128 of the labels joined by newlines, as both hellos carry it. */
 static void labels_digest(const struct local_model *local, char ret_hex[33])
 {
@@ -77,18 +74,15 @@ static int positive_check(const struct client_task *task, char error[CONFIG_ERRO
                         task->config->local.model);
 }
 
-/* What an edge's answer with a score for each of these labels takes on the wire, at most. */
+/* Of an edge's answer that names each of these labels; 0: there are none. */
 static double scores_bytes(const struct local_model *local)
 {
-    double bytes = SCORES_BYTES;
+    size_t bytes = 0;
 
-    if (local->label_count == 0) {
-        return 0;
-    }
     for (size_t i = 0; i < local->label_count; i++) {
-        bytes += (double)strlen(local->labels[i]) + SCORE_BYTES;
+        bytes += strlen(local->labels[i]);
     }
-    return fmin(bytes, LIMIT_FRAME_HEADER_BYTES);
+    return local->label_count > 0 ? task_scores_bytes(local->label_count, bytes) : 0;
 }
 
 /* Whether the model is one that `old` has open, under whatever task. */

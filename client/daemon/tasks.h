@@ -46,6 +46,17 @@ struct client_task {
     struct estimate_local first_estimate; /* as the first runs left them */
     struct estimate_text first_text;
 };
+#define TASK_SCORES_BYTES 1024 /* an answer without its scores, acknowledgements, TLS records */
+#define TASK_SCORE_BYTES  16   /* parts.LabelScore with the longest of lengths, without its label */
+/* What an edge's answer with a score for each of so many labels takes on the wire at most, where
+ * their texts have so many bytes together. */
+static inline double task_scores_bytes(size_t label_count, size_t text_bytes)
+{
+    const double bytes =
+        TASK_SCORES_BYTES + (double)text_bytes + TASK_SCORE_BYTES * (double)label_count;
+
+    return bytes < LIMIT_FRAME_HEADER_BYTES ? bytes : LIMIT_FRAME_HEADER_BYTES;
+}
 /* NULL, and "", of a task that has no positive label. */
 static inline const struct cascade_costs *task_costs(const struct client_task *task)
 {

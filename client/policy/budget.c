@@ -3,12 +3,45 @@
 #include "common/base/clock.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define SLOT_NS          (10 * NS_PER_MS)
 #define MINUTE_NS        (60 * NS_PER_S)
 #define RESERVE_PART     8 /* of the rate, for what is no payload */
 #define BYTES_S_PER_KBIT 125
+
+/* ---- in words ---- */
+
+struct unit {
+    const char *name;
+    double bytes, parts; /* parts: of one unit that are told apart */
+};
+
+static const struct unit *unit_of(double bytes)
+{
+    static const struct unit units[] = {
+        {"bytes", 1, 1}, {"KiB", 1024, 1}, {"MiB", 1048576, 10}, {"GiB", 1073741824, 10}};
+    size_t at = 0;
+
+    while (at + 1 < sizeof(units) / sizeof(*units) && bytes >= units[at + 1].bytes) {
+        at++;
+    }
+    return &units[at];
+}
+
+void budget_bytes_text(double left, double limit, double needs, const char *what,
+                       char text[BUDGET_TEXT_BYTES])
+{
+    const double rest = fmax(left, 0);
+    const struct unit *of = unit_of(limit), *is = unit_of(rest), *need = unit_of(needs);
+
+    snprintf(text, BUDGET_TEXT_BYTES,
+             "byte budget: %.*f%s%s of %.*f %s left in this hour, this %.10s needs %.*f %s",
+             is->parts > 1, floor(rest / is->bytes * is->parts) / is->parts, is == of ? "" : " ",
+             is == of ? "" : is->name, of->parts > 1, limit / of->bytes, of->name, what,
+             need->parts > 1, ceil(needs / need->bytes * need->parts) / need->parts, need->name);
+}
 
 /* ---- a rate ---- */
 

@@ -13,12 +13,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BUDGET_SLOTS       111 /* 1.1 s of them, and the one that runs */
-#define BUDGET_MINUTES     61
-#define BUDGET_BYTES_MIN   16384 /* an hour; less carries no connection with its TLS */
-#define BUDGET_KBIT_MIN    32    /* less carries no hello */
-#define BUDGET_BYTES_USED  "byte budget of this hour is used up" /* reasons */
-#define BUDGET_ENERGY_USED "energy budget of this hour is used up"
+#define BUDGET_SLOTS      111 /* 1.1 s of them, and the one that runs */
+#define BUDGET_MINUTES    61
+#define BUDGET_BYTES_MIN  16384 /* an hour; less carries no connection with its TLS */
+#define BUDGET_KBIT_MIN   32    /* less carries no hello */
+#define BUDGET_BYTES_USED "byte budget of this hour is used up" /* reasons */
+/* A reason too; who shows it says with budget_bytes_text what is left and needed instead. */
+#define BUDGET_BYTES_SHORT  "byte budget: too little left in this hour"
+#define BUDGET_ENERGY_USED  "energy budget of this hour is used up"
+#define BUDGET_ENERGY_SHORT "energy budget of this hour has too little left for more"
+
+/* "byte budget: 12 of 64 KiB left in this hour, this picture needs 40 KiB"; `what` it is that needs
+ * them. What is left is rounded down and what is needed up. */
+#define BUDGET_TEXT_BYTES 96
+void budget_bytes_text(double left, double limit, double needs, const char *what,
+                       char text[BUDGET_TEXT_BYTES]);
 
 /* ---- a rate ---- */
 

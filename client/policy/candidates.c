@@ -35,6 +35,11 @@ double candidate_joule(const struct decide_energy *energy, double run_ms, double
                : NAN;
 }
 
+bool energy_carries(const struct decide_input *input, double joule)
+{
+    return !input->energy_limited || (input->energy_left > 0 && !(joule > input->energy_left));
+}
+
 double candidate_cost(const struct decide_weights *weights, const struct candidate *candidate)
 {
     if (!candidate->latency_known) {
@@ -215,6 +220,12 @@ static double send_ms(const struct decide_input *input, const struct upload_form
            (isnan(joule) ? 0 : input->weights.one_joule_ms * joule);
 }
 
+/* One run here, and the edge asked for sure. */
+static double both_joule(const struct decide_input *input, const struct candidate *edge)
+{
+    return candidate_joule(&input->energy, input->local_run_ms, 0, 0) + edge->energy_j;
+}
+
 /* Local first; the local answer is kept, so a late edge costs accuracy, not the deadline. */
 static void cascade_add(const struct decide_input *input, const struct confidence_bin *bins,
                         struct choice *choice, size_t edge_at, struct cascade *ret_cascade)
@@ -233,7 +244,8 @@ static void cascade_add(const struct decide_input *input, const struct confidenc
         .send_ms = send_ms(input, &edge.upload),
         .upload_error = edge.upload.error,
         .threshold = input->forced == FORCED_CASCADE ? input->threshold : NAN,
-        .in_turn = input->forced == FORCED_CASCADE || input->deadline_ns == 0,
+        .in_turn = input->forced == FORCED_CASCADE || input->deadline_ns == 0 ||
+                   !energy_carries(input, both_joule(input, &edge)),
     };
     double miss;
 
@@ -296,8 +308,7 @@ static bool is_hopeful(const struct candidate *candidate)
     return candidate->latency_known && !(candidate->miss_probability > 0.5);
 }
 
-/* What is not known is worse than what is. */
-static bool is_thriftier(const struct candidate *candidate, const struct candidate *than)
+bool candidate_is_thriftier(const struct candidate *candidate, const struct candidate *than)
 {
     const double joule = isnan(candidate->energy_j) ? INFINITY : candidate->energy_j,
                  than_joule = isnan(than->energy_j) ? INFINITY : than->energy_j;
@@ -310,7 +321,29 @@ static bool is_thriftier(const struct candidate *candidate, const struct candida
 
 size_t candidates_thriftiest(const struct choice *choice, enum decide_forced forced)
 {
-    return candidates_first(choice, forced, is_thriftier);
+    return candidates_first(choice, forced, candidate_is_thriftier);
+}
+
+size_t candidates_carried(const struct decide_input *input, const struct choice *choice,
+                          enum decide_forced forced)
+{
+    size_t best = choice->count;
+
+    for (size_t i = 0; i < choice->count; i++) {
+        const struct candidate *candidate = &choice->candidates[i];
+
+        if (candidate_is_wanted(forced, candidate->kind) && is_hopeful(candidate) &&
+            energy_carries(input, candidate->energy_j) &&
+            (best == choice->count || is_cheaper(candidate, &choice->candidates[best]))) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+double candidates_both_joule(const struct decide_input *input, const struct choice *choice)
+{
+    return both_joule(input, &choice->candidates[choice->asked]);
 }
 
 void candidates_fill(const struct decide_input *input,

@@ -29,8 +29,9 @@ static int64_t hedge_at_ns(const struct decide_input *input, const struct confid
     struct edge_belief belief;
     struct cascade_error local, edge;
 
-    if (chosen->kind != JOB_EDGE || !chosen->latency_known || input->energy_used) {
-        return 0; /* a hedge costs a local run */
+    if (chosen->kind != JOB_EDGE || !chosen->latency_known ||
+        !energy_carries(input, candidates_both_joule(input, choice))) {
+        return 0;
     }
     belief = candidate_edge_belief(input, (size_t)chosen->edge);
     cascade_errors(bins, &belief, &local, &edge);
@@ -75,7 +76,7 @@ static int plan_make(const struct decide_input *input, const struct confidence_b
         const bool hopes = input->edges[chosen->edge].retry_due && best_ms < edge->mean_ms;
 
         plan->edge_needs_ns = (int64_t)((hopes ? best_ms : edge->mean_ms) * (double)NS_PER_MS);
-        plan->race = cascade->at_once && !input->energy_used;
+        plan->race = cascade->at_once;
         if (input->forced == FORCED_AUTO || input->fixed) {
             plan->patience_ns =
                 choice->hoped_ms > 0
@@ -144,7 +145,8 @@ static void retry_consider(const struct decide_input *input, const struct confid
          (candidate->kind != JOB_CASCADE || hoped.asked <= cascade->asked))) {
         return;
     }
-    if (candidate->kind == JOB_CASCADE || insurance_would_keep(input)) {
+    if (energy_carries(input, candidates_both_joule(input, &other)) &&
+        (candidate->kind == JOB_CASCADE || insurance_would_keep(input))) {
         choice->chosen = other.chosen;
         choice->candidates[choice->chosen].edge = candidate->edge;
         choice->candidates[choice->chosen].upload = candidate->upload;
@@ -155,19 +157,63 @@ static void retry_consider(const struct decide_input *input, const struct confid
     }
 }
 
-/* The energy budget of this hour is used up: what takes the least of it answers, and that is an
- * answer that was given before, however sure. An edge that was chosen for that is asked in the form
- * that takes the least. */
+static const char *energy_reason(const struct decide_input *input)
+{
+    return input->energy_left > 0 ? BUDGET_ENERGY_SHORT : BUDGET_ENERGY_USED;
+}
+
+/* An edge and local at once, for want of a place to keep: where the energy of this hour does not
+ * carry both, local alone is what is sure to be in time. Where not even that is, the edge is not
+ * left for it, and local joins when the edge fails. */
+static int race_afford(const struct decide_input *input, const struct confidence_bin *bins,
+                       struct choice *choice, const struct cascade *cascade)
+{
+    struct job_plan *plan = &choice->plan;
+    const size_t local = candidates_cheapest(choice, FORCED_LOCAL);
+
+    if (plan->route != JOB_EDGE || !plan->race || local == choice->count ||
+        energy_carries(input, candidates_both_joule(input, choice))) {
+        return 0;
+    }
+    if (choice->reserve != RESERVE_RACED) {
+        plan->race = false;
+        plan->insure_at_ns = 0;
+        return 0;
+    }
+    choice->chosen = local;
+    choice->hoped_ms = 0;
+    choice->reserve = RESERVE_UNASKED;
+    choice->pull_in = false;
+    choice->reason = energy_reason(input);
+    *plan = (struct job_plan){.route = JOB_LOCAL};
+    return plan_make(input, bins, choice, cascade);
+}
+
+/* The energy of this hour does not carry what was chosen. Used up, an answer that was given before,
+ * however sure, goes before all that takes some. A fixed route gives way to local where that takes
+ * less. An edge that was chosen for it is asked in that form. */
 static void thrift(const struct decide_input *input, struct choice *choice)
 {
-    const size_t at = candidates_thriftiest(choice, input->forced);
+    const size_t before = choice->chosen, local = candidates_cheapest(choice, FORCED_LOCAL);
+    size_t at;
 
-    if (at == choice->count) {
+    if (energy_carries(input, choice->candidates[before].energy_j)) {
         return;
+    }
+    at = candidates_carried(input, choice, input->forced);
+    at = at < choice->count ? at : candidates_thriftiest(choice, input->forced);
+    if (input->fixed && local < choice->count &&
+        choice->candidates[local].energy_j < choice->candidates[at].energy_j &&
+        candidate_is_thriftier(&choice->candidates[local], &choice->candidates[at])) {
+        at = local;
     }
     choice->chosen = at;
     choice->asked = choice->candidates[at].kind == JOB_EDGE ? at : choice->asked;
-    choice->reason = input->forced == FORCED_AUTO ? BUDGET_ENERGY_USED : choice->reason;
+    if (input->forced == FORCED_AUTO && input->energy_left <= 0) {
+        choice->reason = BUDGET_ENERGY_USED;
+    } else if (at != before && (input->forced == FORCED_AUTO || input->fixed)) {
+        choice->reason = energy_reason(input);
+    }
 }
 
 int decide(const struct decide_input *input, struct choice *ret_choice)
@@ -186,6 +232,7 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
     ret_choice->weights = input->weights;
     ret_choice->plan.deadline_ns = input->deadline_ns; /* also of a request that has no route */
     candidates_fill(input, bins, ret_choice, &cascade);
+    reason_note_trouble(input, ret_choice);
     if (ret_choice->chosen == ret_choice->count && input->has_local &&
         (input->forced == FORCED_CASCADE || input->fixed)) {
         /* of a cascade the first half is there; the reason says why not the other */
@@ -196,12 +243,12 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
         return TANDEM_ENOROUTE;
     }
     ret_choice->reason = reason_of_choice(input, ret_choice, &cascade);
-    if (input->energy_used) {
-        thrift(input, ret_choice);
-    } else {
-        retry_consider(input, bins, ret_choice, &cascade);
-    }
+    thrift(input, ret_choice);
+    retry_consider(input, bins, ret_choice, &cascade);
     result = plan_make(input, bins, ret_choice, &cascade);
+    if (result == 0) {
+        result = race_afford(input, bins, ret_choice, &cascade);
+    }
     if (result != 0) {
         ret_choice->edge = -1;
         ret_choice->plan = (struct job_plan){.deadline_ns = input->deadline_ns};

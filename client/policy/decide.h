@@ -11,10 +11,13 @@
  * with local as its insurance, and gives way to local where it is not to be had. A cascade's
  * threshold is the one that is best for this request (cascade.h); a forced or fixed one takes the
  * task's. Where a task says what its two errors cost (cascade_two.h) an error counts as often, and
- * a cascade has two thresholds. With the energy budget used up the route is chosen that takes the
- * least of it among those that may be in time; no request is refused for it, nothing is asked twice
- * or to learn, and local joins an edge only when that fails or at the last moment. Energy is what
- * the device's model says, absent without one. Reasons are short and stable.
+ * a cascade has two thresholds. Where energy is limited, what need not be is done only as far as
+ * the hour has enough left for it: the cheapest route that it carries is chosen; where it carries
+ * none that may be in time, or is used up, the one of those that takes the least. No request is
+ * refused for it. Nothing is asked twice or to learn that both sides together are too dear for;
+ * then local joins an edge only when that fails or at the last moment, and where local would have
+ * to start at once beside an edge, it answers alone. Energy is what the device's model says, absent
+ * without one. Reasons are short and stable.
  */
 #ifndef TANDEM_POLICY_DECIDE_H
 #define TANDEM_POLICY_DECIDE_H
@@ -39,7 +42,7 @@ enum edge_trouble {
     EDGE_NO_TASK,
     EDGE_DRAINING,
     EDGE_MISMATCH,    /* both sides have the task and describe it differently */
-    EDGE_OVER_BUDGET, /* all is well with it, but no byte may be sent */
+    EDGE_OVER_BUDGET, /* all is well with it, but so many bytes may not be sent */
 };
 
 struct decide_energy {     /* of this device; 0: not known */
@@ -63,6 +66,7 @@ struct decide_edge {
     double failure; /* the chance that it is given up, 0..1 */
     struct edge_truth truth; /* what was told of its answers; weighed against edge_error */
     uint64_t held_bytes;     /* of up_bytes: it has them already, they are not sent to it */
+    double needs_bytes;      /* EDGE_OVER_BUDGET: what asking it takes at least, both ways */
     bool latency_known;
     struct latency latency; /* of what came */
     /* The forms it may be sent in, what came among them if it may go, the likeliest first: of many
@@ -106,7 +110,8 @@ struct decide_cached {
 struct decide_input {
     struct decide_weights weights;
     struct decide_energy energy;
-    bool energy_used; /* the energy budget of this hour: what takes the least of it is chosen */
+    bool energy_limited; /* there is an energy budget, */
+    double energy_left;  /* and so many joule of this hour are neither used nor reserved */
     enum decide_forced forced;
     bool fixed;              /* `forced` is the operator's, not the caller's */
     const char *forced_edge; /* FORCED_EDGE: the name, or NULL for any */
@@ -159,7 +164,10 @@ struct choice {
     size_t asked;              /* and the candidate that stands for this edge alone; count: none */
     const char *upload_reason; /* static; why it is not sent as it came; NULL: it is */
     double hoped_ms;           /* not 0: the edge is asked in the hope of this latency */
-    const char *reason;        /* static */
+    const char *reason;        /* static, or borrowed of an edge */
+    enum edge_trouble trouble; /* of the edge nearest to being usable, where none was; EDGE_FINE:
+                                  one was, or it is forbidden, or there are no edges */
+    double needs_bytes;        /* EDGE_OVER_BUDGET: what that one needs */
     enum decide_reserve reserve;
     bool pull_in; /* all requests with a reserve get JOB_PULL_IN before this one's START */
     struct job_plan plan;

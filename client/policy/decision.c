@@ -109,17 +109,16 @@ static void sure_enough_text(const struct decision *decision, const struct job *
     }
 }
 
-/* ENOROUTE is the word of who was to ask it: no bytes are left for that. */
-static const char *edge_error_text(const struct job *job)
+static const char *edge_error_text(const struct decision *decision, const struct job *job)
 {
-    return job->edge_gone ? "its connection was lost"
-           : job->error[JOB_SIDE_EDGE] == TANDEM_ENOROUTE
-               ? BUDGET_BYTES_USED
-               : tandem_error_text(job->error[JOB_SIDE_EDGE]);
+    return job->edge_gone              ? "its connection was lost"
+           : decision->edge_refused[0] ? decision->edge_refused
+                                       : tandem_error_text(job->error[JOB_SIDE_EDGE]);
 }
 
 /* What became of the edge whose answer was not delivered. */
-static void edge_missing(const struct job *job, int64_t now_ns, char text[DECISION_NOTE_BYTES])
+static void edge_missing(const struct decision *decision, const struct job *job, int64_t now_ns,
+                         char text[DECISION_NOTE_BYTES])
 {
     const int edge_error = job->error[JOB_SIDE_EDGE];
     const int64_t waited_ns = now_ns - job->asked_ns;
@@ -130,7 +129,7 @@ static void edge_missing(const struct job *job, int64_t now_ns, char text[DECISI
     } else if (job->side[JOB_SIDE_EDGE] == JOB_SIDE_DONE) {
         snprintf(text, DECISION_NOTE_BYTES, "the deadline cut the edge's answer short");
     } else if (edge_error != 0) {
-        snprintf(text, DECISION_NOTE_BYTES, "the edge failed (%s)", edge_error_text(job));
+        snprintf(text, DECISION_NOTE_BYTES, "the edge failed (%s)", edge_error_text(decision, job));
     } else if (job->plan.patience_ns != 0 && waited_ns >= job->plan.patience_ns) {
         snprintf(text, DECISION_NOTE_BYTES,
                  "the edge was given up after %.0f ms as not worth waiting for", waited_ms);
@@ -179,7 +178,7 @@ static void cascade_end(const struct decision *decision, const struct job *job, 
         sure_enough_text(decision, job, note);
         return;
     }
-    edge_missing(job, now_ns, missing);
+    edge_missing(decision, job, now_ns, missing);
     if (job->partial[JOB_SIDE_LOCAL]) {
         snprintf(note, DECISION_NOTE_BYTES, "kept though cut short, %.120s", missing);
     } else if (always_asks(&job->plan)) {
@@ -189,14 +188,15 @@ static void cascade_end(const struct decision *decision, const struct job *job, 
     }
 }
 
-static void edge_end(const struct job *job, enum job_side by, char note[DECISION_NOTE_BYTES])
+static void edge_end(const struct decision *decision, const struct job *job, enum job_side by,
+                     char note[DECISION_NOTE_BYTES])
 {
     const struct job_plan *plan = &job->plan;
     const int edge_error = job->error[JOB_SIDE_EDGE];
 
     if (by == JOB_SIDE_LOCAL && edge_error != 0) {
         snprintf(note, DECISION_NOTE_BYTES, "the edge failed (%s), local took over",
-                 edge_error_text(job));
+                 edge_error_text(decision, job));
     } else if (by == JOB_SIDE_LOCAL && job->side[JOB_SIDE_EDGE] == JOB_SIDE_DONE) {
         snprintf(note, DECISION_NOTE_BYTES,
                  "the deadline cut the edge's answer short, the local one was whole");
@@ -229,13 +229,13 @@ static void upload_note(struct decision *decision)
 }
 
 /* One that failed: its error says most of it, but not that of an edge that was asked. */
-static void fail_end(const struct job *job, const struct job_action *end,
-                     char note[DECISION_NOTE_BYTES])
+static void fail_end(const struct decision *decision, const struct job *job,
+                     const struct job_action *end, char note[DECISION_NOTE_BYTES])
 {
     const int edge_error = job->error[JOB_SIDE_EDGE];
 
     if (job->edge_gone || (edge_error != 0 && edge_error != end->error)) {
-        snprintf(note, DECISION_NOTE_BYTES, "the edge failed (%s)", edge_error_text(job));
+        snprintf(note, DECISION_NOTE_BYTES, "the edge failed (%s)", edge_error_text(decision, job));
     }
 }
 
@@ -246,11 +246,11 @@ void decision_end(struct decision *decision, const struct job *job, const struct
     const size_t used = strlen(decision->reason);
 
     if (end->kind == JOB_FAIL) {
-        fail_end(job, end, note);
+        fail_end(decision, job, end, note);
     } else if (end->kind == JOB_DELIVER && job->plan.route == JOB_CASCADE) {
         cascade_end(decision, job, end->side, now_ns, note);
     } else if (end->kind == JOB_DELIVER && job->plan.route == JOB_EDGE) {
-        edge_end(job, end->side, note);
+        edge_end(decision, job, end->side, note);
     }
     if (note[0]) {
         snprintf(decision->reason + used, sizeof(decision->reason) - used, "%s%s", used ? ": " : "",

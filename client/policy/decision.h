@@ -3,6 +3,7 @@
 #ifndef TANDEM_POLICY_DECISION_H
 #define TANDEM_POLICY_DECISION_H
 
+#include "client/policy/budget.h"
 #include "client/policy/decide.h"
 #include "client/policy/told.h"
 #include "common/base/buf.h"
@@ -58,6 +59,8 @@ struct decision {
     struct decision_question question;
     double predicted_ms;       /* NAN */
     const char *upload_reason; /* static; why the edge was sent what it was; NULL: what came */
+    char edge_refused[BUDGET_TEXT_BYTES]; /* which budget did not let it be asked; never written:
+                                             the reason says it */
     enum decide_reserve reserve;
     bool hedged, has_outcome;
     bool observed; /* `route` is what would have been done; another one was prescribed */

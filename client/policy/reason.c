@@ -20,13 +20,44 @@ static bool is_too_big(const struct decide_input *input)
     return input->too_big;
 }
 
+/* The edge that privacy and the caller leave and that is nearest to being usable, of those that are
+ * not; NULL: there is none. */
+static const struct decide_edge *nearest_edge(const struct decide_input *input)
+{
+    const struct decide_edge *nearest = NULL;
+
+    for (size_t i = 0; i < input->edge_count; i++) {
+        const struct decide_edge *edge = &input->edges[i];
+
+        if (!edge->name[0] || !name_fits(input->only_edge, edge->name) ||
+            !name_fits(input->forced_edge, edge->name)) {
+            continue;
+        }
+        if (!edge->unusable && edge->silent) {
+            return edge; /* all else is well with it */
+        }
+        if (edge->unusable && (!nearest || edge->trouble >= nearest->trouble)) {
+            nearest = edge;
+        }
+    }
+    return nearest;
+}
+
+static bool is_known(const struct decide_input *input)
+{
+    for (size_t i = 0; input->forced_edge && i < input->edge_count; i++) {
+        if (strcmp(input->forced_edge, input->edges[i].name) == 0) {
+            return true;
+        }
+    }
+    return !input->forced_edge;
+}
+
 /* Why no edge may be asked: of the edges that privacy and the caller leave, the trouble of the one
  * nearest to being usable. */
 static const char *no_edge_reason(const struct decide_input *input)
 {
-    const char *reason = "no edge connected";
-    enum edge_trouble worst = EDGE_FINE;
-    bool known = !input->forced_edge;
+    const struct decide_edge *nearest = nearest_edge(input);
 
     if (input->never_leaves) {
         return "leaves_device = never";
@@ -34,30 +65,29 @@ static const char *no_edge_reason(const struct decide_input *input)
     if (is_too_big(input)) {
         return "input too big for an edge";
     }
-    for (size_t i = 0; i < input->edge_count; i++) {
-        const struct decide_edge *edge = &input->edges[i];
-
-        known |= input->forced_edge && strcmp(input->forced_edge, edge->name) == 0;
-        if (!name_fits(input->only_edge, edge->name) ||
-            !name_fits(input->forced_edge, edge->name)) {
-            continue;
-        }
-        if (!edge->unusable && edge->silent) {
-            return "edge does not answer"; /* all else is well with it */
-        }
-        if (edge->unusable && edge->trouble >= worst) {
-            reason = edge->unusable;
-            worst = edge->trouble;
-        }
+    if (nearest && !nearest->unusable) {
+        return "edge does not answer";
     }
-    if (!known) {
+    if (!is_known(input)) {
         return DECIDE_NO_SUCH_EDGE;
     }
     if (input->forced_edge && input->only_edge &&
         strcmp(input->forced_edge, input->only_edge) != 0) {
         return "leaves_device names another edge";
     }
-    return reason;
+    return nearest ? nearest->unusable : "no edge connected";
+}
+
+void reason_note_trouble(const struct decide_input *input, struct choice *choice)
+{
+    const struct decide_edge *nearest = nearest_edge(input);
+
+    if (choice->asked < choice->count || input->forced == FORCED_LOCAL || input->never_leaves ||
+        is_too_big(input) || !nearest) {
+        return;
+    }
+    choice->trouble = nearest->unusable ? nearest->trouble : EDGE_DOWN; /* silent is as good as */
+    choice->needs_bytes = nearest->needs_bytes;
 }
 
 const char *reason_of_choice(const struct decide_input *input, const struct choice *choice,

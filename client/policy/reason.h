@@ -8,6 +8,8 @@
 
 #define REASON_FORCED "forced by caller" /* what replay knows such a decision by */
 
+/* Where no edge is a candidate: choice->trouble and needs_bytes. */
+void reason_note_trouble(const struct decide_input *input, struct choice *choice);
 const char *reason_of_choice(const struct decide_input *input, const struct choice *choice,
                              const struct cascade *cascade);
 /* Why the edge is sent something else than what came; NULL: it is not, or is not asked. */

@@ -49,16 +49,27 @@ static size_t edge_choose(const struct shadow_request *request)
     return best;
 }
 
+/* An edge was down or out of budget when the request was decided. */
+static enum shadow_verdict edge_missed(const struct shadow_request *request)
+{
+    return request->never_leaves || request->forced_local || request->trouble == EDGE_FINE
+               ? SHADOW_STARTS
+           : request->trouble == EDGE_OVER_BUDGET ? SHADOW_DROPPED_BUDGET
+                                                  : SHADOW_DROPPED_GONE;
+}
+
 bool shadow_plan(const struct shadow_request *request, struct shadow_plan *ret_plan)
 {
     struct shadow_plan plan = {.edge = request->candidate_count};
 
+    *ret_plan = plan;
     if (!request->answered || request->session || !(100 * request->unit < request->percent)) {
         return false;
     }
     plan.local = request->has_local && !request->ran_local;
     if (!request->asked_edge) {
         plan.edge = edge_choose(request);
+        plan.missed = plan.edge < request->candidate_count ? SHADOW_STARTS : edge_missed(request);
     }
     *ret_plan = plan;
     return plan.local || plan.edge < request->candidate_count;

@@ -11,30 +11,6 @@
 
 #include "client/policy/decide.h"
 
-struct shadow_request { /* that has ended */
-    double percent;     /* [policy] shadow_percent */
-    double unit;        /* by chance, 0 <= unit < 1 */
-    bool answered;
-    bool session;
-    bool has_local;
-    bool ran_local, asked_edge;
-    bool forced_local;     /* by its caller */
-    bool never_leaves;     /* privacy */
-    const char *only_edge; /* privacy: the one edge that may see it; NULL: any */
-    const char *route;     /* decided on: its edge is the first choice */
-    const struct candidate *candidates;
-    size_t candidate_count;
-};
-struct shadow_plan {
-    bool local;
-    size_t edge; /* of the candidates; candidate_count: none */
-};
-/* Which sides are to be run. False: none. */
-bool shadow_plan(const struct shadow_request *request, struct shadow_plan *ret_plan);
-
-/* Whether one more is kept beside `count` that hold `held_bytes` of input together. */
-bool shadow_has_room(size_t count, uint64_t held_bytes, uint64_t bytes);
-
 enum shadow_verdict {
     SHADOW_STARTS,
     SHADOW_WAITS,
@@ -45,6 +21,34 @@ enum shadow_verdict {
     SHADOW_DROPPED_STOPPED, /* the link was wanted while it ran */
     SHADOW_VERDICTS
 };
+
+struct shadow_request { /* that has ended */
+    double percent;     /* [policy] shadow_percent */
+    double unit;        /* by chance, 0 <= unit < 1 */
+    bool answered;
+    bool session;
+    bool has_local;
+    bool ran_local, asked_edge;
+    bool forced_local;         /* by its caller */
+    bool never_leaves;         /* privacy */
+    const char *only_edge;     /* privacy: the one edge that may see it; NULL: any */
+    enum edge_trouble trouble; /* why none of the edges that may see it was a candidate */
+    const char *route;         /* decided on: its edge is the first choice */
+    const struct candidate *candidates;
+    size_t candidate_count;
+};
+struct shadow_plan {
+    bool local;
+    size_t edge;                /* of the candidates; candidate_count: none, */
+    enum shadow_verdict missed; /* and why there was none that it could have had; SHADOW_STARTS: it
+                                   needed or may have none */
+};
+/* Which sides are to be run. False: none, though one may have been missed. */
+bool shadow_plan(const struct shadow_request *request, struct shadow_plan *ret_plan);
+
+/* Whether one more is kept beside `count` that hold `held_bytes` of input together. */
+bool shadow_has_room(size_t count, uint64_t held_bytes, uint64_t bytes);
+
 /* What holds now of the place where a shadow is to run. */
 struct shadow_place {
     bool usable;

@@ -22,6 +22,7 @@
 #define REQUESTS    200
 #define IN_FLIGHT   16
 #define DEADLINE_MS 20000
+#define BYTES       "byte budget" /* is used up, or has too little left for this request */
 #define BYTES_USED  "byte budget of this hour is used up"
 #define JOULE_USED  "energy budget of this hour is used up"
 #define PREFER_EDGE "edge_error = 0\none_error_ms = 1000\n"
@@ -104,10 +105,10 @@ static void on_done(struct tandem *handle, uint64_t id, int error, struct tandem
     (void)id;
     if (error != 0) {
         seen->failed++;
-        seen->said += strstr(tandem_last_error(handle), BYTES_USED) != NULL;
+        seen->said += strstr(tandem_last_error(handle), BYTES) != NULL;
         return;
     }
-    look(answer, BYTES_USED, seen);
+    look(answer, BYTES, seen);
     tandem_answer_free(answer);
 }
 
@@ -169,13 +170,13 @@ static void test_bytes(void **state)
     seen = requests_at_once(REQUESTS); /* together far over what is left */
     assert_true(seen.failed > 0);
     assert_int_equal(seen.said, seen.failed);
-    seen = requests_until(BYTES_USED);
+    seen = requests_until(BYTES);
     printf("# %u more by the edge; %.0f bytes of %d\n", seen.edge, all_bytes(), LIMIT_BYTES);
     assert_true(all_bytes() > LIMIT_BYTES / 2.0);
-    assert_int_equal(requests_until(BYTES_USED).edge, 0);
+    assert_int_equal(requests_until(BYTES).edge, 0);
     assert_int_equal(site_classify(tandem, SITE_PICTURE, "edge", DEADLINE_MS, &answer),
                      TANDEM_ENOROUTE);
-    assert_non_null(strstr(tandem_last_error(tandem), BYTES_USED));
+    assert_non_null(strstr(tandem_last_error(tandem), BYTES));
     site_edge_wait(&site, "waiting"); /* pings cost bytes too: the connection ends */
     sent = all_bytes();
     for (int i = 0; i < 250; i++) {

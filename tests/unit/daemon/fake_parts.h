@@ -28,6 +28,8 @@ static struct {
     struct decision last;                  /* that has ended */
     uint64_t unsent;                       /* of what is cancelled */
     char local_digest[33];                 /* of every local model */
+    enum edge_trouble trouble;             /* of every edge */
+    uint32_t labels;                       /* of every edge's; 0: it does not say */
     size_t task_most;                      /* the largest number of a task that a link was told */
 } fake;
 
@@ -77,6 +79,14 @@ void links_picture(const struct links *links, size_t edge, size_t task, uint32_t
     *ret_width = *ret_height = 32;
 }
 
+uint32_t links_labels(const struct links *links, size_t edge, const char *task)
+{
+    (void)links;
+    (void)edge;
+    (void)task;
+    return fake.labels;
+}
+
 void links_estimate_give(struct links *links, size_t edge, const struct estimate_link *estimate)
 {
     (void)links;
@@ -97,8 +107,8 @@ const char *links_unusable(const struct links *links, size_t edge, size_t task,
     (void)links;
     (void)edge;
     fake.task_most = task > fake.task_most ? task : fake.task_most;
-    *ret_trouble = EDGE_FINE;
-    return NULL;
+    *ret_trouble = fake.trouble;
+    return fake.trouble == EDGE_FINE ? NULL : "no edge connected";
 }
 
 int links_send(struct links *links, size_t edge, uint64_t id, const struct edge_request *request,

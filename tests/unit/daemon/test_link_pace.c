@@ -211,6 +211,9 @@ static void test_budgets(void **state)
     budgets_spend(links.budgets, BUDGET_BYTES, 635000 - 64 * 1500);
     assert_true(link_may_probe(edge, 1500, now_ns));
     assert_false(link_may_probe(edge, 1501, now_ns));
+    budgets_spend(links.budgets, BUDGET_JOULE, 9.992 - 0.0029); /* a probe of 1450 bytes is left */
+    assert_true(link_may_probe(edge, 1449, now_ns));
+    assert_false(link_may_probe(edge, 1451, now_ns));
     budgets_spend(links.budgets, BUDGET_JOULE, 10);
     assert_false(link_may_probe(edge, 1500, now_ns));
     assert_false(link_is_over_budget(edge));

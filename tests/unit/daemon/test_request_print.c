@@ -360,6 +360,39 @@ static void test_reload_forbids(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Every look at the clock finds it 10 ms later, whichever thread looks. */
+static int64_t ticking_now(void *user)
+{
+    static _Atomic int64_t ticks;
+
+    (void)user;
+    return START_NS + 10 * NS_PER_MS * ++ticks;
+}
+
+/* The thread that makes a print computes for a request: that is charged as its run here is. */
+static void test_print_is_charged(void **state)
+{
+    struct budgets_view budget;
+
+    (void)state;
+    config.state_dir = (char *)(uintptr_t) "";
+    config.joule_per_hour = 1000;
+    config.compute_watt = 10;
+    all.budgets = budgets_open(&loop, &config);
+    assert_non_null(all.budgets);
+    clock_set_fake(ticking_now, NULL);
+    submit(frame_make(WIDTH, HEIGHT, 0, false));
+    prints_wait();
+    budgets_look(all.budgets, BUDGET_JOULE, &budget);
+    assert_float_equal(budget.used, 0.1, 1e-6); /* one tick */
+    locals_answer("corridor");
+    clock_set_fake(fake_now, NULL);
+    budgets_close(all.budgets);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    budgets_free(all.budgets);
+    all.budgets = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,7 +401,7 @@ int main(void)
         TEST(test_another_size),      TEST(test_exact_alone_makes_no_print),
         TEST(test_what_has_no_print), TEST(test_cancel_meanwhile),
         TEST(test_the_deadline_runs), TEST(test_reload_meanwhile),
-        TEST(test_reload_forbids),
+        TEST(test_reload_forbids),    TEST(test_print_is_charged),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

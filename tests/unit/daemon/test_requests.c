@@ -581,6 +581,33 @@ static void test_bytes_of_unknown_labels(void **state)
     assert_string_equal(fake.last.reason, "byte budget of this hour is used up");
 }
 
+/* An edge says how many labels it has: then as much is kept as they may take, not a whole header.
+ * What does not fit in what is left is said with figures, and is not called used up. */
+static void test_bytes_of_an_edges_labels(void **state)
+{
+    const struct local_submit chosen = submit_make(OBJECTS, "", 500);
+    struct request *request;
+
+    (void)state;
+    site_make(5);
+    budgets_make(16384, 0);
+    items[OBJECTS].scores_bytes = 0;
+    fake.labels = 10; /* 512 + 7 + 1024 + 10 * (255 + 16) bytes */
+    request = submit(&chosen, "picture");
+    assert_non_null(candidate_of(request, "edge:den"));
+    request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
+    fake.labels = 60;
+    request = submit(&chosen, "picture");
+    assert_int_equal(request->job.plan.route, JOB_LOCAL);
+    assert_string_equal(request->decision.reason,
+                        "byte budget: 16 of 16 KiB left in this hour, this picture needs 18 KiB");
+    request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
+    fake.labels = 0;
+    request = submit(&chosen, "picture");
+    assert_string_equal(request->decision.reason,
+                        "byte budget: 16 of 16 KiB left in this hour, this picture needs 65 KiB");
+}
+
 /* A cascade whose edge half is asked later finds the bytes gone. */
 static void test_bytes_go_meanwhile(void **state)
 {
@@ -613,6 +640,57 @@ static void test_joule_are_charged(void **state)
     budgets_spend(budgets, BUDGET_JOULE, 1000);
     (void)submit(&message, "picture"); /* no request fails for it */
     assert_int_equal(fake.started_count, 1);
+}
+
+/* Beside a local answer the edge is an extra: a cascade that was not sure asks nobody where the
+ * hour has too little left for that, and says so; where local failed the edge is the only way. */
+static void test_joule_of_an_extra(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "cascade", 0);
+
+    (void)state;
+    site_make(5);
+    config.send_joule_per_megabyte = 1e6; /* 7 J */
+    budgets_make(0, 7.1);
+    (void)submit(&message, "picture");
+    fake.started[0]->run_ns = 20 * NS_PER_MS; /* 0.2 J */
+    fake.started[0]->answer = (struct answer){.kind = WIRE_CLASSIFY, .confidence = 0.1};
+    fake.started_count = 0;
+    requests_runner_callbacks.on_done(fake.started[0], &all);
+    assert_int_equal(fake.sent_count, 0);
+    assert_int_equal(fake.last.outcome.error_code, 0);
+    assert_non_null(strstr(fake.last.reason, "kept at 0.10 < 0.50, the edge failed (energy budget "
+                                             "of this hour has too little left for more)"));
+    (void)submit(&message, "picture");
+    run_fails(5);
+    assert_int_equal(fake.sent_count, 1);
+}
+
+/* A run that is kept a place is reserved with it, so that nothing else takes its joule; and let go
+ * when the edge answers. */
+static void test_joule_of_a_place(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "", 500);
+    struct request *request;
+
+    (void)state;
+    site_make(50);
+    budgets_make(0, 100);
+    request = submit(&message, "picture");
+    assert_int_equal(request->choice.reserve, RESERVE_KEPT);
+    assert_int_equal(fake.started_count, 0);
+    assert_true(fabs(budgets_left(budgets, BUDGET_JOULE) - 99.5) < 1e-9);
+    fake.now_ns = request->job.plan.insure_at_ns;
+    request_event(request, &(struct job_event_data){.kind = JOB_TIMER});
+    assert_int_equal(fake.started_count, 1);
+    assert_true(fabs(budgets_left(budgets, BUDGET_JOULE) - 99.5) < 1e-9); /* once */
+    request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
+    run_fails(30);
+    assert_true(fabs(budgets_left(budgets, BUDGET_JOULE) - 99.7) < 1e-9);
+    request = submit(&message, "picture");
+    assert_true(fabs(budgets_left(budgets, BUDGET_JOULE) - 99.2) < 1e-9);
+    request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
+    assert_true(fabs(budgets_left(budgets, BUDGET_JOULE) - 99.7) < 1e-9);
 }
 
 /* The conversation's length counts for an edge that has to read all of it. */
@@ -657,8 +735,11 @@ int main(void)
                                        FRESH(test_capped),
                                        FRESH(test_bytes_are_reserved),
                                        FRESH(test_bytes_of_unknown_labels),
+                                       FRESH(test_bytes_of_an_edges_labels),
                                        FRESH(test_bytes_go_meanwhile),
                                        FRESH(test_joule_are_charged),
+                                       FRESH(test_joule_of_an_extra),
+                                       FRESH(test_joule_of_a_place),
                                        FRESH(test_latency_of_a_session)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -527,6 +527,27 @@ static void test_joule_of_sending(void **state)
     assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_BUDGET], 1);
 }
 
+/* An edge that could not even be decided on is counted as well, by its reason. */
+static void test_no_edge_to_plan(void **state)
+{
+    (void)state;
+    fake.trouble = EDGE_DOWN;
+    (void)submit(OBJECTS, "");
+    local_end(0, "cat");
+    assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_GONE], 1);
+    fake.trouble = EDGE_FINE;
+    budgets_make(1000, 0); /* not enough for any request */
+    (void)submit(OBJECTS, "");
+    local_end(0, "cat");
+    assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_BUDGET], 1);
+    assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_GONE], 1);
+    (void)submit(OBJECTS, "local"); /* never to leave */
+    local_end(0, "cat");
+    assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_BUDGET], 1);
+    assert_int_equal(fake.sent_count, 0);
+    assert_int_equal(all.shadows.count, 0);
+}
+
 /* ---- bounds ---- */
 
 static void test_room(void **state)
@@ -604,6 +625,7 @@ int main(void)
                                        FRESH(test_bytes),
                                        FRESH(test_joule),
                                        FRESH(test_joule_of_sending),
+                                       FRESH(test_no_edge_to_plan),
                                        FRESH(test_room),
                                        FRESH(test_late),
                                        FRESH(test_reload),

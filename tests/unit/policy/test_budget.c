@@ -267,6 +267,23 @@ static void test_clocks(void **state)
     assert_int_equal(budget_minutes_since(&then, &unknown), 12);
 }
 
+/* What is left is rounded down and what is needed up, each in a unit of its size. */
+static void test_bytes_in_words(void **state)
+{
+    char text[BUDGET_TEXT_BYTES];
+
+    (void)state;
+    budget_bytes_text(12.9 * 1024, 65536, 39.2 * 1024, "picture", text);
+    assert_string_equal(text,
+                        "byte budget: 12 of 64 KiB left in this hour, this picture needs 40 KiB");
+    budget_bytes_text(12.9 * 1024, 50 << 20, 3000.0 * 1024, "picture", text);
+    assert_string_equal(
+        text, "byte budget: 12 KiB of 50.0 MiB left in this hour, this picture needs 3.0 MiB");
+    budget_bytes_text(-3, 16384, 700, "text", text);
+    assert_string_equal(
+        text, "byte budget: 0 bytes of 16 KiB left in this hour, this text needs 700 bytes");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_any_second),
@@ -277,7 +294,8 @@ int main(void)
                                        cmocka_unit_test(test_any_hour),
                                        cmocka_unit_test(test_hour_frees),
                                        cmocka_unit_test(test_kept_and_restored),
-                                       cmocka_unit_test(test_clocks)};
+                                       cmocka_unit_test(test_clocks),
+                                       cmocka_unit_test(test_bytes_in_words)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,7 +89,7 @@ static void test_energy_is_used_up(void **state)
     edges[0].best_ms = 1;
     input.local_run_ms = 1; /* 0.01 J here, input.up_bytes * 1e-6 there */
     input.up_bytes = 100000;
-    input.energy_used = true;
+    input.energy_limited = true; /* and none is left */
     assert_string_equal(reason_of(&input, 0, &choice), "energy budget of this hour is used up");
     assert_int_equal(choice.plan.route, JOB_LOCAL);
     assert_true(choice.hoped_ms == 0);
@@ -141,7 +141,7 @@ static void test_no_hedge_without_energy(void **state)
     assert_int_equal(decide(&input, &choice), 0);
     hedged_ns = choice.plan.insure_at_ns;
     assert_true(hedged_ns > input.now_ns && hedged_ns < input.deadline_ns - NS_PER_S);
-    input.energy_used = true;
+    input.energy_limited = true; /* and none is left */
     assert_int_equal(decide(&input, &choice), 0);
     assert_true(choice.plan.insure_at_ns > input.deadline_ns - NS_PER_S);
 }
@@ -158,6 +158,30 @@ static void test_bytes_are_used_up(void **state)
     assert_string_equal(reason_of(&input, 0, &choice), "byte budget of this hour is used up");
     assert_int_equal(choice.plan.route, JOB_LOCAL);
     assert_int_equal(choice.edge, -1);
+}
+
+/* What kept the nearest edge away is told apart from the reason; an edge that was taken out of the
+ * configuration is none. */
+static void test_trouble(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.trouble, EDGE_FINE);
+    edges[0].silent = true;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.trouble, EDGE_DOWN);
+    edges[0].unusable = BUDGET_BYTES_SHORT;
+    edges[0].trouble = EDGE_OVER_BUDGET;
+    edges[0].needs_bytes = 5000;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.trouble, EDGE_OVER_BUDGET);
+    assert_true(choice.needs_bytes == 5000);
+    edges[0].name = "";
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.trouble, EDGE_FINE);
 }
 
 /* As many edges as a configuration may name: each is a candidate, with the local run and the
@@ -442,7 +466,7 @@ static void test_cached_without_energy(void **state)
     input.local_run_ms = 10;
     assert_int_equal(decide(&input, &choice), 0);
     assert_int_not_equal(choice.plan.route, JOB_CACHE);
-    input.energy_used = true;
+    input.energy_limited = true; /* and none is left */
     assert_int_equal(decide(&input, &choice), 0);
     assert_int_equal(choice.plan.route, JOB_CACHE);
     assert_int_equal(choice.edge, -1);
@@ -460,6 +484,7 @@ int main(void)
                                        cmocka_unit_test(test_energy_of_a_link),
                                        cmocka_unit_test(test_no_hedge_without_energy),
                                        cmocka_unit_test(test_bytes_are_used_up),
+                                       cmocka_unit_test(test_trouble),
                                        cmocka_unit_test(test_most_edges),
                                        cmocka_unit_test(test_forced_edge),
                                        cmocka_unit_test(test_forced_local_and_cascade),

@@ -28,6 +28,7 @@ struct ending {
     int64_t now_ms, patience_ms, insure_ms;
     uint32_t doubt_tokens;
     double doubt;
+    const char *refused; /* by a budget */
     const char *said;
 };
 
@@ -54,7 +55,7 @@ static const struct ending endings[] = {
     {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .edge_error = TANDEM_EBUSY, .confidence = 0.63,
      .said = "why: kept at 0.63 < 0.70, the edge failed ("},
     {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .edge_error = TANDEM_ENOROUTE,
-     .confidence = 0.63,
+     .refused = "byte budget of this hour is used up", .confidence = 0.63,
      .said = "why: kept at 0.63 < 0.70, the edge failed (byte budget of this hour is used up)"},
     {CASCADE, LOCAL, .local = DONE, .edge = FAILED, .confidence = 0.63, .now_ms = 295,
      .said = "why: kept at 0.63 < 0.70, the edge had not answered in the 295 ms that the deadline "
@@ -138,6 +139,7 @@ static void test_every_ending(void **state)
         const struct job_action end = {.kind = JOB_DELIVER, .side = ending->by};
         const size_t bytes = strlen(ending->said);
 
+        strcpy(decision.edge_refused, ending->refused ? ending->refused : "");
         decision_end(&decision, &job, &end, ASKED_NS + ending->now_ms * MS);
         if (ending->said[bytes - 1] == '(') { /* the error's own text follows */
             assert_memory_equal(decision.reason, ending->said, bytes);

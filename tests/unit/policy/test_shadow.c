@@ -129,6 +129,40 @@ static void test_privacy(void **state)
     assert_int_equal(edge_of(&request), COUNT);
 }
 
+/* No edge could be decided on: that is told of what was to have a shadow and may have an edge. */
+static void test_missed(void **state)
+{
+    struct shadow_request request = here();
+    struct shadow_plan plan;
+
+    (void)state;
+    request.trouble = EDGE_DOWN;
+    assert_true(shadow_plan(&request, &plan)); /* another one could */
+    assert_int_equal(plan.missed, SHADOW_STARTS);
+    request.candidate_count = 1;
+    assert_false(shadow_plan(&request, &plan));
+    assert_int_equal(plan.missed, SHADOW_DROPPED_GONE);
+    request.trouble = EDGE_OVER_BUDGET;
+    request.ran_local = false;
+    assert_true(shadow_plan(&request, &plan)); /* its other side has one */
+    assert_int_equal(plan.missed, SHADOW_DROPPED_BUDGET);
+    request.trouble = EDGE_FINE; /* there are none */
+    (void)shadow_plan(&request, &plan);
+    assert_int_equal(plan.missed, SHADOW_STARTS);
+    request.trouble = EDGE_DOWN;
+    request.forced_local = true;
+    (void)shadow_plan(&request, &plan);
+    assert_int_equal(plan.missed, SHADOW_STARTS);
+    request.forced_local = false;
+    request.never_leaves = true;
+    (void)shadow_plan(&request, &plan);
+    assert_int_equal(plan.missed, SHADOW_STARTS);
+    request.never_leaves = false;
+    request.unit = 1; /* it was to have none */
+    (void)shadow_plan(&request, &plan);
+    assert_int_equal(plan.missed, SHADOW_STARTS);
+}
+
 static void test_room(void **state)
 {
     (void)state;
@@ -162,8 +196,9 @@ static void test_when(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chance),  cmocka_unit_test(test_sides), cmocka_unit_test(test_never),
-        cmocka_unit_test(test_privacy), cmocka_unit_test(test_room),  cmocka_unit_test(test_when)};
+        cmocka_unit_test(test_chance),  cmocka_unit_test(test_sides),  cmocka_unit_test(test_never),
+        cmocka_unit_test(test_privacy), cmocka_unit_test(test_missed), cmocka_unit_test(test_room),
+        cmocka_unit_test(test_when)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
