@@ -97,7 +97,7 @@ static void local_note(struct request *request, bool agreed)
             (struct measured){.route = "local",
                               .latency_ms = outcome->local_wait_ms + outcome->local_run_ms,
                               .energy_j = candidate_joule(&energy, outcome->local_run_ms, 0, 0),
-                              .confidence = decision->confidence,
+                              .confidence = request->task->asks ? NAN : decision->confidence,
                               .agreed = agreed};
     }
 }

@@ -140,7 +140,7 @@ bool shadow_local_done(struct requests *all, struct runner_job *job)
     if (job->error == 0) {
         positive_choose(&job->answer, task_positive(shadow->task), task_costs(shadow->task));
         request_run_learn(shadow->task, job);
-        measured->confidence = job->answer.confidence;
+        measured->confidence = shadow->task->asks ? NAN : job->answer.confidence;
         shadow->answers[JOB_SIDE_LOCAL] = job->answer;
     } else {
         answer_fini(&job->answer);

@@ -184,6 +184,17 @@ static int edges_add(const struct decide_input *input, const struct confidence_b
     return best;
 }
 
+/* It is of the answer that is kept; `any` is what was believed before it was known. */
+static void cached_error_set(const struct decide_cached *cached, const struct cascade_error *any,
+                             struct candidate *candidate)
+{
+    candidate->of_answer = true;
+    candidate->any_probability = any->probability;
+    candidate->any_weight = any->weight;
+    candidate->error_probability = cached->error_probability;
+    candidate->error_weight = cached->error_weight;
+}
+
 static void local_add(const struct decide_input *input, struct choice *choice,
                       const struct cascade_error *error)
 {
@@ -195,18 +206,21 @@ static void local_add(const struct decide_input *input, struct choice *choice,
     candidate->energy_j = candidate_joule(&input->energy, input->local_run_ms, 0, 0);
     candidate->error_probability = error->probability;
     candidate->error_weight = error->weight;
+    if (input->cached && input->cached->by_local) {
+        cached_error_set(input->cached, error, candidate);
+    }
     candidate_finish(input, candidate);
 }
 
-static void cache_add(const struct decide_input *input, struct choice *choice)
+static void cache_add(const struct decide_input *input, struct choice *choice,
+                      const struct cascade_error *any)
 {
     struct candidate *candidate = candidate_new(choice, JOB_CACHE, -1);
 
     strcpy(candidate->route, "cache");
     candidate->latency_known = true;
     candidate->energy_j = candidate_joule(&input->energy, 0, 0, 0);
-    candidate->error_probability = input->cached->error_probability;
-    candidate->error_weight = input->cached->error_weight;
+    cached_error_set(input->cached, any, candidate);
     candidate_finish(input, candidate);
 }
 
@@ -357,10 +371,6 @@ void candidates_fill(const struct decide_input *input,
     choice->count = 0;
     *cascade = (struct cascade){.threshold = input->threshold};
     cascade_errors(bins, &edges, &local_error, &edge_error);
-    if (input->cached && input->cached->by_local) {
-        local_error.probability = input->cached->error_probability;
-        local_error.weight = input->cached->error_weight;
-    }
     if (input->has_local) {
         local_add(input, choice, &local_error);
     }
@@ -372,7 +382,7 @@ void candidates_fill(const struct decide_input *input,
         cascade_add(input, bins, choice, (size_t)edge_at, cascade);
     }
     if (input->cached && input->forced == FORCED_AUTO) {
-        cache_add(input, choice);
+        cache_add(input, choice, input->cached->by_local ? &local_error : &edge_error);
     }
     choice->chosen = candidates_cheapest(choice, input->forced);
     choice->asked = edge_at >= 0 ? (size_t)edge_at : choice->count;

@@ -150,6 +150,10 @@ struct candidate {
     double error_probability;
     double
         error_weight; /* each error as often as it costs of one_error_ms; the same without costs */
+    /* Of an answer that is known already: the two above are its own, and would tell of a yes/no
+     * question which one it is. What is believed of any answer like it tells nothing. */
+    bool of_answer;
+    double any_probability, any_weight;
     double bytes;
     double energy_j;           /* NAN: unknown */
     double cost;               /* NAN: unknown */

@@ -274,9 +274,11 @@ static void upload_json(const struct upload_form *upload, struct json_writer *js
     json_object_close(json);
 }
 
-static void candidate_json(const struct candidate *candidate, bool weighed,
-                           struct json_writer *json)
+/* `asks`: of a yes/no question, where what a known answer is believed to cost would tell which of
+ * the two it is. */
+static void candidate_json(const struct candidate *candidate, bool asks, struct json_writer *json)
 {
+    const bool hides = asks && candidate->of_answer;
     const double latency = candidate->latency_known ? candidate->latency.mean_ms : NAN;
     const double p95 = candidate->latency_known ? candidate->latency.p95_ms : NAN;
 
@@ -287,11 +289,12 @@ static void candidate_json(const struct candidate *candidate, bool weighed,
     json_double(json, "miss_probability", candidate->miss_probability);
     json_double(json, "energy_j", candidate->energy_j);
     json_double(json, "bytes", candidate->bytes);
-    json_double(json, "error_probability", candidate->error_probability);
-    if (weighed) {
-        json_double(json, "error_weight", candidate->error_weight);
+    json_double(json, "error_probability",
+                hides ? candidate->any_probability : candidate->error_probability);
+    if (asks) {
+        json_double(json, "error_weight", hides ? candidate->any_weight : candidate->error_weight);
     }
-    json_double(json, "cost", candidate->cost);
+    json_double(json, "cost", hides ? NAN : candidate->cost);
     upload_json(&candidate->upload, json);
     json_object_close(json);
 }
@@ -407,7 +410,7 @@ void decision_json(const struct decision *decision, struct json_writer *json)
     weights_json(&decision->weights, json);
     json_text(json, "route", decision->route);
     json_text(json, "reason", decision->reason);
-    json_double(json, "confidence", decision->confidence);
+    json_double(json, "confidence", decision->question.label[0] ? NAN : decision->confidence);
     json_double(json, "threshold", decision->threshold);
     if (decision->question.label[0]) {
         json_text(json, "positive_label", decision->question.label);

@@ -26,7 +26,7 @@ struct measured { /* what was not measured is NAN or -1 */
     char route[ROUTE_BYTES];
     double latency_ms;
     double energy_j, bytes; /* bytes: sent */
-    double confidence;      /* of the local answer */
+    double confidence;      /* of the local answer, where that does not tell which one it is */
     int agreed;             /* with the delivered answer: 1 or 0 */
     int error_code;
 };
@@ -53,7 +53,8 @@ struct decision {
     struct decide_weights weights; /* of the candidates' costs */
     char route[ROUTE_BYTES];
     char reason[LIMIT_LINE_BYTES + 1];
-    double confidence; /* of the local answer; NAN */
+    double confidence; /* of the local answer; NAN. Where there is a question it is not written:
+                          costs that are not equal put yes and no at different ones */
     double threshold;  /* of a cascade: an answer at least this sure stays; NAN, as it is
                           where there is a question */
     struct decision_question question;

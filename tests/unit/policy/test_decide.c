@@ -417,6 +417,27 @@ static void test_cached(void **state)
     assert_int_equal(choice.plan.route, JOB_CACHE);
 }
 
+/* What a record may say of a question: the errors of any answer like the kept one. */
+static void test_cached_keeps_what_was_believed(void **state)
+{
+    struct decide_cached cached = {0.6, 6, true, "the same was answered before"};
+    struct decide_input input = input_make();
+    struct choice before, choice;
+
+    (void)state;
+    assert_int_equal(decide(&input, &before), 0);
+    input.cached = &cached;
+    assert_int_equal(decide(&input, &choice), 0);
+    for (size_t i = 0; i < choice.count; i++) {
+        const struct candidate *candidate = &choice.candidates[i];
+        const bool is_of = candidate->kind == JOB_CACHE || candidate->kind == JOB_LOCAL;
+
+        assert_true(candidate->of_answer == is_of);
+        assert_true(!is_of || candidate->any_weight == before.candidates[0].error_weight);
+        assert_true(!is_of || candidate->error_weight == 6);
+    }
+}
+
 /* What the local model said it would say again: running it anew gains nothing. */
 static void test_cached_by_local(void **state)
 {
@@ -476,6 +497,7 @@ static void test_cached_without_energy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_cached),
+                                       cmocka_unit_test(test_cached_keeps_what_was_believed),
                                        cmocka_unit_test(test_cached_by_local),
                                        cmocka_unit_test(test_cached_by_local_or_the_edge),
                                        cmocka_unit_test(test_cached_without_energy),

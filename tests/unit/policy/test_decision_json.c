@@ -237,6 +237,60 @@ static void test_waste_and_truth(void **state)
     cJSON_Delete(json);
 }
 
+/* The record of a question that was answered before, for the first time by local (this sure), and
+ * again from the cache. */
+static struct decision question_decision(double confidence, double cached_error,
+                                         double cached_weight)
+{
+    struct decision decision = full_decision();
+
+    strcpy(decision.question.label, "cat");
+    decision.question.probability = cached_error;
+    decision.question.low = 0.01;
+    decision.question.high = 0.5;
+    decision.threshold = NAN;
+    decision.confidence = confidence;
+    decision.candidates[0].of_answer = true;
+    decision.candidates[0].any_probability = 0.125;
+    decision.candidates[0].any_weight = 0.25;
+    decision.candidates[0].error_probability = cached_error;
+    decision.candidates[0].error_weight = cached_weight;
+    decision.candidates[0].cost = 200 * cached_weight;
+    return decision;
+}
+
+static void text_of(const struct decision *decision, char *text, size_t bytes)
+{
+    cJSON *json = written(decision);
+
+    assert_true(cJSON_PrintPreallocated(json, text, (int)bytes, false));
+    cJSON_Delete(json);
+}
+
+/* With unequal costs a "no" is always surer than a "yes" has to be, and each of its errors weighs
+ * more: nothing of that is in the record. */
+static void test_yes_and_no_look_the_same(void **state)
+{
+    const struct decision yes = question_decision(0.25, 0.75, 0.75),
+                          no = question_decision(0.96, 0.04, 0.4);
+    char yes_text[4096], no_text[4096];
+    cJSON *json = written(&yes);
+    const cJSON *kept = cJSON_GetArrayItem(member(json, "candidates"), 0),
+                *edge = cJSON_GetArrayItem(member(json, "candidates"), 1);
+
+    (void)state;
+    text_of(&yes, yes_text, sizeof(yes_text));
+    text_of(&no, no_text, sizeof(no_text));
+    assert_string_equal(yes_text, no_text);
+    members_check(json, (const char *const[]){"confidence", "threshold", NULL}, false);
+    members_check(kept, (const char *const[]){"cost", NULL}, false);
+    number_check(kept, "error_probability", 0.125);
+    number_check(kept, "error_weight", 0.25);
+    number_check(edge, "cost", 33); /* its answer is not known yet */
+    number_check(edge, "error_probability", 0.0625);
+    cJSON_Delete(json);
+}
+
 static void test_outcome_is_null_while_running(void **state)
 {
     struct decision decision = full_decision();
@@ -303,6 +357,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_names_and_values),
                                        cmocka_unit_test(test_measured),
+                                       cmocka_unit_test(test_yes_and_no_look_the_same),
                                        cmocka_unit_test(test_waste_and_truth),
                                        cmocka_unit_test(test_outcome_is_null_while_running),
                                        cmocka_unit_test(test_unmeasured_is_never_zero),
