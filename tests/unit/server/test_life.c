@@ -169,7 +169,7 @@ static void test_bad_starts(void **state)
     file_write(path, "[task]\nkind = classify\n[edge]\nmodel = g.gguf\n");
     expect_refused(f, "is of architecture gpt2");
     file_write(path, "[task]\nkind = classify\nlabels = a, b\n[edge]\nmodel = p.gguf\n");
-    expect_refused(f, "2 labels");
+    expect_refused(f, "labels: 2, but ");
     assert_int_equal(unlink(path), 0);
     assert_int_equal(setenv("FAKE_BROKEN_KERNEL", "1", 1), 0);
     expect_refused(f, "OPENBLAS_CORETYPE");
