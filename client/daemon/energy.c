@@ -24,8 +24,9 @@ void energy_read(struct energy *energy, int64_t now_ns, int64_t busy_ns)
     const int result = energy_gauge_read(&energy->gauge, now_ns, &watt, why);
 
     failed_say(energy, result != 0, why);
-    if (isnan(watt) && energy->gauge.last_ns != now_ns) {
-        return; /* the span goes on */
+    if (isnan(watt) && energy->gauge.last_ns != now_ns && energy->gauge.last_ns != 0) {
+        return; /* the span goes on; where the gauge begins anew, so does what it is compared with
+                 */
     }
     if (!isnan(watt) && span_ns > 0 && energy->read_ns != 0) {
         energy_meter_add(&energy->meter,

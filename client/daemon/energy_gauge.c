@@ -15,6 +15,9 @@
 #define FILE_BYTES         64
 #define MICRO              1e-6
 #define JOULE_PER_MICRO_WH 3.6e-3
+#define MOST_WATT          10000.0 /* as compute_watt */
+#define EMPTY_S            180.0   /* no battery is empty so soon */
+#define UNREAD_NS          (60 * NS_PER_S)
 
 /* ---- files of the kernel ---- */
 
@@ -101,6 +104,10 @@ static int battery_begin(struct gauge_part *part, char error[CONFIG_ERROR_BYTES]
 {
     int64_t number;
 
+    if (number_read(part->path, "energy_full", &number) == 0 ||
+        number_read(part->path, "energy_full_design", &number) == 0) {
+        part->full_joule = JOULE_PER_MICRO_WH * (double)number;
+    }
     if (number_read(part->path, "power_now", &number) == 0) {
         part->kind = GAUGE_POWER;
     } else if (number_read(part->path, "voltage_now", &number) == 0 &&
@@ -224,39 +231,74 @@ static double part_joule(const struct gauge_part *part)
     return 0;
 }
 
-int energy_gauge_read(struct energy_gauge *gauge, int64_t now_ns, double *ret_watt,
-                      char error[CONFIG_ERROR_BYTES])
+/* Whether so many joule of one part in so long can only be a jump of its counter. */
+static bool part_jumped(const struct gauge_part *part, double joule, int64_t span_ns)
 {
-    const bool first = gauge->last_ns == 0;
-    double joule = 0, watt = 0;
-    bool counts = false;
+    const double span_s = (double)span_ns / (double)NS_PER_S;
 
-    *ret_watt = NAN;
+    return (part->kind == GAUGE_COUNTER && span_ns > UNREAD_NS) ||
+           (part->kind == GAUGE_CHARGE &&
+            (joule < 0 || (part->full_joule > 0 && joule > part->full_joule * span_s / EMPTY_S)));
+}
+
+static bool gauge_counts(const struct energy_gauge *gauge)
+{
     for (size_t i = 0; i < gauge->count; i++) {
-        const char *name;
-        int why;
+        if (is_counter(&gauge->parts[i])) {
+            return true;
+        }
+    }
+    return false;
+}
 
-        if (!is_discharging(&gauge->parts[i])) {
-            gauge->last_ns = 0; /* anew when it is */
-            return 0;
-        }
-        why = part_read(&gauge->parts[i], &watt, &name);
-        if (why != 0) {
-            return unreadable(gauge->parts[i].path, name, why, TANDEM_EIO, error);
-        }
-        joule += part_joule(&gauge->parts[i]);
-        counts |= is_counter(&gauge->parts[i]);
-    }
-    if (gauge->count == 0 || (counts && !first && !(joule > 0))) {
-        return 0; /* a battery's charge falls in steps */
-    }
-    if (!counts || !first) {
-        *ret_watt =
-            watt + (counts ? joule / ((double)(now_ns - gauge->last_ns) / (double)NS_PER_S) : 0);
-    }
+/* What is read from now on is counted from here. */
+static void gauge_begin(struct energy_gauge *gauge, int64_t now_ns)
+{
     for (size_t i = 0; i < gauge->count; i++) {
         gauge->parts[i].last = gauge->parts[i].now;
     }
     gauge->last_ns = now_ns;
+}
+
+int energy_gauge_read(struct energy_gauge *gauge, int64_t now_ns, double *ret_watt,
+                      char error[CONFIG_ERROR_BYTES])
+{
+    const bool counts = gauge_counts(gauge), first = gauge->last_ns == 0;
+    const int64_t span_ns = first ? 0 : now_ns - gauge->last_ns;
+    double joule = 0, watt = 0;
+    bool jumped = false;
+
+    *ret_watt = NAN;
+    for (size_t i = 0; i < gauge->count; i++) {
+        struct gauge_part *part = &gauge->parts[i];
+        const char *name;
+        int why;
+
+        if (!is_discharging(part)) {
+            gauge->last_ns = 0; /* anew when it is */
+            return 0;
+        }
+        why = part_read(part, &watt, &name);
+        if (why != 0) {
+            gauge->last_ns = counts ? gauge->last_ns : 0;
+            return unreadable(part->path, name, why, TANDEM_EIO, error);
+        }
+        if (!first) {
+            const double taken = part_joule(part);
+
+            joule += taken;
+            jumped |= part_jumped(part, taken, span_ns);
+        }
+    }
+    if (gauge->count == 0 || (counts && !first && !jumped && joule == 0)) {
+        return 0; /* a battery's charge falls in steps */
+    }
+    if (counts && !first && !jumped) {
+        watt += joule / ((double)span_ns / (double)NS_PER_S);
+    }
+    if (!(counts && first) && !jumped && watt <= MOST_WATT) {
+        *ret_watt = watt;
+    }
+    gauge_begin(gauge, now_ns);
     return 0;
 }

@@ -7,6 +7,9 @@
  * voltage_now and current_now, else how fast energy_now falls. While one is not discharging it
  *             tells nothing.
  *
+ * What no device can have taken is a jump, after which it begins anew: a counter that was reset, a
+ * charge that was corrected. A counter that was not read for long may have gone round unseen.
+ *
  * Any thread, one at a time. */
 #ifndef TANDEM_CLIENT_ENERGY_GAUGE_H
 #define TANDEM_CLIENT_ENERGY_GAUGE_H
@@ -25,19 +28,21 @@ struct gauge_part {
     char path[GAUGE_PATH_BYTES];
     enum gauge_kind kind;
     uint64_t range_uj;  /* COUNTER */
+    double full_joule;  /* CHARGE: of the battery; 0: not known */
     uint64_t last, now; /* COUNTER and CHARGE: at last_ns, and read last */
 };
 struct energy_gauge {
     struct gauge_part parts[GAUGE_PARTS];
     size_t count;
-    int64_t last_ns; /* when `last` was; 0: never */
+    int64_t last_ns; /* when `last` was; 0: it begins anew */
 };
 /* Finds the gauge below `sys` ("/sys") and reads it once. TANDEM_ECONFIG with a line that says
  * what is missing. ENERGY_MODEL: 0, and nothing is ever told. */
 int energy_gauge_open(struct energy_gauge *gauge, enum energy_source source, const char *sys,
                       char error[CONFIG_ERROR_BYTES]);
-/* The power since the last call that told one, or of now; NAN: nothing to tell yet. TANDEM_EIO when
- * it cannot be read any more, and what cannot in `error`. */
+/* The power since the last call that told one or began anew, or, of a gauge that counts nothing, of
+ * now; NAN: nothing to tell yet. TANDEM_EIO when it cannot be read any more, and what cannot in
+ * `error`. */
 int energy_gauge_read(struct energy_gauge *gauge, int64_t now_ns, double *ret_watt,
                       char error[CONFIG_ERROR_BYTES]);
 

@@ -155,6 +155,61 @@ static void test_charge(void **state)
     assert_true(fabs(watt_at(8) - 36 / 2.0) < 1e-9);
 }
 
+/* A counter that was reset, and one that may have gone round unseen: it begins anew. */
+static void test_counter_jumps(void **state)
+{
+    (void)state;
+    package("powercap/intel-rapl:0", "package-0", 1000000);
+    put("powercap/intel-rapl:0", "max_energy_range_uj", 262143328850);
+    assert_int_equal(opened(ENERGY_RAPL), 0);
+    assert_true(isnan(watt_at(0)));
+    put("powercap/intel-rapl:0", "energy_uj", 21000000);
+    assert_true(fabs(watt_at(1) - 20) < 1e-9);
+    put("powercap/intel-rapl:0", "energy_uj", 5000000); /* 262 kW otherwise */
+    assert_true(isnan(watt_at(2)));
+    put("powercap/intel-rapl:0", "energy_uj", 12000000);
+    assert_true(fabs(watt_at(3) - 7) < 1e-9);
+    put("powercap/intel-rapl:0", "energy_uj", 612000000);
+    assert_true(fabs(watt_at(63) - 10) < 1e-9);
+    put("powercap/intel-rapl:0", "energy_uj", 1222000000);
+    assert_true(isnan(watt_at(124)));
+    put("powercap/intel-rapl:0", "energy_uj", 1225000000);
+    assert_true(fabs(watt_at(125) - 3) < 1e-9);
+}
+
+/* A battery's gauge that is corrected, up or down, has told of no power. */
+static void test_charge_jumps(void **state)
+{
+    (void)state;
+    put_text("power_supply/BAT0", "type", "Battery");
+    put_text("power_supply/BAT0", "status", "Discharging");
+    put("power_supply/BAT0", "energy_full", 50000000);
+    put("power_supply/BAT0", "energy_now", 40000000);
+    assert_int_equal(opened(ENERGY_BATTERY), 0);
+    assert_true(isnan(watt_at(0)));
+    put("power_supply/BAT0", "energy_now", 39990000);
+    assert_true(fabs(watt_at(4) - 9) < 1e-9);
+    put("power_supply/BAT0", "energy_now", 38600000); /* 5004 J in 5 s; empty in 180 s: 5000 J */
+    assert_true(isnan(watt_at(9)));
+    put("power_supply/BAT0", "energy_now", 38590000);
+    assert_true(fabs(watt_at(11) - 18) < 1e-9);
+    put("power_supply/BAT0", "energy_now", 38600000);
+    assert_true(isnan(watt_at(12)));
+    put("power_supply/BAT0", "energy_now", 38590000);
+    assert_true(fabs(watt_at(13) - 36) < 1e-9); /* since then */
+}
+
+static void test_power_jumps(void **state)
+{
+    (void)state;
+    put_text("power_supply/BAT0", "type", "Battery");
+    put("power_supply/BAT0", "power_now", 20000000000);
+    assert_int_equal(opened(ENERGY_BATTERY), 0);
+    assert_true(isnan(watt_at(0)));
+    put("power_supply/BAT0", "power_now", 20000000);
+    assert_true(fabs(watt_at(1) - 20) < 1e-9);
+}
+
 static void test_missing(void **state)
 {
     (void)state;
@@ -225,6 +280,41 @@ static void test_learned(void **state)
     assert_true(fabs(requests_energy(&requests).compute_watt - 15) < 0.01);
 }
 
+/* A gauge that tells the power of now is compared with the last second, also when it told nothing
+ * for long: while the battery was charged, and while it could not be read. */
+static void test_after_a_pause(void **state)
+{
+    struct client_config config = {.compute_watt = 0};
+    struct requests requests = {.config = &config};
+    struct energy energy = {.requests = &requests, .source = ENERGY_BATTERY};
+    int64_t busy_ns = 0;
+
+    (void)state;
+    put_text("power_supply/BAT0", "type", "Battery");
+    put_text("power_supply/BAT0", "status", "Charging");
+    put("power_supply/BAT0", "power_now", 6000000);
+    energy_meter_init(&energy.meter);
+    assert_int_equal(energy_gauge_open(&energy.gauge, ENERGY_BATTERY, sys, error), 0);
+    for (int second = 0; second < 100; second++) {
+        busy_ns += NS_PER_S;
+        energy_read(&energy, START_NS + second * NS_PER_S, busy_ns);
+    }
+    put_text("power_supply/BAT0", "status", "Discharging");
+    energy_read(&energy, START_NS + 100 * NS_PER_S, busy_ns); /* it was idle since */
+    assert_true(energy.meter.weight == 1);
+    assert_true(energy.meter.busy == 0);
+    assert_true(energy.meter.watt == 6);
+    run_command("rm %s/class/%s/power_now", "power_supply/BAT0");
+    for (int second = 101; second < 150; second++) {
+        energy_read(&energy, START_NS + second * NS_PER_S, busy_ns);
+    }
+    assert_true(energy.failed);
+    put("power_supply/BAT0", "power_now", 16000000);
+    energy_read(&energy, START_NS + 150 * NS_PER_S, busy_ns + NS_PER_S);
+    assert_true(energy.meter.weight == METER_KEEP + 1);
+    assert_true(energy.meter.busy == 1);
+}
+
 static int64_t still(void *user)
 {
     (void)user;
@@ -270,8 +360,10 @@ int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        FRESH(test_rapl), FRESH(test_battery), FRESH(test_charge),       FRESH(test_missing),
-        FRESH(test_many), FRESH(test_learned), FRESH(test_charged_later)};
+        FRESH(test_rapl),         FRESH(test_battery),      FRESH(test_charge),
+        FRESH(test_missing),      FRESH(test_many),         FRESH(test_counter_jumps),
+        FRESH(test_charge_jumps), FRESH(test_power_jumps),  FRESH(test_after_a_pause),
+        FRESH(test_learned),      FRESH(test_charged_later)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
