@@ -137,23 +137,42 @@ static int mode_print(const cJSON *status, const struct table_style *style, stru
     return head_end(&head);
 }
 
+struct unit {
+    const char *name;
+    double scale;
+};
+
+/* The largest of which there are ten, so that a hundredth of them is seen. */
+static const struct unit *unit_of(const struct unit units[], size_t count, double amount)
+{
+    size_t at = count - 1;
+
+    while (at > 0 && amount < 10 * units[at].scale) {
+        at--;
+    }
+    return &units[at];
+}
+
 /* What was used of the hour's budgets; nothing where there is none. */
 static int budget_print(const cJSON *status, const struct table_style *style, struct buf *out)
 {
     static const struct {
-        const char *key, *unit;
-        double scale;
-    } kinds[] = {{"bytes", "MB to and from edges", 1e-6}, {"joule", "joule", 1}};
+        const char *key, *of;
+        struct unit units[4];
+    } kinds[] = {{"bytes", " to and from edges", {{"B", 1}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}}},
+                 {"joule", "", {{"mJ", 1e-3}, {"joule", 1}, {"kJ", 1e3}, {"MJ", 1e6}}}};
     struct head head = {.out = out, .width = style->width};
     bool any = false;
 
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         const cJSON *budget = member_get(member_get(status, "budget"), kinds[i].key);
+        const double limit = member_number_or_0(budget, "limit");
+        const struct unit *unit = unit_of(kinds[i].units, 4, limit);
 
         if (cJSON_IsNumber(member_get(budget, "limit"))) {
-            head_say(&head, "%s%.1f of %.1f %s", any ? "" : "this hour ",
-                     member_number_or_0(budget, "used") * kinds[i].scale,
-                     member_number_or_0(budget, "limit") * kinds[i].scale, kinds[i].unit);
+            head_say(&head, "%s%.1f of %.1f %s%s", any ? "" : "this hour ",
+                     member_number_or_0(budget, "used") / unit->scale, limit / unit->scale,
+                     unit->name, kinds[i].of);
             any = true;
         }
     }

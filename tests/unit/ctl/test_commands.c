@@ -108,6 +108,35 @@ static void test_look_server(void **state)
     stage_stop(&stage);
 }
 
+/* A budget is told in units of which it has ten at least. */
+static void test_top_budgets(void **state)
+{
+    static const struct {
+        const char *status, *said;
+    } cases[] = {
+        {"\"bytes\":{\"limit\":65536,\"used\":1234},\"joule\":{\"limit\":0.05,\"used\":0.0123}",
+         "this hour 1.2 of 65.5 kB to and from edges, 12.3 of 50.0 mJ\n"},
+        {"\"bytes\":{\"limit\":5e10,\"used\":12e9},\"joule\":{\"limit\":3600,\"used\":12}",
+         "this hour 12.0 of 50.0 GB to and from edges, 12.0 of 3600.0 joule\n"},
+        {"\"bytes\":null,\"joule\":{\"limit\":2e-4,\"used\":1e-4}", "this hour 0.1 of 0.2 mJ\n"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char status[400];
+        const struct reply replies_of[] = {
+            {"status", status},
+            {"decisions 300", "{\"schema\":1,\"daemon\":\"tandem-client\",\"id\":\"1\"}\n"}};
+        struct stage stage;
+
+        snprintf(status, sizeof(status),
+                 "{\"schema\":1,\"daemon\":\"tandem-client\",\"budget\":{%s}}\n", cases[i].status);
+        stage_start(&stage, replies_of, 2);
+        assert_int_equal(ctl(&stage, "top", "-n", "1", NULL), CTL_DONE);
+        assert_non_null(strstr(stage.out, cases[i].said));
+        stage_stop(&stage);
+    }
+}
+
 static void test_decisions(void **state)
 {
     struct stage stage;
@@ -259,10 +288,11 @@ static void test_run_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_look),        cmocka_unit_test(test_top_without_a_terminal),
-        cmocka_unit_test(test_look_server), cmocka_unit_test(test_decisions),
-        cmocka_unit_test(test_wrong_use),   cmocka_unit_test(test_run_text),
-        cmocka_unit_test(test_run_files),   cmocka_unit_test(test_run_failures),
+        cmocka_unit_test(test_look),         cmocka_unit_test(test_top_without_a_terminal),
+        cmocka_unit_test(test_look_server),  cmocka_unit_test(test_top_budgets),
+        cmocka_unit_test(test_decisions),    cmocka_unit_test(test_wrong_use),
+        cmocka_unit_test(test_run_text),     cmocka_unit_test(test_run_files),
+        cmocka_unit_test(test_run_failures),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
