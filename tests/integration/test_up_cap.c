@@ -1,6 +1,7 @@
-/* test_up_cap.c: `max_up_kbit` on the wire. A relay between both daemons counts what comes from the
- * client: under more load than fits, over a silence and a lost connection, no second holds more
- * than the cap; and a request that would take too long under it stays here. */
+/* test_up_cap.c: `max_up_kbit` on the wire, without TLS and with it. A relay between both daemons
+ * counts what comes from the client: under more load than fits, over a silence and a lost
+ * connection, no second holds more than the cap; and a request that would take too long under it
+ * stays here. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CAP_KBIT    200
@@ -43,6 +45,56 @@ static int setup(void **state)
     relay = relay_new(site.dir, "relay.sock", "edge.sock");
     assert_non_null(relay);
     return site_open(&site, &tandem);
+}
+
+/* The [tls] section of `name`'s certificate. */
+static const char *tls_of(const char *name, char text[512])
+{
+    snprintf(text, 512, "[tls]\ncert = %s/ca/%s.pem\nkey = %s/ca/%s.key\nca = %s/ca/ca.pem\n",
+             site.dir, name, site.dir, name, site.dir);
+    return text;
+}
+
+/* Where the server listens. */
+static uint16_t server_port(void)
+{
+    cJSON *status = site_status(site.server_socket);
+    const cJSON *listen = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(status, "listen"), 0);
+    unsigned port = 0;
+
+    assert_true(cJSON_IsString(listen));
+    assert_int_equal(sscanf(listen->valuestring, "tcp://127.0.0.1:%u", &port), 1);
+    cJSON_Delete(status);
+    return (uint16_t)port;
+}
+
+static int setup_tls(void **state)
+{
+    static char url[64], edge[64], server_tls[512], client_tls[512];
+    struct site_config config = {
+        .listen = "tcp://127.0.0.1:0", .edge = edge, .url = url, .tls = true};
+    char command[512];
+    uint16_t port;
+
+    (void)state;
+    snprintf(edge, sizeof(edge), "max_up_kbit = %d\n", CAP_KBIT);
+    site_init(&site, NULL);
+    snprintf(command, sizeof(command),
+             "{ deploy/certs.sh %s/ca ca; deploy/certs.sh %s/ca server den 127.0.0.1; "
+             "deploy/certs.sh %s/ca client robot; } >/dev/null",
+             site.dir, site.dir, site.dir);
+    assert_int_equal(system(command), 0);
+    config.server = tls_of("den", server_tls);
+    config.client = tls_of("robot", client_tls);
+    snprintf(url, sizeof(url), "tcp://127.0.0.1:1"); /* no client runs yet */
+    site_configure(&site, &config);
+    site_server_start(&site);
+    relay = relay_new_tcp(server_port(), &port);
+    snprintf(url, sizeof(url), "tcp://127.0.0.1:%u", port);
+    site_configure(&site, &config);
+    site_client_start(&site);
+    site_edge_wait(&site, "up");
+    return tandem_open(site.app_socket, &tandem);
 }
 
 static int teardown(void **state)
@@ -178,5 +230,6 @@ int main(void)
                                        cmocka_unit_test(test_is_foreseen),
                                        cmocka_unit_test(test_small_requests)};
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests_name("plaintext", tests, setup, teardown) +
+           cmocka_run_group_tests_name("TLS", tests, setup_tls, teardown);
 }

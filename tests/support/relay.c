@@ -9,7 +9,10 @@
 
 #include "common/base/clock.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -37,7 +40,8 @@ struct relay {
     pthread_t thread;
     pthread_mutex_t lock; /* of all below */
     int listener;
-    struct sockaddr_un to;
+    struct sockaddr_storage to;
+    socklen_t to_bytes;
     struct pair pairs[PAIRS_MAX];
     struct arrived arrived[ARRIVED_MAX];
     size_t arrived_count;
@@ -56,13 +60,21 @@ static void pair_end(struct pair *pair)
     *pair = (struct pair){.client = -1, .edge = -1};
 }
 
+/* What is passed on leaves at once, as it came; on a Unix socket it does anyway. */
+static void at_once(int fd)
+{
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+}
+
 static void pair_begin(struct relay *relay, int client)
 {
-    const int edge = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int edge = socket(relay->to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     for (size_t i = 0; i < PAIRS_MAX; i++) {
         if (relay->pairs[i].client < 0 &&
-            connect(edge, (const struct sockaddr *)&relay->to, sizeof(relay->to)) == 0) {
+            connect(edge, (const struct sockaddr *)&relay->to, relay->to_bytes) == 0) {
+            at_once(client);
+            at_once(edge);
             relay->pairs[i] = (struct pair){.client = client, .edge = edge};
             relay->connections++;
             return;
@@ -177,21 +189,48 @@ static struct sockaddr_un address_of(const char *dir, const char *name)
     return address;
 }
 
-struct relay *relay_new(const char *dir, const char *name, const char *to)
+static struct relay *relay_begin(const void *here, socklen_t here_bytes, const void *to,
+                                 socklen_t to_bytes)
 {
-    const struct sockaddr_un here = address_of(dir, name);
+    const struct sockaddr *address = here;
     struct relay *relay = calloc(1, sizeof(*relay));
 
     assert_non_null(relay);
-    relay->to = address_of(dir, to);
+    memcpy(&relay->to, to, to_bytes);
+    relay->to_bytes = to_bytes;
     for (size_t i = 0; i < PAIRS_MAX; i++) {
         relay->pairs[i] = (struct pair){.client = -1, .edge = -1};
     }
-    relay->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(relay->listener, (const struct sockaddr *)&here, sizeof(here)), 0);
+    relay->listener = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(relay->listener, address, here_bytes), 0);
     assert_int_equal(listen(relay->listener, PAIRS_MAX), 0);
     assert_int_equal(pthread_mutex_init(&relay->lock, NULL), 0);
     assert_int_equal(pthread_create(&relay->thread, NULL, run, relay), 0);
+    return relay;
+}
+
+struct relay *relay_new(const char *dir, const char *name, const char *to)
+{
+    const struct sockaddr_un here = address_of(dir, name), there = address_of(dir, to);
+
+    return relay_begin(&here, sizeof(here), &there, sizeof(there));
+}
+
+static struct sockaddr_in loopback(uint16_t port)
+{
+    return (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+struct relay *relay_new_tcp(uint16_t to, uint16_t *ret_port)
+{
+    const struct sockaddr_in here = loopback(0), there = loopback(to);
+    struct relay *relay = relay_begin(&here, sizeof(here), &there, sizeof(there));
+    struct sockaddr_in got;
+    socklen_t bytes = sizeof(got);
+
+    assert_int_equal(getsockname(relay->listener, (struct sockaddr *)&got, &bytes), 0);
+    *ret_port = ntohs(got.sin_port);
     return relay;
 }
 
