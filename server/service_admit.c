@@ -179,7 +179,7 @@ static struct request *request_new(struct service *service, struct service_peer 
     if (!request) {
         return NULL;
     }
-    request->arrival_ns = clock_now_ns();
+    request->arrival_ns = request->whole_ns = clock_now_ns();
     request->upload_until_ns = request->arrival_ns + LIMIT_UPLOAD_STALL_MS * NS_PER_MS;
     request->deadline_ns =
         header->budget_us ? request->arrival_ns + (int64_t)header->budget_us * NS_PER_US : 0;
@@ -308,6 +308,7 @@ static int on_data(struct service *service, struct service_peer *peer, const str
         return 0;
     }
     if (request->input.bytes - request->prefix_bytes == request->payload_bytes) {
+        request->whole_ns = clock_now_ns();
         request_apply(service, request, SESSION_INPUT, 0, NULL);
         service_schedule(service);
     } else if (frame->flags & FRAME_FLAG_LAST) {

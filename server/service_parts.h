@@ -19,6 +19,7 @@ struct request {
     const struct served_task *task;
     struct served_model *model; /* one reference: outlives a catalog that no longer serves it */
     int64_t arrival_ns, deadline_ns, started_ns, run_ns; /* started 0: never in a step */
+    int64_t whole_ns;        /* when the last of its input was here, and it began to wait */
     int64_t upload_until_ns; /* while receiving: when the next piece must be here */
     /* input */
     struct buf input; /* a session's prefix, then the payload */

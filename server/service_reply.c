@@ -126,7 +126,7 @@ int reply_result(struct service *service, struct request *request, bool partial)
                                   .confidence = exp(fmin(request->logprob, 0))}; /* rounding */
     }
     answer->confidence = confidence_of(request, answer->confidence);
-    result.wait_us = (uint64_t)((request->started_ns - request->arrival_ns) / NS_PER_US);
+    result.wait_us = (uint64_t)((request->started_ns - request->whole_ns) / NS_PER_US);
     result.run_us = (uint64_t)(request->run_ns / NS_PER_US);
     memcpy(result.model_digest, engine_model_digest(request->model->model),
            sizeof(result.model_digest));

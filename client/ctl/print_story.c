@@ -218,18 +218,27 @@ static void choice_say(struct story *story, const cJSON *decision,
     }
 }
 
-/* One part of the time, rounded as it is shown, so that what is shown adds up. */
-static void part_say(struct story *story, const cJSON *outcome, const char *key, const char *what,
-                     int digits, double *left_ms)
+struct part {                      /* of the time that an answer took */
+    const char *key, *less, *what; /* less: a part of it that is told by itself; NULL: none */
+    bool here;
+};
+
+static double part_ms(const cJSON *outcome, const struct part *part)
 {
-    const cJSON *value = member_get(outcome, key);
+    return member_number_or_0(outcome, part->key) -
+           (part->less ? member_number_or_0(outcome, part->less) : 0);
+}
+
+/* One part, rounded as it is shown, so that what is shown adds up. */
+static void part_say(struct story *story, const cJSON *outcome, const struct part *part, int digits,
+                     double *left_ms)
+{
     const double scale = pow(10, digits);
-    const double part = cJSON_IsNumber(value) ? round(value->valuedouble * scale) / scale : 0;
-    const double shown =
-        fmin(part, *left_ms); /* rounded up, all parts may be more than the whole */
+    const double ms = round(part_ms(outcome, part) * scale) / scale;
+    const double shown = fmin(ms, *left_ms); /* rounded up, all parts may be more than the whole */
 
     if (shown > 0) {
-        say(story, "%.*f %s + ", digits, shown, what);
+        say(story, "%.*f %s + ", digits, shown, part->what);
         *left_ms -= shown;
     }
 }
@@ -248,12 +257,13 @@ static bool waited_for_edge(const cJSON *decision)
 /* "12.0 ms = 2.0 waited here + 9.0 run here + 1.0 the rest" */
 static void times_say(struct story *story, const cJSON *decision)
 {
-    static const struct {
-        const char *key, *what;
-        bool here;
-    } parts[] = {{"local_wait_ms", "waited here", true},  {"local_run_ms", "run here", true},
-                 {"prepare_ms", "prepared", false},       {"up_ms", "sent", false},
-                 {"edge_wait_ms", "waited there", false}, {"edge_run_ms", "run there", false}};
+    static const struct part parts[] = {{"local_wait_ms", NULL, "waited here", true},
+                                        {"local_run_ms", NULL, "run here", true},
+                                        {"prepare_ms", NULL, "prepared", false},
+                                        {"paced_ms", NULL, "held back by max_up_kbit", false},
+                                        {"up_ms", "paced_ms", "sent", false},
+                                        {"edge_wait_ms", NULL, "waited there", false},
+                                        {"edge_run_ms", NULL, "run there", false}};
     const cJSON *outcome = member_get(decision, "outcome");
     const double latency = member_number_or_0(outcome, "latency_ms");
     const int digits = digits_of(latency);
@@ -263,7 +273,7 @@ static void times_say(struct story *story, const cJSON *decision)
     bool both;
 
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        sum += member_number_or_0(outcome, parts[i].key);
+        sum += part_ms(outcome, &parts[i]);
     }
     both = sum <= latency; /* else they ran at the same time: the ones of who answered */
     say(story, "%.*f ms", digits, latency);
@@ -273,7 +283,7 @@ static void times_say(struct story *story, const cJSON *decision)
     say(story, " = ");
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (parts[i].here != by_edge || (both && by_edge)) {
-            part_say(story, outcome, parts[i].key, parts[i].what, digits, &left_ms);
+            part_say(story, outcome, &parts[i], digits, &left_ms);
         }
     }
     say(story, "%.*f %s", digits, fabs(left_ms) < 0.5 / scale ? 0 : left_ms,

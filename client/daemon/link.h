@@ -62,6 +62,8 @@ void links_probe(struct links *links, size_t edge);
 /* How much later than the link alone would `max_up_kbit` let the last of so many bytes leave,
  * behind all that waits already; 0 without a cap. */
 double links_paced_ms(const struct links *links, size_t edge, uint64_t bytes, int64_t now_ns);
+/* For how long in all `max_up_kbit` has held back what was to leave. */
+double links_held_ms(const struct links *links, size_t edge, int64_t now_ns);
 /* What was measured of this link before a restart; before it is connected. */
 void links_estimate_give(struct links *links, size_t edge, const struct estimate_link *estimate);
 /* What a request has waited in this edge's queue. */

@@ -41,6 +41,25 @@ static bool is_stalled(const struct link *link, int64_t now_ns)
            (double)(now_ns - link->unheard_ns) > stall_ms * (double)NS_PER_MS;
 }
 
+/* How long the hold that is on has lasted. What was held may have been given up: it ends when it
+ * was to leave. */
+static int64_t hold_ns(const struct link *link, int64_t now_ns)
+{
+    const int64_t until_ns = now_ns < link->hold_until_ns ? now_ns : link->hold_until_ns;
+
+    return link->hold_from_ns != 0 && until_ns > link->hold_from_ns ? until_ns - link->hold_from_ns
+                                                                    : 0;
+}
+
+/* `held`: until `until_ns`; else what waited for it may leave. */
+static void hold_note(struct link *link, bool held, int64_t until_ns, int64_t now_ns)
+{
+    link->holds_ns += hold_ns(link, now_ns);
+    link->hold_until_ns = until_ns > link->hold_until_ns ? until_ns : link->hold_until_ns;
+    link->hold_from_ns = held ? now_ns : 0;
+    link->held_ns = held ? now_ns : link->held_ns;
+}
+
 static uint64_t cap_left(struct link *link, bool payload, uint64_t wanted, int64_t *ret_again_ns)
 {
     const int64_t now_ns = clock_now_ns();
@@ -59,7 +78,9 @@ static uint64_t cap_left(struct link *link, bool payload, uint64_t wanted, int64
     if (left < wanted) {
         *ret_again_ns =
             kept > 0 ? now_ns + AGAIN_NS : budget_rate_when(&link->rate, payload, wanted, now_ns);
-        link->held_ns = now_ns;
+        hold_note(link, true, *ret_again_ns, now_ns);
+    } else if (payload) {
+        hold_note(link, false, now_ns, now_ns);
     }
     return left;
 }
@@ -127,6 +148,13 @@ bool link_may_probe(const struct link *link, uint64_t bytes, int64_t now_ns)
     return bytes <= budget_rate_left(&link->rate, true, now_ns) / 2 &&
            budgets_carry_extra(budgets, bytes) &&
            (double)bytes <= budgets_left(budgets, BUDGET_BYTES) / PROBE_PART;
+}
+
+double links_held_ms(const struct links *links, size_t edge, int64_t now_ns)
+{
+    const struct link *link = &links->items[edge];
+
+    return (double)(link->holds_ns + hold_ns(link, now_ns)) / (double)NS_PER_MS;
 }
 
 double links_paced_ms(const struct links *links, size_t edge, uint64_t bytes, int64_t now_ns)

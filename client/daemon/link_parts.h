@@ -27,6 +27,9 @@ struct link {
     uint64_t unheard_bytes;  /* sent since the edge was last heard, */
     int64_t unheard_ns;      /* and when the first of them was */
     int64_t held_ns;         /* when the cap last held something back */
+    int64_t hold_from_ns;    /* since when it does; 0: it does not, */
+    int64_t hold_until_ns;   /* and until when it will */
+    int64_t holds_ns;        /* how long it did before that */
     bool greeted;            /* our hello is out */
     bool up, draining;
     struct backoff backoff;

@@ -68,6 +68,7 @@ struct request {
     enum job_side shown_side;   /* whose text the caller has seen, */
     size_t shown_bytes;         /* and how much of it */
     int64_t start_ns, edge_sent_ns;
+    double held_before_ms; /* links_held_ms when it was sent */
     int64_t decide_ns;     /* start_ns, or when the print of its picture was made */
     int64_t due_ns;        /* when the timer is to fire */
     struct edge_hold hold; /* of the hourly budgets, while the edge is asked, */

@@ -75,6 +75,8 @@ static int edge_send(struct request *request)
     }
     if (result == 0) {
         memcpy(payload, data + prefix, bytes - prefix);
+        request->held_before_ms =
+            links_held_ms(request->all->links, (size_t)request->choice.edge, clock_now_ns());
         request->wire_id = request->all->next_wire_id++;
         result = links_send(request->all->links, (size_t)request->choice.edge, request->wire_id,
                             &message, payload, bytes - prefix);
@@ -90,7 +92,8 @@ static int edge_send(struct request *request)
         estimate_edge_hoped(&request->task->edges[request->choice.edge], request->edge_sent_ns);
     }
     request->decision.outcome.bytes_up = (double)(bytes - prefix);
-    request->decision.outcome.up_ms = NAN; /* of this sending */
+    request->decision.outcome.up_ms = request->decision.outcome.paced_ms =
+        NAN; /* of this sending */
     return 0;
 }
 
@@ -265,6 +268,8 @@ static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result,
      * is at most what waiting and running leave of the whole. */
     if (!isnan(outcome->up_ms)) {
         outcome->up_ms = fmin(outcome->up_ms, fmax(total_ms - wait_ms - run_ms, 0));
+        outcome->paced_ms =
+            isnan(outcome->paced_ms) ? NAN : fmin(outcome->paced_ms, outcome->up_ms);
     }
     memcpy(outcome->model_digest, result->model_digest, sizeof(outcome->model_digest));
     memcpy(request->edge_digest, result->model_digest, sizeof(request->edge_digest));
@@ -309,12 +314,27 @@ static void on_edge_error(size_t edge, uint64_t id, const struct edge_error *err
 }
 
 /* What the input waited for its turn to leave, as max_up_kbit makes it, belongs to its way. */
+static void up_note(struct request *request)
+{
+    struct decision_outcome *outcome = &request->decision.outcome;
+    const size_t edge = (size_t)request->choice.edge;
+    const int64_t now_ns = clock_now_ns();
+    struct link_view view;
+
+    links_view(request->all->links, edge, &view);
+    outcome->up_ms = ms_between(request->edge_sent_ns, now_ns);
+    if (view.max_up_kbit > 0) {
+        outcome->paced_ms =
+            links_held_ms(request->all->links, edge, now_ns) - request->held_before_ms;
+    }
+}
+
 static void on_edge_acked(size_t edge, uint64_t id, void *user)
 {
     struct request *request = request_find(user, edge, id);
 
     if (request && !request->has_answer[JOB_SIDE_EDGE]) {
-        request->decision.outcome.up_ms = ms_between(request->edge_sent_ns, clock_now_ns());
+        up_note(request);
     } else if (!request) {
         shadow_edge_acked(user, edge, id);
     }

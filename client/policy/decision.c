@@ -16,7 +16,7 @@ void decision_outcome_init(struct decision_outcome *outcome)
     memset(outcome, 0, sizeof(*outcome));
     outcome->latency_ms = outcome->bytes_up = outcome->bytes_down = NAN;
     outcome->local_wait_ms = outcome->local_run_ms = outcome->prepare_ms = outcome->up_ms =
-        outcome->edge_wait_ms = outcome->edge_run_ms = NAN;
+        outcome->edge_wait_ms = outcome->edge_run_ms = outcome->paced_ms = NAN;
     outcome->cached_tokens = -1;
 }
 
@@ -316,6 +316,7 @@ static void outcome_json(const struct decision_outcome *outcome, struct json_wri
     json_double(json, "local_run_ms", outcome->local_run_ms);
     json_double(json, "prepare_ms", outcome->prepare_ms);
     json_double(json, "up_ms", outcome->up_ms);
+    json_double(json, "paced_ms", outcome->paced_ms);
     json_double(json, "edge_wait_ms", outcome->edge_wait_ms);
     json_double(json, "edge_run_ms", outcome->edge_run_ms);
     json_null(json, "down_ms"); /* no clock is shared with the edge */

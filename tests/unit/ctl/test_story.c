@@ -136,6 +136,21 @@ static void test_at_the_same_time(void **state)
               "  rest; both sides were started\n");
 }
 
+/* What max_up_kbit held back is a part of the way up that is told by itself. */
+static void test_held_back(void **state)
+{
+    const char *text =
+        story(HEAD CANDIDATES "\"route\":\"edge:den\",\"reason\":\"x\",\"outcome\":{"
+                              "\"route\":\"edge:den\",\"latency_ms\":50,\"met_deadline\":true,"
+                              "\"error_code\":0,\"up_ms\":35,\"paced_ms\":30,\"edge_wait_ms\":2,"
+                              "\"edge_run_ms\":9}}",
+              200, PRINT_STORY_LINES);
+
+    (void)state;
+    has(text, "in time, 50.0 ms = 30.0 held back by max_up_kbit + 5.0\n"
+              "  sent + 2.0 waited there + 9.0 run there + 4.0 back and the rest");
+}
+
 static void test_without_an_answer(void **state)
 {
     (void)state;
@@ -260,15 +275,11 @@ static void test_the_longest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_old_record),
-        cmocka_unit_test(test_measured),
-        cmocka_unit_test(test_waste_and_truth),
-        cmocka_unit_test(test_at_the_same_time),
-        cmocka_unit_test(test_without_an_answer),
-        cmocka_unit_test(test_the_longest),
-        cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_real_ones),
-        cmocka_unit_test(test_forms_of_a_picture),
+        cmocka_unit_test(test_old_record),      cmocka_unit_test(test_measured),
+        cmocka_unit_test(test_waste_and_truth), cmocka_unit_test(test_at_the_same_time),
+        cmocka_unit_test(test_held_back),       cmocka_unit_test(test_without_an_answer),
+        cmocka_unit_test(test_the_longest),     cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_real_ones),       cmocka_unit_test(test_forms_of_a_picture),
     };
 
     (void)setenv("TZ", "UTC", 1);

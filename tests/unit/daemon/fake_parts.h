@@ -21,6 +21,7 @@ static struct {
     struct edge_load load;
     struct estimate_link link;
     double paced_ms;      /* that a cap adds to every upload */
+    double held_ms;       /* that it held something back until now */
     uint64_t max_up_kbit; /* the cap */
     struct fake_sent sent[FAKE_SENT];
     size_t sent_count, started_count, cancelled_count;
@@ -68,6 +69,14 @@ double links_paced_ms(const struct links *links, size_t edge, uint64_t bytes, in
     (void)bytes;
     (void)now_ns;
     return fake.paced_ms;
+}
+
+double links_held_ms(const struct links *links, size_t edge, int64_t now_ns)
+{
+    (void)links;
+    (void)edge;
+    (void)now_ns;
+    return fake.held_ms;
 }
 
 void links_picture(const struct links *links, size_t edge, size_t task, uint32_t *ret_width,

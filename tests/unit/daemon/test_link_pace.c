@@ -98,6 +98,41 @@ static void test_no_cap(void **state)
     assert_true(link_dial_at_ns(edge, now_ns) == now_ns);
 }
 
+static double held_ms(void)
+{
+    return links_held_ms(&links, 0, now_ns);
+}
+
+/* How long the cap holds back is told as it goes, and no longer than until it would have let go:
+ * nobody may have asked again. A ping between says nothing of what still waits. */
+static void test_held(void **state)
+{
+    int64_t again_ns = 0, ping_again_ns = 0;
+
+    (void)state;
+    assert_true(held_ms() == 0);
+    link_moved(conn(0), PAYLOAD, 10, edge);
+    assert_int_equal(may_send(0, true, &again_ns), 0);
+    now_ns += 100 * NS_PER_MS;
+    assert_true(held_ms() == 100);
+    heard();
+    assert_int_equal(may_send(0, true, &again_ns), 0);
+    assert_true(may_send(1, false, &ping_again_ns) > 0);
+    now_ns += 200 * NS_PER_MS;
+    assert_true(held_ms() == 300);
+    now_ns = again_ns + NS_PER_S; /* given up */
+    assert_true(held_ms() == (double)(again_ns - START_NS) / (double)NS_PER_MS);
+    assert_true(may_send(0, true, &again_ns) > 0);
+    now_ns += NS_PER_S;
+    assert_true(held_ms() < 1300);
+    link_moved(conn(0), PAYLOAD, 10, edge);
+    (void)may_send(0, true, &again_ns);
+    now_ns += 50 * NS_PER_MS;
+    assert_true(held_ms() > 1100);
+    budget_rate_limit(&edge->rate, 0); /* a reload took the cap away */
+    assert_true(may_send(0, true, &again_ns) == UINT64_MAX);
+}
+
 /* What went into a silent link has its second when the link is back, and until then no more
  * follows. */
 static void test_silence(void **state)
@@ -231,10 +266,15 @@ static void test_budgets(void **state)
 int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-    const struct CMUnitTest tests[] = {FRESH(test_connections_share), FRESH(test_no_cap),
-                                       FRESH(test_silence),           FRESH(test_round_trip),
-                                       FRESH(test_handshakes),        FRESH(test_paced),
-                                       FRESH(test_measuring),         FRESH(test_budgets)};
+    const struct CMUnitTest tests[] = {FRESH(test_connections_share),
+                                       FRESH(test_no_cap),
+                                       FRESH(test_held),
+                                       FRESH(test_silence),
+                                       FRESH(test_round_trip),
+                                       FRESH(test_handshakes),
+                                       FRESH(test_paced),
+                                       FRESH(test_measuring),
+                                       FRESH(test_budgets)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -514,6 +514,27 @@ static void test_capped(void **state)
     request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
 }
 
+/* What the cap held its input back is a part of its way, where there is a cap. */
+static void test_held_back(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "edge:den", 0);
+    struct request *request;
+
+    (void)state;
+    site_make(5);
+    request = submit(&message, "picture");
+    requests_link_callbacks.on_acked(0, fake.sent[0].id, &all);
+    assert_true(isnan(request->decision.outcome.paced_ms));
+    fake.max_up_kbit = 100;
+    fake.held_ms = 1000; /* of others */
+    request = submit(&message, "picture");
+    fake.now_ns += 80 * NS_PER_MS;
+    fake.held_ms += 60;
+    requests_link_callbacks.on_acked(0, fake.sent[1].id, &all);
+    assert_true(request->decision.outcome.up_ms == 80);
+    assert_true(request->decision.outcome.paced_ms == 60);
+}
+
 static void budgets_make(int64_t bytes, double joule)
 {
     config.state_dir = (char *)(uintptr_t) "";
@@ -733,6 +754,7 @@ int main(void)
                                        FRESH(test_waste_of_a_race),
                                        FRESH(test_waste_of_an_edge),
                                        FRESH(test_capped),
+                                       FRESH(test_held_back),
                                        FRESH(test_bytes_are_reserved),
                                        FRESH(test_bytes_of_unknown_labels),
                                        FRESH(test_bytes_of_an_edges_labels),

@@ -113,6 +113,7 @@ static struct decision full_decision(void)
                                                  .local_wait_ms = 1,
                                                  .local_run_ms = 2,
                                                  .up_ms = 3,
+                                                 .paced_ms = 2.5,
                                                  .edge_wait_ms = 4,
                                                  .edge_run_ms = 5,
                                                  .model_digest = "0123456789abcdef"};
@@ -129,10 +130,23 @@ static void test_all_names_and_values(void **state)
         "route",    "latency_ms", "latency_p95_ms",    "miss_probability",
         "energy_j", "bytes",      "error_probability", "cost",
         NULL};
-    static const char *const of_outcome[] = {
-        "route",       "latency_ms",    "met_deadline", "bytes_up",   "bytes_down", "cached_tokens",
-        "error_code",  "local_wait_ms", "local_run_ms", "prepare_ms", "up_ms",      "edge_wait_ms",
-        "edge_run_ms", "down_ms",       "model_digest", NULL};
+    static const char *const of_outcome[] = {"route",
+                                             "latency_ms",
+                                             "met_deadline",
+                                             "bytes_up",
+                                             "bytes_down",
+                                             "cached_tokens",
+                                             "error_code",
+                                             "local_wait_ms",
+                                             "local_run_ms",
+                                             "prepare_ms",
+                                             "up_ms",
+                                             "edge_wait_ms",
+                                             "edge_run_ms",
+                                             "down_ms",
+                                             "paced_ms",
+                                             "model_digest",
+                                             NULL};
     const struct decision decision = full_decision();
     cJSON *json = written(&decision);
     const cJSON *outcome = member(json, "outcome"), *edge;
@@ -173,6 +187,7 @@ static void test_all_names_and_values(void **state)
     number_check(outcome, "local_wait_ms", 1);
     number_check(outcome, "local_run_ms", 2);
     number_check(outcome, "up_ms", 3);
+    number_check(outcome, "paced_ms", 2.5);
     number_check(outcome, "edge_wait_ms", 4);
     number_check(outcome, "edge_run_ms", 5);
     text_check(outcome, "model_digest", "0123456789abcdef");
@@ -310,9 +325,9 @@ static void test_unmeasured_is_never_zero(void **state)
     static const char *const of_candidate[] = {"latency_ms", "latency_p95_ms", "miss_probability",
                                                "energy_j",   "cost",           NULL};
     static const char *const of_outcome[] = {
-        "route",         "latency_ms",   "bytes_up",     "bytes_down", "cached_tokens",
-        "local_wait_ms", "local_run_ms", "prepare_ms",   "up_ms",      "edge_wait_ms",
-        "edge_run_ms",   "down_ms",      "model_digest", NULL};
+        "route",         "latency_ms",   "bytes_up",   "bytes_down",   "cached_tokens",
+        "local_wait_ms", "local_run_ms", "prepare_ms", "up_ms",        "edge_wait_ms",
+        "edge_run_ms",   "down_ms",      "paced_ms",   "model_digest", NULL};
     struct decision decision = {
         .task = "objects", .confidence = NAN, .candidate_count = 1, .has_outcome = true};
     cJSON *json;

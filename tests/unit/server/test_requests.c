@@ -28,6 +28,28 @@ static void test_classify(void **state)
     assert_true(log_has(f, "request 4711: task digits"));
 }
 
+/* A request waits once all of it is here: what its sender took is the sender's. */
+static void test_a_slow_sender_has_not_waited(void **state)
+{
+    struct fixture *f = *state;
+    struct edge_request request = {.task = "digits", .has_picture = true, .payload_bytes = 1};
+    const struct timespec pause = {.tv_nsec = 500 * NS_PER_MS};
+    uint8_t *picture = malloc(1);
+    struct buf header;
+
+    assert_non_null(picture);
+    *picture = '7';
+    buf_init(&header, 0);
+    assert_int_equal(edge_request_pack(&request, &header), 0);
+    assert_int_equal(conn_send(f->client->conn, FRAME_REQUEST, 0, 1, header.data, header.bytes), 0);
+    buf_fini(&header);
+    client_wait(f->client, &client_of(f->client, 1)->accepted);
+    (void)nanosleep(&pause, NULL);
+    assert_int_equal(conn_send_payload(f->client->conn, 1, picture, 1), 0);
+    assert_true(client_result(f->client, 1)->has_result);
+    assert_true(client_of(f->client, 1)->result.wait_us < 250000);
+}
+
 static void test_not_a_picture_costs_that_request_only(void **state)
 {
     struct fixture *f = *state;
@@ -363,6 +385,7 @@ static int tests_run(void)
     const struct CMUnitTest tests[] = {
         FILES(test_tenants_share_nothing),
         SERVED(test_classify),
+        SERVED(test_a_slow_sender_has_not_waited),
         SERVED(test_not_a_picture_costs_that_request_only),
         SERVED(test_generate_streams),
         SERVED(test_requests_share_steps),
