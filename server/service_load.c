@@ -4,15 +4,15 @@
 
 static uint32_t prefill_left(const struct request *request)
 {
+    const uint32_t rows =
+        request->session.state == SESSION_RUNNING ? request->rows : request->seq.length;
     double tokens;
 
     if (request->session.state == SESSION_LEAVING || request->session.tokens > 0) {
         return 0;
     }
     if (request->ids) {
-        return request->prompt_count - (request->seq.length < request->prompt_count
-                                            ? request->seq.length
-                                            : request->prompt_count);
+        return rows < request->prompt_count ? request->prompt_count - rows : 0;
     }
     tokens = (double)(request->prefix_bytes + request->payload_bytes);
     tokens = request->model->tokens_per_byte > 0 ? tokens * request->model->tokens_per_byte

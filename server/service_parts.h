@@ -28,8 +28,9 @@ struct request {
     /* generate */
     struct conversation *conversation; /* borrowed while the turn runs, or NULL */
     bool is_session, stream, reserved;
-    struct engine_seq seq;
-    uint32_t *ids; /* [n_context] prompt, then what was generated and fed back */
+    struct engine_seq seq; /* the compute thread's while it is in a step */
+    uint32_t rows;         /* of `seq`; in a step: those before it */
+    uint32_t *ids;         /* [n_context] prompt, then what was generated and fed back */
     uint32_t id_count, prompt_count, cached_count, max_new;
     uint32_t next_id; /* generated, not yet fed */
     struct engine_sampler sampler;

@@ -93,6 +93,7 @@ static void chunk_fill(struct worker_job *job, struct request *request, uint32_t
                                    .want = request->seq.length + take == request->id_count
                                                ? ENGINE_LOGITS_LAST
                                                : ENGINE_LOGITS_NONE};
+    request->rows = request->seq.length;
     entry->sampler = request->sampler;
 }
 
@@ -388,6 +389,11 @@ void service_on_job(struct worker_job *job, void *user)
 
     if (done->error == 0 && done->kind != WORKER_PREPARE && done->count > 0) {
         rates_learn(((struct request *)done->entries[0].user)->model, done);
+    }
+    for (uint32_t i = 0; i < done->count; i++) { /* an answer tells what is left of all */
+        struct request *request = done->entries[i].user;
+
+        request->rows = request->seq.length;
     }
     for (uint32_t i = 0; i < done->count; i++) {
         entry_done(service, done, i);
