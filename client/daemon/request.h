@@ -7,6 +7,7 @@
 #include "client/daemon/positive.h"
 #include "client/daemon/requests.h"
 #include "client/daemon/result_cache.h"
+#include "client/policy/estimate_task.h"
 #include "client/policy/shadow.h"
 #include "common/base/clock.h"
 
@@ -109,14 +110,12 @@ size_t requests_insured(const struct requests *all, double late_ms, struct decid
 /* How much of it a run that is with the runner has had. */
 void runner_job_credit(const struct runner_job *job, int64_t now_ns,
                        struct decide_insured *insured);
-/* What a local run of this request takes at most: of compute, and of that in one step. NAN: not
- * known. */
-double request_bound_ms(const struct client_task *task, const struct estimate_text_work *work);
-double request_step_ms(const struct client_task *task, const struct estimate_text_work *work);
-/* request_decide.c: what a local run of it takes, on the average; 0: not known. */
-double request_run_ms(const struct request *request);
+/* request_decide.c: what a local run of it takes, as far as is known. Borrows the task's estimates.
+ */
+struct estimate_task request_estimate(const struct request *request);
 /* The same of a run that is no request's. */
-double request_task_run_ms(const struct client_task *task, const struct estimate_text_work *work);
+struct estimate_task task_estimate(const struct client_task *task,
+                                   const struct estimate_text_work *work);
 /* What it asks of whoever computes it. */
 struct estimate_text_work request_work(const struct request *request);
 /* Every local run that is kept a place for starts. */

@@ -181,8 +181,10 @@ void request_edge_release(struct request *request)
 
 void request_local_reserve(struct request *request)
 {
+    const struct estimate_task run = request_estimate(request);
+
     if (request->reserved_run_j == 0) {
-        request->reserved_run_j = run_joule(request->all, request_run_ms(request));
+        request->reserved_run_j = run_joule(request->all, estimate_task_ms(&run));
         budgets_reserve(request->all->budgets, BUDGET_JOULE, request->reserved_run_j);
     }
 }

@@ -1,5 +1,6 @@
 #include "client/daemon/request.h"
 
+#include "client/policy/decide_fill.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
@@ -35,27 +36,22 @@ struct estimate_text_work request_work(const struct request *request)
                      request->session ? request->transcript.bytes : request->input.bytes);
 }
 
-/* What this device takes for one request. False: not known. */
-static bool local_latency(const struct client_task *task, const struct estimate_text_work *work,
-                          double wait_ms, struct latency *ret_latency)
+struct estimate_task task_estimate(const struct client_task *task,
+                                   const struct estimate_text_work *work)
 {
-    return task->config->kind == TASK_GENERATE
-               ? estimate_text_get(&task->text, work, wait_ms, ret_latency)
-               : estimate_local_get(&task->estimate, wait_ms, ret_latency);
+    const bool texts = task->config->kind == TASK_GENERATE;
+
+    return (struct estimate_task){.pictures = texts ? NULL : &task->estimate,
+                                  .texts = &task->text,
+                                  .work = *work,
+                                  .chunk_tokens = RUNNER_CHUNK_TOKENS};
 }
 
-double request_task_run_ms(const struct client_task *task, const struct estimate_text_work *work)
-{
-    struct latency latency;
-
-    return local_latency(task, work, 0, &latency) ? latency.mean_ms : 0;
-}
-
-double request_run_ms(const struct request *request)
+struct estimate_task request_estimate(const struct request *request)
 {
     const struct estimate_text_work work = request_work(request);
 
-    return request_task_run_ms(request->task, &work);
+    return task_estimate(request->task, &work);
 }
 
 /* The runs that stand before a new one: each with what it is believed to take, all of it. */
@@ -64,15 +60,10 @@ static double queue_ms(const struct requests *all)
     double sum_ms = 0;
 
     for (const struct request *at = all->list; at; at = at->next) {
-        struct estimate_text_work work;
-        struct latency latency;
+        if (at->local_out && !at->ended) {
+            const struct estimate_task run = request_estimate(at);
 
-        if (!at->local_out || at->ended) {
-            continue;
-        }
-        work = request_work(at);
-        if (local_latency(at->task, &work, 0, &latency)) {
-            sum_ms += latency.mean_ms;
+            sum_ms += estimate_task_ms(&run);
         }
     }
     return sum_ms;
@@ -98,7 +89,6 @@ static double edge_hint_ms(const struct client_task *task, const struct edge_loa
     return ms;
 }
 
-/* What `max_up_kbit` makes of it: the upload takes at least as long as the cap lets it. */
 static void pace_add(double paced_ms, struct latency *latency, double *best_ms)
 {
     latency->mean_ms += paced_ms;
@@ -106,22 +96,16 @@ static void pace_add(double paced_ms, struct latency *latency, double *best_ms)
     *best_ms += paced_ms;
 }
 
-/* How long each form takes: on the way and there as many bytes do, and to be made. */
-static void forms_fill(const struct links *links, size_t index,
-                       const struct estimate_edge *estimate, const struct estimate_link *link,
-                       double wait_ms, double hint_ms, int64_t now_ns, struct decide_edge *edge)
+/* What `max_up_kbit` makes of it: the upload takes at least as long as the cap lets it. */
+static void edge_pace(const struct links *links, size_t index, uint64_t up_bytes, int64_t now_ns,
+                      struct decide_edge *edge)
 {
+    pace_add(links_paced_ms(links, index, up_bytes, now_ns), &edge->latency, &edge->best_ms);
     for (size_t i = 0; i < edge->form_count; i++) {
         struct decide_form *form = &edge->forms[i];
-        const uint64_t bytes = (uint64_t)form->upload.bytes;
 
-        form->latency_known =
-            estimate_edge_get(estimate, link, bytes, wait_ms, hint_ms, now_ns, &form->latency);
-        form->latency.mean_ms += form->upload.prepare_ms;
-        form->latency.p95_ms += form->upload.prepare_ms;
-        form->best_ms =
-            estimate_edge_best_ms(estimate, link, bytes, hint_ms, now_ns) + form->upload.prepare_ms;
-        pace_add(links_paced_ms(links, index, bytes, now_ns), &form->latency, &form->best_ms);
+        pace_add(links_paced_ms(links, index, (uint64_t)form->upload.bytes, now_ns), &form->latency,
+                 &form->best_ms);
     }
 }
 
@@ -155,47 +139,34 @@ static void budget_apply(const struct requests *all, const struct client_task *t
 
 static void edges_fill(struct requests *all, const struct client_task *task,
                        const struct local_submit *submit, const struct upload_source *source,
-                       const struct estimate_text_work *work, uint64_t input_bytes,
+                       const struct estimate_task *run, uint64_t input_bytes,
                        const size_t *held_bytes, int64_t now_ns, struct decide_edge *edges,
                        size_t *ret_count)
 {
     const size_t task_index = (size_t)(task - all->tasks->items);
     const size_t count = all->links ? links_count(all->links) : 0;
+    const double here_ms = estimate_task_ms(run);
 
     for (size_t i = 0; i < count; i++) {
         const uint64_t held = held_bytes ? held_bytes[i] : 0, up_bytes = input_bytes - held;
-        struct estimate_text_work rest = *work;
+        struct estimate_text_work rest = run->work;
+        struct edge_estimates estimates = {.edge = &task->edges[i], .here_ms = here_ms};
         struct link_view view;
-        struct latency here;
-        double hint_ms, wait_ms;
 
         edges[i] = (struct decide_edge){.held_bytes = held, .truth = task->known[i].truth};
         rest.prompt_bytes -= (double)held; /* computed already, too */
         links_view(all->links, i, &view);
         edges[i].name = view.name;
         edges[i].unusable = links_unusable(all->links, i, task_index, &edges[i].trouble);
-        hint_ms = edge_hint_ms(task, view.load, &rest);
-        /* An edge that has said nothing about itself yet is tried on the belief that it is as fast
-         * as this device. */
-        if (hint_ms <= 0 && local_latency(task, work, 0, &here)) {
-            hint_ms = here.mean_ms;
-        }
-        wait_ms = estimate_link_wait_ms(view.estimate, now_ns);
-        edges[i].latency_known = estimate_edge_get(&task->edges[i], view.estimate, up_bytes,
-                                                   wait_ms, hint_ms, now_ns, &edges[i].latency);
         edges[i].silent = view.silent;
-        edges[i].failure = estimate_edge_failure(&task->edges[i], view.estimate, now_ns);
-        edges[i].best_ms =
-            estimate_edge_best_ms(&task->edges[i], view.estimate, up_bytes, hint_ms, now_ns);
-        pace_add(links_paced_ms(all->links, i, up_bytes, now_ns), &edges[i].latency,
-                 &edges[i].best_ms);
-        edges[i].retry_due = estimate_edge_retry_due(&task->edges[i], now_ns);
+        estimates.link = view.estimate;
+        estimates.hint_ms = edge_hint_ms(task, view.load, &rest);
         if (source->width > 0) {
             request_upload_forms(all, task, source, i, view.estimate, now_ns, &edges[i]);
-            forms_fill(all->links, i, &task->edges[i], view.estimate, wait_ms, hint_ms, now_ns,
-                       &edges[i]);
         }
-        budget_apply(all, task, submit, i, work->most_tokens, up_bytes, &edges[i]);
+        decide_fill_edge(&estimates, up_bytes, now_ns, &edges[i]);
+        edge_pace(all->links, i, up_bytes, now_ns, &edges[i]);
+        budget_apply(all, task, submit, i, run->work.most_tokens, up_bytes, &edges[i]);
     }
     *ret_count = count;
 }
@@ -222,10 +193,10 @@ static int decide_as(struct requests *all, const struct client_task *task,
 {
     const struct privacy privacy = request_privacy(task, submit);
     const struct estimate_text_work work = text_work(task, submit, input_bytes);
+    const struct estimate_task run = task_estimate(task, &work);
     struct decide_edge edges[LIMIT_EDGES];
     struct decide_insured insured[INSURED_MAX];
     const double late_ms = requests_late_ms(all, now_ns);
-    struct latency alone;
     int result;
     struct decide_input input = {.weights = client_config_weights(all->config),
                                  .energy = requests_energy(all),
@@ -252,13 +223,9 @@ static int decide_as(struct requests *all, const struct client_task *task,
         input.deadline_ns = now_ns + (budget_ns > 1 ? budget_ns : 1);
     }
     input.deliver_late = submit->deliver_late || task->config->late == TASK_LATE_DELIVER;
-    input.local_known = local_latency(task, &work, queue_ms(all), &input.local);
-    input.local_run_ms = local_latency(task, &work, 0, &alone) ? alone.mean_ms : 0;
-    input.local_bound_ms = request_bound_ms(task, &work);
-    input.local_step_ms = request_step_ms(task, &work);
-    input.margin_ms = ESTIMATE_MARGIN_MS + late_ms;
+    decide_fill_local(&run, queue_ms(all), late_ms, &input);
     input.no_reserve = (enum decide_no_reserve)task->config->no_reserve;
-    edges_fill(all, task, submit, source, &work, input_bytes, held_bytes, now_ns, edges,
+    edges_fill(all, task, submit, source, &run, input_bytes, held_bytes, now_ns, edges,
                &input.edge_count);
     input.down_bytes = requests_down_bytes(task, submit, work.most_tokens);
     input.energy_left = budgets_left(all->budgets, BUDGET_JOULE);

@@ -4,6 +4,7 @@
  * is back. */
 #include "client/daemon/request.h"
 
+#include "client/policy/decide_fill.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -81,13 +82,8 @@ void request_upload_forms(const struct requests *all, const struct client_task *
     const size_t task_index = (size_t)(task - all->tasks->items);
     const struct decide_weights weights = client_config_weights(all->config);
     const struct decide_energy energy = requests_energy(all);
-    const double bytes_per_ms =
-        fmin(estimate_samples_geometric(&link->up_bytes_per_ms, now_ns), cap_of(all, edge));
-    struct upload_terms terms = {
-        .ms_per_byte = (bytes_per_ms > 0 ? 1 / bytes_per_ms : 0) + weights.one_megabyte_ms / 1e6 +
-                       weights.one_joule_ms * energy.joule_per_byte,
-        .ms_per_prepare_ms = 1 + weights.one_joule_ms * energy.compute_watt / 1000,
-        .one_error_ms = weights.one_error_ms};
+    struct upload_terms terms =
+        decide_fill_terms(&weights, &energy, link, cap_of(all, edge), now_ns);
     struct upload_form forms[LIMIT_UPLOAD_FORMS];
 
     links_picture(all->links, edge, task_index, &terms.width, &terms.height);

@@ -31,19 +31,21 @@ static double joule_of(const struct shadow *shadow, double run_ms, double bytes)
 
 /* ---- here ---- */
 
-static struct estimate_text_work work_of(const struct shadow *shadow)
+static struct estimate_task run_of(const struct shadow *shadow)
 {
-    return (struct estimate_text_work){
+    const struct estimate_text_work work = {
         .prompt_bytes = (double)shadow->input.bytes,
         .most_tokens = (double)request_most_tokens(shadow->task, &shadow->submit)};
+
+    return task_estimate(shadow->task, &work);
 }
 
 /* What the run is believed to take; 0 where the device has no model of it. */
 static double run_joule_of(const struct shadow *shadow)
 {
-    const struct estimate_text_work work = work_of(shadow);
+    const struct estimate_task run = run_of(shadow);
 
-    return fmax(joule_of(shadow, request_task_run_ms(shadow->task, &work), 0), 0);
+    return fmax(joule_of(shadow, estimate_task_ms(&run), 0), 0);
 }
 
 enum shadow_verdict shadow_local_judge(const struct shadow *shadow)
@@ -94,14 +96,14 @@ size_t shadows_insured(const struct requests *all, struct decide_insured *insure
                        size_t max)
 {
     for (const struct shadow *at = all->shadows.list; at && count < max; at = at->next) {
-        const struct estimate_text_work work = work_of(at);
-        const double bound_ms = request_bound_ms(at->task, &work);
+        const struct estimate_task run = run_of(at);
+        const double bound_ms = estimate_task_bound_ms(&run);
 
         if (at->local_out && !isnan(bound_ms)) {
             insured[count] = (struct decide_insured){
                 .deadline_ns = INSURED_NO_DEADLINE,
                 .run_ns = (int64_t)(bound_ms * (double)NS_PER_MS),
-                .step_ns = (int64_t)(request_step_ms(at->task, &work) * (double)NS_PER_MS)};
+                .step_ns = (int64_t)(estimate_task_step_ms(&run) * (double)NS_PER_MS)};
             runner_job_credit(&at->local, clock_now_ns(), &insured[count++]);
         }
     }
@@ -161,14 +163,15 @@ static double ask_joule_of(const struct shadow *shadow)
 {
     const struct request_upload *upload = &shadow->upload;
     const struct decide_energy energy = requests_energy(shadow->all);
-    const struct estimate_text_work work = work_of(shadow);
+    const struct estimate_task run = run_of(shadow);
     const bool makes = !upload->data && upload->form.width != 0;
     const double bytes = upload->data ? (double)upload->bytes
                          : makes      ? upload->form.bytes
                                       : (double)shadow->input.bytes;
 
-    return candidate_joule(&energy, makes ? upload->form.prepare_ms : 0, bytes,
-                           requests_down_bytes(shadow->task, &shadow->submit, work.most_tokens));
+    return candidate_joule(
+        &energy, makes ? upload->form.prepare_ms : 0, bytes,
+        requests_down_bytes(shadow->task, &shadow->submit, run.work.most_tokens));
 }
 
 enum shadow_verdict shadow_edge_judge(const struct shadow *shadow)

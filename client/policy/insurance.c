@@ -29,6 +29,32 @@ static int64_t ns_of(double ms)
     return (int64_t)(ms * (double)NS_PER_MS);
 }
 
+bool insurance_has_run(const struct job *job, bool out, bool ended)
+{
+    return out ||
+           (!ended && job->plan.insure_at_ns != 0 && job->side[JOB_SIDE_LOCAL] == JOB_SIDE_IDLE &&
+            job->side[JOB_SIDE_EDGE] == JOB_SIDE_RUNNING);
+}
+
+bool insurance_of(const struct job *job, const struct estimate_task *task, bool out, bool ended,
+                  double late_ms, struct decide_insured *ret_run)
+{
+    const struct job_plan *plan = &job->plan;
+    const double bound_ms = estimate_task_bound_ms(task);
+
+    if (isnan(bound_ms)) {
+        return false;
+    }
+    *ret_run = (struct decide_insured){
+        .start_ns = out ? 0 : plan->insure_at_ns,
+        .deadline_ns = ended || plan->yields || plan->deadline_ns == 0 ? INSURED_NO_DEADLINE
+                                                                       : plan->deadline_ns,
+        .run_ns = ns_of(bound_ms),
+        .step_ns = ns_of(estimate_task_step_ms(task)),
+        .margin_ns = ns_of(ESTIMATE_MARGIN_MS + late_ms)};
+    return true;
+}
+
 void insurance_credit(struct decide_insured *run, int64_t ran_ns, int64_t step_began_ns,
                       int64_t now_ns)
 {

@@ -18,7 +18,14 @@
 #define TANDEM_POLICY_INSURANCE_H
 
 #include "client/policy/decide.h"
+#include "client/policy/estimate_task.h"
 
+/* Whether a request's local run is with the runner (`out`), or will be at a known moment. One that
+ * was cancelled still has its step to the end, and is out until then; `ended`: has its answer. */
+bool insurance_has_run(const struct job *job, bool out, bool ended);
+/* That run, of which nothing is done yet. False, nothing written: what it takes is not known. */
+bool insurance_of(const struct job *job, const struct estimate_task *task, bool out, bool ended,
+                  double late_ms, struct decide_insured *ret_run);
 /* What a run has had is off what it needs: `ran_ns` in steps that have ended, and the one that it
  * is in since `step_began_ns` (0: in none), of which the rest is in the others' way. Counted in
  * full it would look late in its last moments, and what looks late anyway is nobody's doing. */

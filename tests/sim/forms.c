@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,42 +112,23 @@ static struct upload_source source_of(const struct request *request)
                                   .bytes = request->pair->bytes};
 }
 
-void forms_fill(const struct run *run, const struct request *request, size_t edge, double hint_ms,
+void forms_fill(const struct run *run, const struct request *request, size_t edge,
                 struct decide_edge *ret_edge)
 {
     const struct client *client = &run->clients[request->client];
-    const struct estimate_link *link = &client->links[edge].estimate;
-    const struct estimate_edge *estimate = &client->edges[request->task][edge];
     const struct upload_source source = source_of(request);
-    const double bytes_per_ms = estimate_samples_geometric(&link->up_bytes_per_ms, run->now_ns);
-    const struct upload_terms terms = {.width = MODEL_SIDE,
-                                       .height = MODEL_SIDE,
-                                       .ms_per_byte = (bytes_per_ms > 0 ? 1 / bytes_per_ms : 0) +
-                                                      ONE_MEGABYTE_MS / 1e6 +
-                                                      ONE_JOULE_MS * SEND_J_PER_BYTE,
-                                       .ms_per_prepare_ms = 1 + ONE_JOULE_MS * LOCAL_WATT / 1000,
-                                       .one_error_ms = ONE_ERROR_MS};
+    struct upload_terms terms = decide_fill_terms(
+        &sim_weights, &sim_energy, &client->links[edge].estimate, INFINITY, run->now_ns);
     struct upload_form forms[LIMIT_UPLOAD_FORMS];
-    const size_t count =
-        upload_forms(&client->upload, &run->pairs->effects, &source, &terms, forms);
+    size_t count;
 
+    terms.width = terms.height = MODEL_SIDE;
+    count = upload_forms(&client->upload, &run->pairs->effects, &source, &terms, forms);
     ret_edge->form_count = 0;
     for (size_t i = 0; i < count; i++) {
-        struct decide_form *form = &ret_edge->forms[ret_edge->form_count];
-        const uint64_t bytes = (uint64_t)forms[i].bytes;
-
-        if (forms[i].width > 0 && !form_find(run->pairs, &forms[i])) {
-            continue; /* only compressed: that was not recorded */
-        }
-        form->upload = forms[i];
-        form->latency_known =
-            estimate_edge_get(estimate, link, bytes, estimate_link_wait_ms(link, run->now_ns),
-                              hint_ms, run->now_ns, &form->latency);
-        form->latency.mean_ms += forms[i].prepare_ms;
-        form->latency.p95_ms += forms[i].prepare_ms;
-        form->best_ms = estimate_edge_best_ms(estimate, link, bytes, hint_ms, run->now_ns) +
-                        forms[i].prepare_ms;
-        ret_edge->form_count++;
+        if (forms[i].width == 0 || form_find(run->pairs, &forms[i])) {
+            ret_edge->forms[ret_edge->form_count++].upload = forms[i];
+        } /* only compressed: that was not recorded */
     }
 }
 

@@ -99,12 +99,11 @@ static double edge_mean_ms(const struct run *run, const struct request *request,
 
 static void latency_choose(struct run *run, struct request *request)
 {
-    const struct client *client = client_of(run, request);
+    const struct estimate_task here = local_estimate(client_of(run, request), request);
     int edge;
     const double edge_ms = edge_mean_ms(run, request, &edge);
 
-    if (edge >= 0 &&
-        edge_ms < local_queue_ms(run, request, false) + local_mean_ms(client, request)) {
+    if (edge >= 0 && edge_ms < local_queue_ms(run, request, false) + estimate_task_ms(&here)) {
         go_edge(request, edge, false);
     }
 }

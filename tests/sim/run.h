@@ -2,7 +2,7 @@
 #ifndef TANDEM_SIM_RUN_H
 #define TANDEM_SIM_RUN_H
 
-#include "client/policy/estimate_text.h"
+#include "client/policy/decide_fill.h"
 #include "tests/sim/sim.h"
 
 #define PINGS         8
@@ -131,12 +131,8 @@ void local_cancel(struct run *run, struct request *request);
 void on_step(struct run *run, const struct event *event);
 /* What `than` would wait for here, from what is estimated or from what will be. */
 double local_queue_ms(const struct run *run, const struct request *than, bool truth);
-/* What a run of this request is estimated to take here, without the queue; and at most. */
-double local_mean_ms(const struct client *client, const struct request *request);
-bool local_latency(const struct client *client, const struct request *request, double wait_ms,
-                   struct latency *ret_latency);
-double local_bound_ms(const struct client *client, const struct request *request);
-double local_step_ms(const struct client *client, const struct request *request);
+/* What a run of this request is estimated to take here. */
+struct estimate_task local_estimate(const struct client *client, const struct request *request);
 /* What the edge says of its own speed, for this request; 0: nothing. */
 double edge_hint_ms(const struct client *client, const struct link *link,
                     const struct request *request);
@@ -144,9 +140,10 @@ double edge_hint_ms(const struct client *client, const struct link *link,
 void local_learn(struct client *client, const struct request *request, bool answered);
 /* Which requests would have been in time had they all been run here alone, by the same clock. */
 int alone_replay(struct run *run);
-/* forms.c: the forms that the picture may be sent in to this edge; the one that was chosen (one as
- * it came changes nothing); whether it is being made now, then edge_send follows. */
-void forms_fill(const struct run *run, const struct request *request, size_t edge, double hint_ms,
+/* forms.c: the forms that the picture may be sent in to this edge (the latencies are the caller's);
+ * the one that was chosen (one as it came changes nothing); whether it is being made now, then
+ * edge_send follows. */
+void forms_fill(const struct run *run, const struct request *request, size_t edge,
                 struct decide_edge *ret_edge);
 void form_take(const struct run *run, struct request *request, const struct upload_form *form);
 /* The same of forms by their number in `pairs`, for who knows all of them; what making one takes.
@@ -179,6 +176,6 @@ extern const struct policy policies[];
 const struct policy *policy_find(const char *name);
 /* Whether this request, as it arrives, would go to an edge with perfect knowledge. */
 bool informed_would_ask(struct run *run, const struct request *request);
-/* tandem.c: as client/daemon/request_decide.c does. */
+/* tandem.c: filled by client/policy/decide_fill.h, as client/daemon/request_decide.c does. */
 void tandem_choose(struct run *run, struct request *request);
 #endif

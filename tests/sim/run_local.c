@@ -9,42 +9,13 @@
 #define WORD_BYTES    6.0  /* of a prompt, for a token */
 #define PREFILL_SHARE 0.1  /* of a text's time */
 
-static struct estimate_text_work work_of(const struct request *request)
+struct estimate_task local_estimate(const struct client *client, const struct request *request)
 {
-    return (struct estimate_text_work){.prompt_bytes = (double)request->pair->bytes,
-                                       .most_tokens = MOST_TOKENS};
-}
-
-bool local_latency(const struct client *client, const struct request *request, double wait_ms,
-                   struct latency *ret_latency)
-{
-    const struct estimate_text_work work = work_of(request);
-
-    return request->task == 0 ? estimate_local_get(&client->pictures, wait_ms, ret_latency)
-                              : estimate_text_get(&client->text, &work, wait_ms, ret_latency);
-}
-
-double local_mean_ms(const struct client *client, const struct request *request)
-{
-    struct latency latency;
-
-    return local_latency(client, request, 0, &latency) ? latency.mean_ms : NAN;
-}
-
-double local_bound_ms(const struct client *client, const struct request *request)
-{
-    const struct estimate_text_work work = work_of(request);
-
-    return request->task == 0 ? estimate_local_bound_ms(&client->pictures)
-                              : estimate_text_bound_ms(&client->text, &work);
-}
-
-double local_step_ms(const struct client *client, const struct request *request)
-{
-    const struct estimate_text_work work = work_of(request);
-
-    return request->task == 0 ? estimate_local_bound_ms(&client->pictures)
-                              : estimate_text_step_ms(&client->text, &work, 1);
+    return (struct estimate_task){
+        .pictures = request->task == 0 ? &client->pictures : NULL,
+        .texts = &client->text,
+        .work = {.prompt_bytes = (double)request->pair->bytes, .most_tokens = MOST_TOKENS},
+        .chunk_tokens = 1};
 }
 
 double edge_hint_ms(const struct client *client, const struct link *link,
@@ -243,9 +214,10 @@ double local_queue_ms(const struct run *run, const struct request *than, bool tr
         const struct request *at = &run->requests[client->queue[i]];
         const bool stepped = client->stepping && client->queue[i] == client->stepped;
         const double part = (double)at->steps_left / at->pair->steps;
+        const struct estimate_task run_of = local_estimate(client, at);
 
         if (at->local_out && (at->deadline_ns <= than->deadline_ns || stepped)) {
-            sum += truth ? at->local_left_ms : local_mean_ms(client, at) * part;
+            sum += truth ? at->local_left_ms : estimate_task_ms(&run_of) * part;
         }
     }
     return sum;

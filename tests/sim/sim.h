@@ -26,6 +26,8 @@
 #define SEND_J_PER_BYTE 0.8e-6 /* Wi-Fi: about 100 nJ a bit */
 #define RECV_J_PER_BYTE 0.4e-6
 #define ANSWER_BYTES    200
+extern const struct decide_weights sim_weights; /* the same, as decide() takes them */
+extern const struct decide_energy sim_energy;
 
 struct task_kind {
     const char *name;
