@@ -208,6 +208,65 @@ static void test_another_model(void **state)
     edge_check(1, 1);
 }
 
+/* Of a yes/no question local learns whether it was that label, an edge how often its likeliest
+ * answer is wrong; and what was said of another question than the one that is asked now teaches
+ * local nothing. */
+static void test_question(void **state)
+{
+    static char cat[] = "cat";
+    struct told_answers *answers;
+
+    (void)state;
+    task_config.positive_label = cat;
+    task.asks = true;
+    task.costs = (struct cascade_costs){10, 1};
+    answers = decision_add(1, JOB_SIDE_LOCAL, false, false);
+    assert_int_equal(say(1, true), 0);
+    local_check(0, 0); /* it was no question then */
+    answers = decision_add(2, JOB_SIDE_LOCAL, false, false);
+    answers->question = learn_question(&task);
+    assert_int_equal(say(2, true), 0);
+    local_check(1, 1); /* 0.85 said cat, and it was */
+    assert_int_equal(say(2, false), 0);
+    local_check(1, 0);
+    answers = decision_add(3, JOB_SIDE_LOCAL, false, false);
+    answers->question = learn_question(&task);
+    answers->confidence = 0.05;
+    assert_int_equal(say(3, true), 0); /* it said no, and was right: no cat */
+    assert_int_equal(task.confidence.told[0], 1);
+    assert_int_equal(task.confidence.right[0], 0);
+    assert_int_equal(say(3, false), 0);
+    assert_int_equal(task.confidence.right[0], 1);
+    answers = decision_add(4, JOB_SIDE_EDGE, false, false);
+    assert_int_equal(say(4, false), 0);
+    edge_check(1, 1);
+    answers = decision_add(5, JOB_SIDE_EDGE, false, false);
+    answers->edge_turned = true; /* it answered what it held for less likely */
+    assert_int_equal(say(5, true), 0);
+    edge_check(2, 2);
+    assert_int_equal(say(5, false), 0);
+    edge_check(2, 1);
+    task_config.positive_label = NULL;
+}
+
+/* What two models were compared at says nothing of another one at that edge. */
+static void test_agreement_of_another_model(void **state)
+{
+    size_t looked_at;
+
+    (void)state;
+    learn_agreement_of(&task, 0, EDGE, 1, SURE, true);
+    assert_int_equal(task.confidence.both[BIN], 1);
+    assert_int_equal(task.known[0].agreement.agreed[BIN], 1);
+    learn_agreement_of(&task, 0, LOCAL, 2, SURE, true);
+    assert_int_equal(task.confidence.both[BIN], 1);
+    (void)confidence_watch_ece(&task.watch.agreement, &looked_at);
+    assert_int_equal(looked_at, 1);
+    learn_agreement_of(&task, 0, "", 3, SURE, false); /* an edge that does not say */
+    assert_int_equal(task.confidence.both[BIN], 2);
+    assert_int_equal(task.known[0].agreement.agreed[BIN], 1);
+}
+
 /* What was forgotten is not taken back from what was learned since. */
 static void test_after_forget(void **state)
 {
@@ -334,11 +393,17 @@ int main(void)
 {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        WITH(test_who_may_say_it), WITH(test_last_word_counts),
-        WITH(test_both_sides),     WITH(test_other_side_later),
-        WITH(test_another_model),  WITH(test_after_forget),
-        WITH(test_cached),         WITH(test_bound),
+        WITH(test_who_may_say_it),
+        WITH(test_last_word_counts),
+        WITH(test_both_sides),
+        WITH(test_other_side_later),
+        WITH(test_another_model),
+        WITH(test_after_forget),
+        WITH(test_cached),
+        WITH(test_bound),
         WITH(test_content_once),
+        WITH(test_question),
+        WITH(test_agreement_of_another_model),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

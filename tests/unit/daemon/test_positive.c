@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "client/daemon/positive.h"
+#include "client/daemon/request.h"
 
 #include <math.h>
 #include <string.h>
@@ -108,12 +108,38 @@ static void test_what_stays_as_it_is(void **state)
     assert_true(positive_sure(&answer, "cow") == 0);
 }
 
+/* Of a question an edge's answer teaches what it is likeliest to be, not what its costs made of it:
+ * a doubtful yes said no likelier thing. */
+static void test_what_teaches(void **state)
+{
+    static char cat[] = "cat";
+    const struct task_config config = {.kind = TASK_CLASSIFY, .positive_label = cat};
+    struct client_task task = {.config = &config, .costs = costs, .asks = true};
+    struct answer_label labels[] = {{"dog", 0.6}, {"cat", 0.4}};
+    struct answer_label sure[] = {{"cat", 0.9}, {"dog", 0.1}};
+    struct answer turned = {
+        .kind = WIRE_CLASSIFY, .labels = labels, .label_count = 2, .confidence = 0.6};
+    const struct answer local = {
+        .kind = WIRE_CLASSIFY, .labels = sure, .label_count = 2, .confidence = 0.9};
+
+    (void)state;
+    positive_choose(&turned, "cat", &costs);
+    assert_true(positive_is_first(&turned, "cat")); /* a missed cat costs more */
+    assert_true(answers_agree(&task, &local, &turned));
+    assert_false(answers_teach(&task, &local, &turned));
+    assert_true(answers_teach(&task, &turned, &local));
+    task.asks = false;
+    assert_true(answers_teach(&task, &local, &turned));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_dear_error_is_avoided),
-        cmocka_unit_test(test_the_other_way_round), cmocka_unit_test(test_sure_ones_stay),
-        cmocka_unit_test(test_calibrated), cmocka_unit_test(test_what_stays_as_it_is)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_the_dear_error_is_avoided),
+                                       cmocka_unit_test(test_the_other_way_round),
+                                       cmocka_unit_test(test_sure_ones_stay),
+                                       cmocka_unit_test(test_calibrated),
+                                       cmocka_unit_test(test_what_stays_as_it_is),
+                                       cmocka_unit_test(test_what_teaches)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

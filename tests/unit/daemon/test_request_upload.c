@@ -147,6 +147,27 @@ static void test_thin_link(void **state)
     assert_non_null(strstr(fake.last.reason, ": the link is thin"));
 }
 
+/* A form that was made takes energy of the hour, whether or not anybody waits for it still. */
+static void test_making_takes_energy(void **state)
+{
+    struct request_upload upload = {.made_ns = 20 * NS_PER_MS, .error = TANDEM_ENOMEM};
+
+    (void)state;
+    request_upload_made(&all, &item, &upload);
+    assert_true(fabs(budget_hour_sum(&all.unpriced_ms, fake.now_ns) - 20) < 1e-6);
+    upload.error = 0;
+    request_upload_made(&all, &item, &upload);
+    assert_true(fabs(budget_hour_sum(&all.unpriced_ms, fake.now_ns) - 40) < 1e-6);
+    assert_true(fabs(upload.form.prepare_ms - 20) < 1e-9); /* as measured */
+    upload.bytes = LIMIT_PAYLOAD_BYTES;
+    request_upload_made(&all, &item, &upload);
+    assert_int_equal(upload.error, 0);
+    upload.bytes = LIMIT_PAYLOAD_BYTES + 1;
+    request_upload_made(&all, &item, &upload);
+    assert_int_equal(upload.error, TANDEM_ETOOBIG);
+    assert_null(upload.data);
+}
+
 static void test_the_task_may_want_the_original(void **state)
 {
     (void)state;
@@ -373,6 +394,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_thin_link),
+        TEST(test_making_takes_energy),
         TEST(test_the_task_may_want_the_original),
         TEST(test_nothing_was_measured),
         TEST(test_another_model_was_measured),

@@ -308,12 +308,47 @@ static void test_forced(void **state)
     assert_true(choice.plan.threshold == choice.plan.stay_below);
 }
 
+/* Before anything is seen and after, the shares are of one whole; and an edge's own error costs
+ * what the answer that it turns round does: of a place where yes is wrong one time of four, three
+ * of four times that of a yes that becomes no. */
+static void test_bins(void **state)
+{
+    static const struct cascade_costs costs = {10, 1};
+    struct confidence at = {.odds = cascade_two_odds(&costs)};
+    struct confidence_bin bins[CONFIDENCE_BINS];
+
+    (void)state;
+    for (int told = 0; told < 2; told++) {
+        double shares = 0;
+
+        cascade_two_bins(&at, &costs, bins);
+        for (size_t i = 0; i < CONFIDENCE_BINS; i++) {
+            shares += bins[i].share;
+        }
+        assert_true(fabs(shares - 1) < 1e-9);
+        for (size_t i = 0; i < CONFIDENCE_BINS; i++) {
+            const double yes_right = i < CASCADE_TWO_BORDER ? bins[i].error : 1 - bins[i].error;
+
+            assert_true(fabs(bins[i].any_factor - (yes_right * 10 + (1 - yes_right) * 1)) < 1e-9);
+            assert_true(bins[i].doubt <= 0.5 && bins[i].claimed_error <= 0.5);
+        }
+        at.told[9] = 40000;
+        at.right[9] = 30000;
+    }
+    assert_true(fabs(bins[9].error - 0.25) < 0.01);
+    assert_true(fabs(bins[9].any_factor - 7.75) < 0.1);
+    assert_true(cascade_two_error(&at, &costs, 1) == bins[9].error);
+    assert_true(cascade_two_error(&at, &costs, 0) == bins[0].error);
+    assert_true(bins[0].error < 0.2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_saves),       cmocka_unit_test(test_near_the_best),
         cmocka_unit_test(test_closed_form), cmocka_unit_test(test_mirror),
-        cmocka_unit_test(test_answers),     cmocka_unit_test(test_forced)};
+        cmocka_unit_test(test_answers),     cmocka_unit_test(test_forced),
+        cmocka_unit_test(test_bins)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

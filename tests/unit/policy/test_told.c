@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -55,9 +56,42 @@ static void test_whom_it_judges(void **state)
     }
 }
 
+/* The same content asked of the same model, and by local of the same question. */
+static void test_the_same(void **state)
+{
+    static const struct told_answers answers = {.task = "people",
+                                                .content = {7, 8},
+                                                .question = 3,
+                                                .edge = "den",
+                                                .local_digest = "here",
+                                                .edge_digest = "there"};
+    struct told_answers other = answers;
+
+#define CHECK(local, edge_)                                                                        \
+    assert_int_equal(told_same(&answers, &other, JOB_SIDE_LOCAL), local);                          \
+    assert_int_equal(told_same(&answers, &other, JOB_SIDE_EDGE), edge_);                           \
+    other = answers
+    (void)state;
+    CHECK(true, true);
+    other.content[1]++;
+    CHECK(false, false);
+    strcpy(other.task, "objects");
+    CHECK(false, false);
+    strcpy(other.local_digest, "another");
+    CHECK(false, true);
+    other.question++;
+    CHECK(false, true);
+    strcpy(other.edge, "attic");
+    CHECK(true, false);
+    strcpy(other.edge_digest, "another");
+    CHECK(true, false);
+#undef CHECK
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_same),
         cmocka_unit_test(test_whom_it_judges),
     };
 

@@ -41,6 +41,14 @@ static void test_truth_outweighs_agreement(void **state)
         confidence_untell(&confidence, SURE, false);
     }
     assert_true(confidence_error(&confidence, SURE) == before);
+    confidence_tell(&confidence, SURE, true);
+    confidence_tell(&confidence, SURE, true);
+    confidence_untell(&confidence, SURE, true);
+    assert_int_equal(confidence.told[9], 1);
+    assert_int_equal(confidence.right[9], 1);
+    confidence_untell(&confidence, SURE, false); /* another word than the one that was told */
+    assert_int_equal(confidence.told[9], 0);
+    assert_int_equal(confidence.right[9], 0);
     confidence_untell(&confidence, SURE, true); /* what was never told */
     assert_int_equal(confidence.told[9], 0);
     assert_int_equal(confidence.right[9], 0);
@@ -106,6 +114,18 @@ static void test_edge_truth(void **state)
     }
     assert_float_equal(edge_truth_error(&truth, 0.05), 0.05, 1e-12);
     edge_truth_untell(&truth, false);
+    assert_int_equal(truth.told + truth.wrong, 0);
+    for (int i = 0; i < 4; i++) {
+        edge_truth_tell(&truth, i > 1);
+    }
+    edge_truth_untell(&truth, false);
+    assert_int_equal(truth.told, 3);
+    assert_int_equal(truth.wrong, 1);
+    edge_truth_untell(&truth, true);
+    assert_int_equal(truth.told, 2);
+    assert_int_equal(truth.wrong, 1);
+    edge_truth_untell(&truth, true);
+    edge_truth_untell(&truth, true); /* one word too many: never more wrong than told */
     assert_int_equal(truth.told + truth.wrong, 0);
 }
 
