@@ -43,6 +43,7 @@ struct estimate_task task_estimate(const struct client_task *task,
 
     return (struct estimate_task){.pictures = texts ? NULL : &task->estimate,
                                   .texts = &task->text,
+                                  .handover = &task->handover,
                                   .work = *work,
                                   .chunk_tokens = RUNNER_CHUNK_TOKENS};
 }

@@ -3,6 +3,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
+#include <math.h>
 #include <stdio.h>
 
 void request_local_start(struct request *request)
@@ -72,6 +73,22 @@ void request_run_learn(struct client_task *task, const struct runner_job *job)
     }
 }
 
+/* What the run took that is in none of the parts it is predicted from, and was not another's. */
+static void handover_learn(struct client_task *task, const struct runner_job *job)
+{
+    const bool is_text = job->answer.kind == WIRE_GENERATE;
+    const int64_t parts_ns = is_text ? job->work.prefill_ns + job->work.decode_ns : job->run_ns;
+    const double rest_ms = ms_between(job->queued_ns + job->others_ns + parts_ns, job->ended_ns);
+
+    if (job->answer.finish == WIRE_FINISH_DEADLINE) {
+        return; /* it ended when it was told to */
+    }
+    if (task->handover.run.count == 0) {
+        estimate_local_init(&task->handover);
+    }
+    estimate_local_add(&task->handover, fmax(rest_ms, 0));
+}
+
 /* Whether a run that began with its request took what was predicted then. One that begins later has
  * another line before it, and one that was cut short has not taken its time. */
 static void run_watch(const struct request *request, const struct runner_job *job)
@@ -106,6 +123,7 @@ static void on_done(struct runner_job *job, void *user)
     if (job->error == 0) {
         positive_choose(&job->answer, task_positive(request->task), task_costs(request->task));
         request_run_learn(request->task, job);
+        handover_learn(request->task, job);
         run_watch(request, job);
     } else if (job->error == TANDEM_ECANCELED && job->answer.text) {
         text_learn(request->task, job);

@@ -110,6 +110,7 @@ static void runner_main(void *argument)
                                clock_now_ns() - atomic_exchange(&runner->step_since_ns, 0));
         uv_mutex_lock(&runner->mutex);
         if (job) {
+            job->others_ns = atomic_load(&runner->busy_ns) - job->busy_before_ns - job->run_ns;
             job_append(&runner->done, job);
         }
         if (step_publish(runner, runner->queue.stepped) || job) {
@@ -183,6 +184,7 @@ int runner_new(uv_loop_t *loop, const struct runner_callbacks *callbacks, void *
 void runner_submit(struct runner *runner, struct runner_job *job)
 {
     job->queued_ns = clock_now_ns();
+    job->busy_before_ns = runner_busy_ns(runner, job->queued_ns);
     buf_init(&job->pieces, LIMIT_ANSWER_TEXT_BYTES);
     uv_mutex_lock(&runner->mutex);
     job_append(&runner->arrived, job);

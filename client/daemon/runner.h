@@ -92,8 +92,10 @@ struct runner_job {
     /* Owned by the job's owner after on_done; finish DEADLINE: cut short. Also of a text that was
      * doubted and then cancelled: what it had said. */
     struct answer answer;
+    int64_t busy_before_ns; /* the runner's */
     int64_t queued_ns, started_ns, ended_ns;
-    int64_t run_ns; /* of its own steps; the rest it stood in line */
+    int64_t others_ns; /* of this time, what the thread gave to others */
+    int64_t run_ns;    /* of its own steps; the rest it stood in line */
     struct runner_work work;
 };
 

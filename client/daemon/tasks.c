@@ -265,6 +265,7 @@ void tasks_inherit(struct tasks *tasks, const struct tasks *old)
         if (task->shares >= 0) {
             task->estimate = old->items[task->shares].estimate;
             task->text = old->items[task->shares].text;
+            task->handover = old->items[task->shares].handover;
             task->first_estimate = old->items[task->shares].first_estimate;
             task->first_text = old->items[task->shares].first_text;
         }
@@ -281,6 +282,7 @@ void tasks_inherit(struct tasks *tasks, const struct tasks *old)
             strcmp(tasks->contracts[i].model_digest, old->contracts[at].model_digest) == 0) {
             task->estimate = was->estimate;
             task->text = was->text;
+            task->handover = was->handover;
             if (task_asks_the_same(task, was)) {
                 task->confidence = was->confidence;
                 task->watch = was->watch;

@@ -34,6 +34,8 @@ struct client_task {
     int shares; /* the model is that of this task of the generation before; -1: opened anew */
     struct estimate_local estimate; /* of whole runs */
     struct estimate_text text;      /* `generate`: of their parts; what is believed of a request */
+    struct estimate_local handover; /* what a run takes besides: waking the runner, between steps;
+                                       zeroed before the first */
     struct estimate_edge edges[LIMIT_EDGES];
     double scores_bytes; /* `classify`: an edge's answer takes at most so many; 0: not known */
     bool asks; /* whether it is the positive label: `confidence` is of that one's probability */

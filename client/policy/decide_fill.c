@@ -8,7 +8,7 @@
 void decide_fill_local(const struct estimate_task *task, double wait_ms, double late_ms,
                        struct decide_input *input)
 {
-    input->local_known = estimate_task_get(task, wait_ms, &input->local);
+    input->local_known = estimate_task_answer_get(task, wait_ms, &input->local);
     input->local_run_ms = estimate_task_ms(task);
     input->local_bound_ms = estimate_task_bound_ms(task);
     input->local_step_ms = estimate_task_step_ms(task);

@@ -738,6 +738,42 @@ static void test_latency_of_a_session(void **state)
                 candidate_of(request, "edge:attic")->latency.mean_ms);
 }
 
+/* What a run took beside its parts is in the next prediction: both mean from the queue to the end.
+ * What others took meanwhile is in neither. */
+static void test_prediction_has_the_handover(void **state)
+{
+    const struct local_submit message = submit_make(COMMANDS, "local", 500);
+    struct runner_job *job;
+    double before_ms;
+
+    (void)state;
+    site_make(5);
+    (void)submit(&message, "walk");
+    job = fake.started[0];
+    job->work = (struct runner_work){.prompt_tokens = 1,
+                                     .prefill_tokens = 1,
+                                     .decode_tokens = 10,
+                                     .prefill_ns = NS_PER_MS,
+                                     .decode_ns = 10 * NS_PER_MS};
+    job->run_ns = 12 * NS_PER_MS;
+    job->others_ns = 40 * NS_PER_MS;
+    job->queued_ns = fake.now_ns;
+    job->ended_ns = fake.now_ns + 58 * NS_PER_MS; /* 7 ms are nobody's part */
+    job->answer = (struct answer){.kind = WIRE_GENERATE, .tokens = 10, .confidence = 0.9};
+    requests_runner_callbacks.on_done(job, &all);
+    fake.started_count = 0;
+    assert_float_equal(items[COMMANDS].handover.run.mean, 7, 1e-9);
+    estimate_local_init(&items[COMMANDS].handover);
+    before_ms = candidate_of(submit(&message, "walk"), "local")->latency.mean_ms;
+    requests_end_all(&all);
+    fake.started[0]->error = TANDEM_ECANCELED;
+    requests_runner_callbacks.on_done(fake.started[0], &all);
+    fake.started_count = 0;
+    estimate_local_add(&items[COMMANDS].handover, 7);
+    assert_float_equal(candidate_of(submit(&message, "walk"), "local")->latency.mean_ms,
+                       before_ms + 7, 1e-9);
+}
+
 int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -762,7 +798,8 @@ int main(void)
                                        FRESH(test_joule_are_charged),
                                        FRESH(test_joule_of_an_extra),
                                        FRESH(test_joule_of_a_place),
-                                       FRESH(test_latency_of_a_session)};
+                                       FRESH(test_latency_of_a_session),
+                                       FRESH(test_prediction_has_the_handover)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -636,6 +636,51 @@ static void test_hang(void **state)
     uv_sem_destroy(&hang.go_on);
 }
 
+/* A millisecond passes with every look, and the first step waits until it is let go. */
+static int64_t ticking_now(void *user)
+{
+    static atomic_int ticks;
+
+    return hanging_now(user) + ++ticks * NS_PER_MS;
+}
+
+/* What a job waited for others' steps is told apart from what handing it over took. */
+static void test_others(void **state)
+{
+    struct runner_job first = text_job(LONG_TEXT, 0), behind = text_job("walk", 0);
+    struct heard heard = {.ends = 0};
+    struct runner *runner;
+    uv_loop_t loop;
+
+    (void)state;
+    hang.loop_thread = uv_thread_self();
+    hang.looks = 0;
+    assert_int_equal(uv_sem_init(&hang.inside, 0), 0);
+    assert_int_equal(uv_sem_init(&hang.go_on, 0), 0);
+    clock_set_fake(ticking_now, NULL);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(runner_new(&loop, &callbacks, &heard, &runner), 0);
+    runner_submit(runner, &first);
+    uv_sem_wait(&hang.inside);
+    runner_submit(runner, &behind); /* while the first step of the other one runs */
+    uv_sem_post(&hang.go_on);
+    while (heard.ends < 2) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(first.error, 0);
+    assert_int_equal(behind.error, 0);
+    assert_true(first.run_ns > 10 * NS_PER_MS);
+    assert_true(behind.others_ns > first.run_ns / 2);
+    assert_true(behind.others_ns + behind.run_ns <= behind.ended_ns - behind.queued_ns);
+    answer_fini(&first.answer);
+    answer_fini(&behind.answer);
+    runner_free(runner);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    uv_sem_destroy(&hang.inside);
+    uv_sem_destroy(&hang.go_on);
+}
+
 /* Stopped when the first text has begun: whoever was not back by then is the caller's again. */
 static void test_stop_while_running(void **state)
 {
@@ -721,6 +766,7 @@ int main(void)
         STEPPED(test_full_context),
         STEPPED(test_work_is_counted),
         STEPPED(test_no_numbers),
+        STEPPED(test_others),
         STEPPED(test_hang),
         STEPPED(test_calibration),
         cmocka_unit_test_teardown(test_thread, clock_back),
