@@ -10,6 +10,7 @@
 
 #include "client/daemon/budgets.h"
 
+#include "client/daemon/state_file.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
@@ -143,6 +144,58 @@ static void test_text(void **state)
         if (budgets_text_read(wrong[i], strlen(wrong[i]), &again) != TANDEM_EFORMAT) {
             fail_msg("%s was understood", wrong[i]);
         }
+    }
+}
+
+/* The kept file as if the wall clock had said so many seconds more when it was written, in this
+ * boot or in another. */
+static void kept_shift(int64_t seconds, bool other_boot)
+{
+    struct state_file file;
+    struct budgets_kept kept;
+    struct buf text;
+
+    state_file_init(&file, dir, BUDGETS_FILE_NAME);
+    buf_init(&text, LIMIT_STATE_FILE_BYTES);
+    assert_int_equal(state_file_read(&file, &text), 0);
+    assert_int_equal(budgets_text_read((const char *)text.data, text.bytes, &kept), 0);
+    buf_fini(&text);
+    buf_init(&text, LIMIT_STATE_FILE_BYTES);
+    kept.moment.unix_ns += seconds * NS_PER_S;
+    if (other_boot) {
+        strcpy(kept.moment.boot, "another");
+    }
+    assert_int_equal(budgets_text_write(&kept, &text), 0);
+    assert_int_equal(state_file_write(&file, text.data, text.bytes), 0);
+    buf_fini(&text);
+}
+
+/* A wall clock that is set back or forward, by an hour or over midnight, neither frees what was
+ * spent nor keeps it for longer: within a boot the machine's own clock tells. Over a reboot there
+ * is only the wall clock: where it went back, nothing has become older. */
+static void test_wall_clock_is_set(void **state)
+{
+    static const struct {
+        int64_t seconds;
+        bool other_boot;
+        double left;
+    } cases[] = {{0, false, LIMIT - 3000},     {3600, false, LIMIT - 3000},
+                 {-3600, false, LIMIT - 3000}, {-90000, false, LIMIT - 3000},
+                 {3600, true, LIMIT - 3000},   {-3000, true, LIMIT - 3000},
+                 {-3720, true, LIMIT}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct budgets *budgets;
+
+        (void)unlink(path);
+        budgets = start();
+        budgets_spend(budgets, BUDGET_BYTES, 3000);
+        stop(budgets, false);
+        kept_shift(cases[i].seconds, cases[i].other_boot);
+        budgets = start();
+        assert_true(left(budgets) == cases[i].left);
+        stop(budgets, false);
     }
 }
 
@@ -350,11 +403,11 @@ static void test_heartbeat(void **state)
 int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_text),  FRESH(test_restart),
-                                       FRESH(test_kill_at_any_time), FRESH(test_written_seldom),
-                                       FRESH(test_reserved),         FRESH(test_never_waits),
-                                       FRESH(test_hour_passes),      FRESH(test_damaged),
-                                       FRESH(test_no_limits),        FRESH(test_heartbeat)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text), FRESH(test_restart),          FRESH(test_kill_at_any_time),
+        FRESH(test_written_seldom),  FRESH(test_reserved),         FRESH(test_never_waits),
+        FRESH(test_hour_passes),     FRESH(test_damaged),          FRESH(test_no_limits),
+        FRESH(test_heartbeat),       FRESH(test_wall_clock_is_set)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
