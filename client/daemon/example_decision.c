@@ -17,7 +17,7 @@ void example_decision_make(struct requests *requests, const struct client_task *
     struct choice choice;
 
     *ret_decision = (struct decision){.confidence = NAN, .waste = {NAN, NAN, NAN}};
-    (void)requests_decide(requests, task, &submit, &none, 0, NULL, NULL, now_ns, &choice);
+    (void)requests_decide(requests, task, &submit, &none, 0, now_ns, &choice);
     ret_decision->deadline_ms = (double)task->config->default_deadline_ms;
     decision_thresholds(ret_decision, &choice.plan, task_positive(task));
     snprintf(ret_decision->task, sizeof(ret_decision->task), "%s", task->config->name);

@@ -136,10 +136,16 @@ uint32_t request_most_tokens(const struct client_task *task, const struct local_
 /* The decision's record, from the choice. */
 void request_decision_fill(struct request *request);
 
-/* request_observe.c: with `mode = observe`, after request_decision_fill: what was decided stays on
- * record, and the prescribed route is what the request follows. `result` is what came of deciding;
- * returns what comes of it now. */
-int request_observe(struct request *request, int result);
+/* request_decide.c: decides, with what was answered before (NULL: nothing), and fills the record.
+ */
+int request_decide(struct request *request, const struct decide_cached *cached);
+
+/* request_observe.c: with `mode = observe`, whether another route than the one decided on is
+ * prescribed. Then what was decided stays on record, and `fixed` is what the request follows; the
+ * results are what came of deciding each. Returns what comes of it now. */
+bool request_is_observed(const struct request *request);
+int request_observe(struct request *request, int result, const struct choice *fixed,
+                    int fixed_result);
 
 /* request_local.c, request_edge.c: start the one side or the other. */
 void request_local_start(struct request *request);

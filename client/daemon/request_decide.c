@@ -177,85 +177,106 @@ double requests_edge_error(const struct requests *all, const struct task_config 
     return task->edge_expected_error > 0 ? task->edge_expected_error : all->config->edge_error;
 }
 
-static void forced_fill(const struct local_submit *submit, struct decide_input *input)
-{
-    input->forced = strcmp(submit->route, "local") == 0      ? FORCED_LOCAL
-                    : strncmp(submit->route, "edge", 4) == 0 ? FORCED_EDGE
-                    : strcmp(submit->route, "cascade") == 0  ? FORCED_CASCADE
-                                                             : FORCED_AUTO;
-    input->forced_edge = strncmp(submit->route, "edge:", 5) == 0 ? submit->route + 5 : NULL;
-}
+/* What decide() is told of one request now; it points into itself. */
+struct question {
+    struct decide_input input;
+    struct decide_edge edges[LIMIT_EDGES];
+    struct decide_insured insured[INSURED_MAX];
+    double late_ms;
+};
 
-static int decide_as(struct requests *all, const struct client_task *task,
-                     const struct local_submit *submit, bool fixed,
-                     const struct upload_source *source, uint64_t input_bytes,
-                     const size_t held_bytes[LIMIT_EDGES], const struct decide_cached *cached,
-                     int64_t now_ns, struct choice *ret_choice)
+/* All but the route that is asked for, and an answer that was given before. */
+static void question_fill(struct requests *all, const struct client_task *task,
+                          const struct local_submit *submit, const struct upload_source *source,
+                          uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
+                          int64_t now_ns, struct question *ret_question)
 {
     const struct privacy privacy = request_privacy(task, submit);
     const struct estimate_text_work work = text_work(task, submit, input_bytes);
     const struct estimate_task run = task_estimate(task, &work);
-    struct decide_edge edges[LIMIT_EDGES];
-    struct decide_insured insured[INSURED_MAX];
+    struct decide_input *input = &ret_question->input;
     const double late_ms = requests_late_ms(all, now_ns);
-    int result;
-    struct decide_input input = {.weights = client_config_weights(all->config),
-                                 .energy = requests_energy(all),
-                                 .has_local = task->has_local,
-                                 .threshold = task->config->confidence_threshold,
-                                 .confidence = &task->confidence,
-                                 .costs = task_costs(task),
-                                 .edge_error = requests_edge_error(all, task->config),
-                                 .up_bytes = input_bytes,
-                                 .cached = cached,
-                                 .now_ns = now_ns,
-                                 .edges = edges,
-                                 .insured = insured};
     int64_t budget_ns = submit->deadline_us > 0 ? (int64_t)submit->deadline_us * NS_PER_US
                                                 : task->config->default_deadline_ms * NS_PER_MS;
 
-    forced_fill(submit, &input);
-    input.fixed = fixed;
-    input.never_leaves = privacy.never_leaves;
-    input.too_big = input_bytes > LIMIT_PAYLOAD_BYTES;
-    input.only_edge = privacy.only_edge;
+    *input = (struct decide_input){.weights = client_config_weights(all->config),
+                                   .energy = requests_energy(all),
+                                   .has_local = task->has_local,
+                                   .threshold = task->config->confidence_threshold,
+                                   .confidence = &task->confidence,
+                                   .costs = task_costs(task),
+                                   .edge_error = requests_edge_error(all, task->config),
+                                   .up_bytes = input_bytes,
+                                   .now_ns = now_ns,
+                                   .edges = ret_question->edges,
+                                   .insured = ret_question->insured};
+    input->never_leaves = privacy.never_leaves;
+    input->too_big = input_bytes > LIMIT_PAYLOAD_BYTES;
+    input->only_edge = privacy.only_edge;
     if (budget_ns > 0) {
         budget_ns -= (int64_t)submit->capture_age_us * NS_PER_US;
-        input.deadline_ns = now_ns + (budget_ns > 1 ? budget_ns : 1);
+        input->deadline_ns = now_ns + (budget_ns > 1 ? budget_ns : 1);
     }
-    input.deliver_late = submit->deliver_late || task->config->late == TASK_LATE_DELIVER;
-    decide_fill_local(&run, queue_ms(all), late_ms, &input);
-    input.no_reserve = (enum decide_no_reserve)task->config->no_reserve;
-    edges_fill(all, task, submit, source, &run, input_bytes, held_bytes, now_ns, edges,
-               &input.edge_count);
-    input.down_bytes = requests_down_bytes(task, submit, work.most_tokens);
-    input.energy_left = budgets_left(all->budgets, BUDGET_JOULE);
-    input.energy_limited = isfinite(input.energy_left);
-    input.insured_count = requests_insured(all, late_ms, insured, INSURED_MAX);
+    input->deliver_late = submit->deliver_late || task->config->late == TASK_LATE_DELIVER;
+    decide_fill_local(&run, queue_ms(all), late_ms, input);
+    input->no_reserve = (enum decide_no_reserve)task->config->no_reserve;
+    edges_fill(all, task, submit, source, &run, input_bytes, held_bytes, now_ns,
+               ret_question->edges, &input->edge_count);
+    input->down_bytes = requests_down_bytes(task, submit, work.most_tokens);
+    input->energy_left = budgets_left(all->budgets, BUDGET_JOULE);
+    input->energy_limited = isfinite(input->energy_left);
+    input->insured_count = requests_insured(all, late_ms, ret_question->insured, INSURED_MAX);
+    ret_question->late_ms = late_ms;
+}
+
+/* `route`: that is asked for, by the caller or, fixed, by the operator. */
+static int question_decide(const struct question *question, const char *route, bool fixed,
+                           const struct decide_cached *cached, struct choice *ret_choice)
+{
+    struct decide_input input = question->input;
+    int result;
+
+    input.forced = strcmp(route, "local") == 0      ? FORCED_LOCAL
+                   : strncmp(route, "edge", 4) == 0 ? FORCED_EDGE
+                   : strcmp(route, "cascade") == 0  ? FORCED_CASCADE
+                                                    : FORCED_AUTO;
+    input.forced_edge = strncmp(route, "edge:", 5) == 0 ? route + 5 : NULL;
+    input.fixed = fixed;
+    input.cached = cached;
     result = decide(&input, ret_choice);
-    ret_choice->plan.handover_ns += (int64_t)(late_ms * (double)NS_PER_MS);
+    ret_choice->plan.handover_ns += (int64_t)(question->late_ms * (double)NS_PER_MS);
     return result;
 }
 
 int requests_decide(struct requests *all, const struct client_task *task,
                     const struct local_submit *submit, const struct upload_source *source,
-                    uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
-                    const struct decide_cached *cached, int64_t now_ns, struct choice *ret_choice)
+                    uint64_t input_bytes, int64_t now_ns, struct choice *ret_choice)
 {
-    return decide_as(all, task, submit, false, source, input_bytes, held_bytes, cached, now_ns,
-                     ret_choice);
+    struct question question;
+
+    question_fill(all, task, submit, source, input_bytes, NULL, now_ns, &question);
+    return question_decide(&question, submit->route, false, NULL, ret_choice);
 }
 
-int requests_decide_fixed(struct requests *all, const struct client_task *task,
-                          const struct local_submit *submit, const struct upload_source *source,
-                          uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
-                          int64_t now_ns, struct choice *ret_choice)
+int request_decide(struct request *request, const struct decide_cached *cached)
 {
-    struct local_submit fixed = *submit;
+    const struct session *session = request->session;
+    struct question question;
+    struct choice fixed;
+    int result;
 
-    strcpy(fixed.route, client_config_observe_route_text(all->config));
-    return decide_as(all, task, &fixed, true, source, input_bytes, held_bytes, NULL, now_ns,
-                     ret_choice);
+    question_fill(request->all, request->task, &request->submit, &request->upload.source,
+                  session ? request->transcript.bytes : request->input.bytes,
+                  session ? session->edge_bytes : NULL, request->decide_ns, &question);
+    result = question_decide(&question, request->submit.route, false, cached, &request->choice);
+    request_decision_fill(request);
+    if (request_is_observed(request)) {
+        const char *route = client_config_observe_route_text(request->all->config);
+
+        result = request_observe(request, result, &fixed,
+                                 question_decide(&question, route, true, NULL, &fixed));
+    }
+    return result;
 }
 
 void request_decision_fill(struct request *request)
@@ -263,7 +284,7 @@ void request_decision_fill(struct request *request)
     struct decision *decision = &request->decision;
     const struct candidate *chosen = &request->choice.candidates[request->choice.chosen];
 
-    request->shadow_trouble = request->choice.trouble; /* observing chooses once more */
+    request->shadow_trouble = request->choice.trouble; /* what is observed replaces the choice */
     decision->time_unix_ns = clock_unix_ns();
     strcpy(decision->task, request->submit.task);
     strcpy(decision->session, request->submit.session);

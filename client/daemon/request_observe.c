@@ -24,36 +24,32 @@ static void reason_say(struct decision *decision, const char *ran, const char *b
     }
 }
 
-int request_observe(struct request *request, int result)
+bool request_is_observed(const struct request *request)
+{
+    /* Without a route there is nothing to follow; one that was to be dropped has candidates. */
+    return request->all->config->mode == MODE_OBSERVE && request->choice.count > 0 &&
+           (!request->submit.route[0] || strcmp(request->submit.route, "auto") == 0);
+}
+
+int request_observe(struct request *request, int result, const struct choice *fixed,
+                    int fixed_result)
 {
     static const enum job_route routes[] = {
         [OBSERVE_LOCAL] = JOB_LOCAL, [OBSERVE_EDGE] = JOB_EDGE, [OBSERVE_CASCADE] = JOB_CASCADE};
-    const struct client_config *config = request->all->config;
-    const struct session *session = request->session;
     struct decision *decision = &request->decision;
     const struct candidate *ran;
-    struct choice fixed;
-    int fixed_result;
 
-    /* Without a route there is nothing to follow; one that was to be dropped has candidates. */
-    if (config->mode != MODE_OBSERVE || request->choice.count == 0 ||
-        (request->submit.route[0] && strcmp(request->submit.route, "auto") != 0)) {
-        return result;
-    }
     decision->observed = true;
-    fixed_result = requests_decide_fixed(
-        request->all, request->task, &request->submit, &request->upload.source,
-        session ? request->transcript.bytes : request->input.bytes,
-        session ? session->edge_bytes : NULL, request->decide_ns, &fixed);
     if (fixed_result == TANDEM_ENOROUTE) {
         /* Without a local model an edge, as decided, is the only side there is. */
         reason_say(decision, decision->route, NULL);
         return result;
     }
-    ran = &fixed.candidates[fixed.chosen];
+    ran = &fixed->candidates[fixed->chosen];
     reason_say(decision, ran->route,
-               fixed.plan.route != routes[config->observe_route] ? fixed.reason : NULL);
+               fixed->plan.route != routes[request->all->config->observe_route] ? fixed->reason
+                                                                                : NULL);
     decision->predicted_ms = ran->latency_known ? ran->latency.mean_ms : NAN;
-    request->choice = fixed;
+    request->choice = *fixed;
     return fixed_result;
 }

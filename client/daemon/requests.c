@@ -316,17 +316,13 @@ void request_begin(struct request *request, int result)
     has_hit = result == 0 && request_cache_look(request, &hit, &cached);
     if (result == 0) {
         request_upload_look(request);
-        result =
-            requests_decide(all, request->task, &request->submit, &request->upload.source,
-                            request->session ? request->transcript.bytes : request->input.bytes,
-                            request->session ? request->session->edge_bytes : NULL,
-                            has_hit ? &cached : NULL, request->decide_ns, &request->choice);
+        result = request_decide(request, has_hit ? &cached : NULL);
+    } else {
+        request_decision_fill(request);
     }
     if (result == TANDEM_ENOTASK) {
         snprintf(request->why, sizeof(request->why), "there is no task '%s'", request->submit.task);
     }
-    request_decision_fill(request);
-    result = request_observe(request, result);
     if (result == 0) {
         links_look(request);
     }

@@ -97,18 +97,10 @@ struct decide_energy requests_energy(const struct requests *requests);
 void requests_computed(struct requests *requests, double run_ms);
 /* `measured_watt` is known now: charges what was computed before, within the hour. */
 void requests_price(struct requests *requests);
-/* What decide() says of a request of this task now, whose input has so many bytes: in a session the
- * whole conversation, of which each edge is believed to hold `held_bytes` (NULL: nothing).
- * `source`: the picture, its sides 0 for what goes as it came. `cached` NULL: the same was not
- * answered before. */
+/* What decide() says of a request of this task now, whose input has so many bytes and was not
+ * answered before. `source`: the picture, its sides 0 for what goes as it came. */
 int requests_decide(struct requests *requests, const struct client_task *task,
                     const struct local_submit *submit, const struct upload_source *source,
-                    uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
-                    const struct decide_cached *cached, int64_t now_ns, struct choice *ret_choice);
-/* The same for `[policy] observe_route`, whatever the submit says. */
-int requests_decide_fixed(struct requests *requests, const struct client_task *task,
-                          const struct local_submit *submit, const struct upload_source *source,
-                          uint64_t input_bytes, const size_t held_bytes[LIMIT_EDGES],
-                          int64_t now_ns, struct choice *ret_choice);
+                    uint64_t input_bytes, int64_t now_ns, struct choice *ret_choice);
 
 #endif
