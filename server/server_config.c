@@ -94,7 +94,8 @@ static const struct config_key keys[] = {
      .min = 0,
      .max = LIMIT_DEADLINE_MS,
      .unit = "ms",
-     .help = "After SIGTERM, how long accepted requests may go on before they end with an error."},
+     .help = "After SIGTERM, how long accepted requests may go on before they end with an error; "
+             "at least 10 s less than TimeoutStopSec of the unit."},
     CONFIG_TLS_KEY(
         struct server_config, cert,
         "This server's certificate (PEM). With it every tcp and ipc listener speaks TLS 1.3 "

@@ -36,6 +36,7 @@ struct daemon {
     const char *config_path;
     uint64_t reloads, reload_failures;
     bool reloading, reload_again;
+    atomic_bool reload_abort; /* the one that is under way is not wanted any more */
     struct requests requests;
     struct runner *runner;
     struct links *links;
@@ -243,7 +244,8 @@ static void on_reload_work(uv_work_t *work)
     reload->result =
         client_config_load(reload->daemon->config_path, &reload->config, reload->error);
     if (reload->result == 0) {
-        reload->result = tasks_load(&reload->config, reload->old, &reload->tasks, reload->error);
+        reload->result = tasks_load(&reload->config, reload->old, &reload->daemon->reload_abort,
+                                    &reload->tasks, reload->error);
     }
 }
 
@@ -299,6 +301,9 @@ static void on_reload_done(uv_work_t *work, int status)
     (void)status; /* nobody cancels it */
     daemon->reloading = false;
     if (daemon->draining) {
+        if (reload->result == TANDEM_ECANCELED) {
+            log_info("reload: given up, as the daemon is stopping");
+        }
         reload_free(reload);
         return;
     }
@@ -367,6 +372,7 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     }
     daemon->draining = true;
+    atomic_store(&daemon->reload_abort, true);
     log_info("stopping: %zu accepted request%s may take %lld ms", COUNTED(daemon->requests.live),
              (long long)daemon->config.drain_timeout_ms);
     (void)notify_stopping();
@@ -440,7 +446,7 @@ static int daemon_load(struct daemon *daemon, const char *path)
         result = client_config_load(path, &daemon->config, error);
     }
     if (result == 0) {
-        result = tasks_load(&daemon->config, NULL, &daemon->tasks, error);
+        result = tasks_load(&daemon->config, NULL, NULL, &daemon->tasks, error);
     }
     if (result != 0) {
         log_error("%s", error);
@@ -525,6 +531,7 @@ static void daemon_close(struct daemon *daemon)
     while (daemon->requests.live > 0) {
         (void)uv_run(&daemon->loop, UV_RUN_ONCE); /* aborted local runs come back */
     }
+    decision_file_flush(&daemon->decisions, clock_now_ns()); /* the rest may hang on a disk */
     learned_file_close(daemon->learned);
     budgets_close(daemon->budgets);
     energy_stop(&daemon->energy);

@@ -87,7 +87,8 @@ static const struct config_key keys[] = {
      .min = 0,
      .max = LIMIT_DEADLINE_MS,
      .unit = "ms",
-     .help = "After SIGTERM, how long accepted requests may go on before they end with an error."},
+     .help = "After SIGTERM, how long accepted requests may go on before they end with an error; "
+             "at least 5 s less than TimeoutStopSec of the unit."},
     {.section = "client",
      .key = "allow_plaintext",
      .type = CONFIG_BOOL,

@@ -781,8 +781,8 @@ void links_close(struct links *links)
     }
     links->closing = true;
     for (size_t i = 0; i < links->count; i++) {
-        if (links->items[i].conn) {
-            conn_close(links->items[i].conn, true);
+        if (links->items[i].conn) { /* unsent words are lost: the edge may never read them */
+            conn_close(links->items[i].conn, false);
         }
         link_spare_drop(&links->items[i]);
         uv_close((uv_handle_t *)&links->items[i].timer, NULL);

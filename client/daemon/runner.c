@@ -27,13 +27,16 @@ static void job_append(struct runner_job **list, struct runner_job *job)
     *list = job;
 }
 
-void runner_run_now(struct runner_job *job)
+void runner_run_now(struct runner_job *job, const atomic_bool *abort)
 {
     struct runner_queue queue = {.first = NULL};
 
     runner_queue_add(&queue, job);
-    while (!runner_queue_step(&queue)) {
-    }
+    do {
+        if (abort && atomic_load(abort)) {
+            atomic_store(&job->abort, true);
+        }
+    } while (!runner_queue_step(&queue));
 }
 
 /* ---- the thread ---- */

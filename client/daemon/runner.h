@@ -118,8 +118,9 @@ void runner_cancel(struct runner *runner, struct runner_job *job);
 bool runner_is_stuck(const struct runner *runner, int64_t now_ns);
 /* For how long its thread has been inside steps since it began. Any thread. */
 int64_t runner_busy_ns(const struct runner *runner, int64_t now_ns);
-/* Runs on the calling thread; at start, before jobs. */
-void runner_run_now(struct runner_job *job);
+/* Runs on the calling thread; before the runner has jobs of its model. `abort` (may be NULL) is
+ * looked at before each of its steps: it ends with ECANCELED once that is set. */
+void runner_run_now(struct runner_job *job, const atomic_bool *abort);
 /* Stops the thread after the step that runs and closes the handle. on_done no longer comes: jobs
  * that were not back yet are the caller's again, with ECANCELED and no answer. Call before the loop
  * ends. */

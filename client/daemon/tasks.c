@@ -127,7 +127,7 @@ const char *task_upload_mode(const struct client_task *task, const char **ret_wh
 }
 
 static int task_open(const struct client_config *config, struct tasks *tasks, size_t index,
-                     struct tasks *old, char error[CONFIG_ERROR_BYTES])
+                     struct tasks *old, const atomic_bool *abort, char error[CONFIG_ERROR_BYTES])
 {
     struct client_task *task = &tasks->items[index];
     const struct task_config *file = &tasks->configs[index];
@@ -184,7 +184,7 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
         snprintf(contract->model_digest, sizeof(contract->model_digest), "%s",
                  engine_model_digest(task->local.model));
         if (task->shares < 0) {
-            result = warm_up(&task->local, &task->estimate, &task->text, why);
+            result = warm_up(&task->local, &task->estimate, &task->text, abort, why);
         }
         if (result != 0) {
             (void)config_wrong(&file->source, "local", "", "model", error,
@@ -210,8 +210,8 @@ static void tasks_free(struct tasks *tasks)
     free(tasks);
 }
 
-int tasks_load(const struct client_config *config, struct tasks *old, struct tasks **ret_tasks,
-               char error[CONFIG_ERROR_BYTES])
+int tasks_load(const struct client_config *config, struct tasks *old, const atomic_bool *abort,
+               struct tasks **ret_tasks, char error[CONFIG_ERROR_BYTES])
 {
     struct tasks *tasks = calloc(1, sizeof(*tasks));
     int result = tasks ? 0 : TANDEM_ENOMEM;
@@ -231,7 +231,8 @@ int tasks_load(const struct client_config *config, struct tasks *old, struct tas
     tasks->kinds = calloc(tasks->count, sizeof(*tasks->kinds));
     result = tasks->items && tasks->contracts && tasks->names && tasks->kinds ? 0 : TANDEM_ENOMEM;
     for (size_t i = 0; result == 0 && i < tasks->count; i++) {
-        result = task_open(config, tasks, i, old, error);
+        result = abort && atomic_load(abort) ? TANDEM_ECANCELED
+                                             : task_open(config, tasks, i, old, abort, error);
     }
     if (result != 0) {
         tasks_free(tasks);

@@ -84,11 +84,12 @@ struct tasks {
     uint32_t *kinds;                     /* the same, enum task_kind_wire of each */
 };
 /* Opens every local model and runs it once, so that READY means it answers and the first estimate
- * is measured. One line in `error`. */
+ * is measured. One line in `error`; ECANCELED, without one that says more, soon after `abort` (may
+ * be NULL) is set. */
 /* Models that `old` (NULL: none) has open from the very same file are not opened again. *returns
  * owned*, with one reference. Any thread; `old` may be in use, and must live until it returns. */
-int tasks_load(const struct client_config *config, struct tasks *old, struct tasks **ret_tasks,
-               char error[CONFIG_ERROR_BYTES]);
+int tasks_load(const struct client_config *config, struct tasks *old, const atomic_bool *abort,
+               struct tasks **ret_tasks, char error[CONFIG_ERROR_BYTES]);
 /* Takes over what `old` has learned: of a local model that is the same as before, and of the edges
  * where the task is of the same kind. Edges are known by their numbers. `old` is the one that
  * `tasks` was loaded with. */

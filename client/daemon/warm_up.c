@@ -10,8 +10,9 @@
 #define PIXELS_SIDE 32
 
 /* Takes one request the whole way. 0 with *ret_ms, or what it ended with. */
-static int request_run(struct local_model *model, const void *input, size_t bytes, double *ret_ms,
-                       struct runner_work *ret_work, char why[ENGINE_ERROR_BYTES])
+static int request_run(struct local_model *model, const void *input, size_t bytes,
+                       const atomic_bool *abort, double *ret_ms, struct runner_work *ret_work,
+                       char why[ENGINE_ERROR_BYTES])
 {
     struct runner_job job = {.model = model,
                              .input = input,
@@ -20,7 +21,7 @@ static int request_run(struct local_model *model, const void *input, size_t byte
                              .max_new_tokens = WARM_UP_ANSWER_TOKENS,
                              .sampling = {.top_p = 1}};
 
-    runner_run_now(&job);
+    runner_run_now(&job, abort);
     answer_fini(&job.answer);
     *ret_ms = (double)job.run_ns / (double)NS_PER_MS;
     *ret_work = job.work;
@@ -28,7 +29,8 @@ static int request_run(struct local_model *model, const void *input, size_t byte
     return job.error;
 }
 
-static int picture_warm_up(struct local_model *model, struct estimate_local *estimate, char *why)
+static int picture_warm_up(struct local_model *model, struct estimate_local *estimate,
+                           const atomic_bool *abort, char *why)
 {
     static const uint8_t grey[PIXELS_SIDE * PIXELS_SIDE];
     struct runner_work work;
@@ -36,7 +38,7 @@ static int picture_warm_up(struct local_model *model, struct estimate_local *est
     int result = 0;
 
     for (int i = 0; result == 0 && i < ROUNDS; i++) {
-        result = request_run(model, grey, sizeof(grey), &ms, &work, why);
+        result = request_run(model, grey, sizeof(grey), abort, &ms, &work, why);
     }
     if (result == 0) {
         estimate_local_add(estimate, ms);
@@ -46,7 +48,7 @@ static int picture_warm_up(struct local_model *model, struct estimate_local *est
 
 /* Feeds `count` of `ids` in one step; adds its time to *total_ms. */
 static int step_run(struct local_model *model, struct engine_seq *seq, const uint32_t *ids,
-                    uint32_t count, double *total_ms)
+                    uint32_t count, const atomic_bool *abort, double *total_ms)
 {
     struct engine_chunk chunk = {
         .seq = seq, .tokens = ids, .count = count, .want = ENGINE_LOGITS_LAST};
@@ -55,7 +57,7 @@ static int step_run(struct local_model *model, struct engine_seq *seq, const uin
     int result = engine_seq_reserve(seq, count);
 
     if (result == 0) {
-        result = engine_step(model->context, &chunk, 1, NULL, &logits);
+        result = engine_step(model->context, &chunk, 1, abort, &logits);
     }
     *total_ms += (double)(clock_now_ns() - start_ns) / (double)NS_PER_MS;
     return result;
@@ -63,7 +65,7 @@ static int step_run(struct local_model *model, struct engine_seq *seq, const uin
 
 /* One prompt and the tokens after it: what each kind of step takes. */
 static int steps_run(struct local_model *model, const uint32_t *ids, size_t prompt, size_t count,
-                     struct estimate_text_run *ret_run)
+                     const atomic_bool *abort, struct estimate_text_run *ret_run)
 {
     struct estimate_text_run run = {.prefill_tokens = (double)prompt,
                                     .decode_tokens = (double)(count - prompt)};
@@ -71,9 +73,9 @@ static int steps_run(struct local_model *model, const uint32_t *ids, size_t prom
     int result;
 
     engine_seq_init(&seq, model->pool);
-    result = step_run(model, &seq, ids, (uint32_t)prompt, &run.prefill_ms);
+    result = step_run(model, &seq, ids, (uint32_t)prompt, abort, &run.prefill_ms);
     for (size_t i = prompt; result == 0 && i < count; i++) {
-        result = step_run(model, &seq, ids + i, 1, &run.decode_ms);
+        result = step_run(model, &seq, ids + i, 1, abort, &run.decode_ms);
     }
     engine_seq_fini(&seq);
     *ret_run = run;
@@ -95,7 +97,8 @@ static size_t ids_spread(const struct engine_model_info *info, uint32_t ids[TOKE
 /* The words of the prompt as one request. A tokenizer that knows no way to spell them is no
  * failure: what counts is that the model runs, and the first request tells the rest. */
 static int words_run(struct local_model *model, const uint32_t *ids, size_t count,
-                     struct estimate_local *estimate, struct estimate_text_run *run, char *why)
+                     const atomic_bool *abort, struct estimate_local *estimate,
+                     struct estimate_text_run *run, char *why)
 {
     struct buf words;
     struct runner_work work = {0};
@@ -107,7 +110,7 @@ static int words_run(struct local_model *model, const uint32_t *ids, size_t coun
         result = engine_detokenize(model->model, ids[i], words.bytes == 0, &words);
     }
     for (int i = 0; result == 0 && i < ROUNDS; i++) {
-        result = request_run(model, words.data, words.bytes, &ms, &work, why);
+        result = request_run(model, words.data, words.bytes, abort, &ms, &work, why);
     }
     if (result == 0) {
         estimate_local_add(estimate, ms);
@@ -119,7 +122,7 @@ static int words_run(struct local_model *model, const uint32_t *ids, size_t coun
 }
 
 static int text_warm_up(struct local_model *model, struct estimate_local *estimate,
-                        struct estimate_text *text, char *why)
+                        struct estimate_text *text, const atomic_bool *abort, char *why)
 {
     uint32_t ids[TOKENS_MAX];
     const size_t count = ids_spread(engine_model_info(model->model), ids);
@@ -128,13 +131,13 @@ static int text_warm_up(struct local_model *model, struct estimate_local *estima
     int result = 0;
 
     for (int i = 0; result == 0 && i < ROUNDS; i++) {
-        result = steps_run(model, ids, prompt, count, &run);
+        result = steps_run(model, ids, prompt, count, abort, &run);
     }
     if (result != 0) {
         return result;
     }
     run.prompt_tokens = run.prompt_bytes = 1; /* until better is known: no token is shorter */
-    result = words_run(model, ids, prompt / 2 + 1, estimate, &run, why);
+    result = words_run(model, ids, prompt / 2 + 1, abort, estimate, &run, why);
     if (result == 0) {
         estimate_text_add(text, &run);
     }
@@ -142,13 +145,13 @@ static int text_warm_up(struct local_model *model, struct estimate_local *estima
 }
 
 int warm_up(struct local_model *model, struct estimate_local *estimate, struct estimate_text *text,
-            char why[ENGINE_ERROR_BYTES])
+            const atomic_bool *abort, char why[ENGINE_ERROR_BYTES])
 {
     int result;
 
     why[0] = '\0';
-    result = model->pool ? text_warm_up(model, estimate, text, why)
-                         : picture_warm_up(model, estimate, why);
+    result = model->pool ? text_warm_up(model, estimate, text, abort, why)
+                         : picture_warm_up(model, estimate, abort, why);
     if (result != 0 && !why[0]) { /* not every step has words of its own */
         snprintf(why, ENGINE_ERROR_BYTES, "%s", tandem_error_text(result));
     }

@@ -82,7 +82,7 @@ static char *text_alone(const char *text, float temperature, uint32_t *ret_token
 
     job.sampling.temperature = temperature;
     job.sampling.seed = 5;
-    runner_run_now(&job);
+    runner_run_now(&job, NULL);
     assert_int_equal(job.error, 0);
     if (ret_tokens) {
         *ret_tokens = job.answer.tokens;
@@ -320,7 +320,7 @@ static void test_bad_inputs(void **state)
     jobs[4].input_bytes = sizeof(noise);
     jobs[4].picture = (struct wire_picture){.format = ENGINE_PIXELS_ENCODED};
     for (size_t i = 0; i < 5; i++) {
-        runner_run_now(&jobs[i]);
+        runner_run_now(&jobs[i], NULL);
         if (jobs[i].error != errors[i] || jobs[i].why[0] == '\0') {
             fail_msg("input %zu: error %d, \"%s\"", i, jobs[i].error, jobs[i].why);
         }
@@ -339,12 +339,12 @@ static void test_full_context(void **state)
         strcat(much, "walk ");
     }
     job.input_bytes = strlen(much);
-    runner_run_now(&job);
+    runner_run_now(&job, NULL);
     assert_int_equal(job.error, 0);
     assert_true(job.answer.finish == WIRE_FINISH_END || job.answer.tokens == 3);
     answer_fini(&job.answer);
     job.max_new_tokens = 1;
-    runner_run_now(&job);
+    runner_run_now(&job, NULL);
     assert_int_equal(job.answer.tokens, 1);
     assert_int_equal(job.answer.finish, WIRE_FINISH_LENGTH);
     answer_fini(&job.answer);
@@ -385,7 +385,7 @@ static void test_no_numbers(void **state)
 
         job.model = &broken;
         job.sampling.temperature = (float)drawn;
-        runner_run_now(&job);
+        runner_run_now(&job, NULL);
         assert_int_equal(job.error, TANDEM_EINTERNAL);
         assert_string_equal(job.why, "the model computes what is no number");
         assert_null(job.answer.text);
@@ -400,7 +400,7 @@ static void test_work_is_counted(void **state)
 
     (void)state;
     fake_step_ns = NS_PER_MS;
-    runner_run_now(&job);
+    runner_run_now(&job, NULL);
     assert_int_equal(job.error, 0);
     assert_true(job.work.prompt_tokens >= 9); /* the words, at least */
     assert_int_equal(job.work.prefill_tokens, job.work.prompt_tokens);
@@ -444,7 +444,7 @@ static double sure_with(struct runner_job job, const struct calibration *calibra
     double sure;
 
     info->calibration = *calibration;
-    runner_run_now(&job);
+    runner_run_now(&job, NULL);
     info->calibration = kept;
     assert_int_equal(job.error, 0);
     sure = job.answer.confidence;
@@ -506,7 +506,7 @@ static void test_doubt(void **state)
     uv_loop_t loop;
 
     (void)state;
-    runner_run_now(&whole);
+    runner_run_now(&whole, NULL);
     assert_int_equal(whole.error, 0);
     assert_true(whole.answer.confidence < 0.9);
     assert_int_equal(uv_loop_init(&loop), 0);

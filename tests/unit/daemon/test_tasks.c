@@ -77,7 +77,7 @@ static struct tasks *load(struct tasks *old, int64_t threads)
     char error[CONFIG_ERROR_BYTES] = "";
     struct tasks *tasks;
 
-    if (tasks_load(&config, old, &tasks, error) != 0) {
+    if (tasks_load(&config, old, NULL, &tasks, error) != 0) {
         fail_msg("%s", error);
     }
     if (old) {
@@ -94,7 +94,7 @@ static bool answers(struct tasks *tasks, size_t index)
                              .input_bytes = sizeof(grey),
                              .picture = {ENGINE_PIXELS_GREY, 32, 32, 0}};
 
-    runner_run_now(&job);
+    runner_run_now(&job, NULL);
     answer_fini(&job.answer);
     return job.error == 0;
 }
@@ -174,7 +174,7 @@ static void test_a_failed_reload_takes_nothing(void **state)
     (void)state;
     assert_true(fputs("[task]\nkind = classify\n[local]\nmodel = nothing.gguf\n", file) >= 0);
     assert_int_equal(fclose(file), 0);
-    assert_true(tasks_load(&config, old, &new, error) < 0);
+    assert_true(tasks_load(&config, old, NULL, &new, error) < 0);
     assert_null(new);
     assert_non_null(strstr(error, "things.conf"));
     assert_true(answers(old, 0));

@@ -8,6 +8,7 @@
 
 #include "client/daemon/warm_up.h"
 #include "common/base/clock.h"
+#include "common/base/error.h"
 
 static int64_t fake_ns;
 
@@ -37,7 +38,7 @@ static void warm(const char *path, uint32_t kind, struct estimate_local *estimat
     estimate_text_init(text);
     assert_int_equal(local_model_open(path, kind, 1, 1u << 20, &model, why), 0);
     clock_set_fake(fake_now, NULL);
-    assert_int_equal(warm_up(&model, estimate, text, why), 0);
+    assert_int_equal(warm_up(&model, estimate, text, NULL, why), 0);
     if (model.pool) {
         engine_pool_stats(model.pool, &stats);
         assert_int_equal(stats.pages_free, stats.pages_total);
@@ -68,6 +69,40 @@ static void test_text(void **state)
     assert_true(long_text.mean_ms > short_one.mean_ms);
 }
 
+/* Who gives it up before its first layer gets no estimate, and all pages back. */
+static void test_given_up(void **state)
+{
+    static const atomic_bool give_up = true;
+    static const struct {
+        const char *path;
+        uint32_t kind;
+    } models[] = {{"deploy/models/commands-local.gguf", WIRE_GENERATE},
+                  {"deploy/models/objects-local.gguf", WIRE_CLASSIFY}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
+        struct engine_pool_stats stats = {0};
+        struct estimate_local estimate;
+        struct estimate_text text;
+        struct local_model model;
+        char why[ENGINE_ERROR_BYTES] = "";
+
+        estimate_local_init(&estimate);
+        estimate_text_init(&text);
+        assert_int_equal(local_model_open(models[i].path, models[i].kind, 1, 1u << 20, &model, why),
+                         0);
+        assert_int_equal(warm_up(&model, &estimate, &text, &give_up, why), TANDEM_ECANCELED);
+        assert_true(why[0] != '\0');
+        assert_int_equal(estimate.run.count, 0);
+        assert_int_equal(text.decode.mean.count, 0);
+        if (model.pool) {
+            engine_pool_stats(model.pool, &stats);
+        }
+        assert_int_equal(stats.pages_free, stats.pages_total);
+        local_model_close(&model);
+    }
+}
+
 static void test_picture(void **state)
 {
     struct estimate_local estimate;
@@ -82,6 +117,7 @@ static void test_picture(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_text, clock_back),
+                                       cmocka_unit_test(test_given_up),
                                        cmocka_unit_test_teardown(test_picture, clock_back)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,9 +77,10 @@ void runner_cancel(struct runner *runner, struct runner_job *job)
     (void)job;
 }
 
-void runner_run_now(struct runner_job *job)
+void runner_run_now(struct runner_job *job, const atomic_bool *give_up)
 {
     (void)job;
+    (void)give_up;
     abort();
 }
 
