@@ -209,29 +209,6 @@ double confidence_error(const struct confidence *confidence, double local_confid
     return errors[bin_of(confidence, local_confidence)];
 }
 
-void confidence_expect(const struct confidence *confidence, double threshold, double *ret_error,
-                       double *ret_share_below, double *ret_error_above)
-{
-    double all = 0, error = 0, below = 0, error_above = 0;
-    double errors[CONFIDENCE_BINS], weights[CONFIDENCE_BINS];
-
-    errors_fit(confidence, errors, weights);
-    for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
-        const double weight = bin_weight(confidence, bin);
-
-        all += weight;
-        error += weight * errors[bin];
-        if (bin_middle(bin) < threshold) {
-            below += weight;
-        } else {
-            error_above += weight * errors[bin];
-        }
-    }
-    *ret_error = error / all;
-    *ret_share_below = below / all;
-    *ret_error_above = all > below ? error_above / (all - below) : 0;
-}
-
 void confidence_bins(const struct confidence *confidence,
                      struct confidence_bin ret_bins[CONFIDENCE_BINS])
 {

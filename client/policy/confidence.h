@@ -49,11 +49,6 @@ void confidence_untell(struct confidence *confidence, double local_confidence, b
  * has samples, and as at most CONFIDENCE_AGREEMENT_WEIGHT of them against the truth. */
 #define CONFIDENCE_AGREEMENT_WEIGHT 10.0
 double confidence_error(const struct confidence *confidence, double local_confidence);
-/* Over the confidences seen so far: the expected error of a local answer before it is known, the
- * share that is less sure than `threshold`, and the expected error of those that are not. Before
- * anything was seen: a prior. */
-void confidence_expect(const struct confidence *confidence, double threshold, double *ret_error,
-                       double *ret_share_below, double *ret_error_above);
 
 /* One bin: its share of all answers, the expected error, and an upper confidence bound of it
  * (HI-LCB: one minus the lower bound of the accuracy, arXiv 2508.08985): sqrt(a * v * ln(1 + n) /

@@ -153,13 +153,3 @@ double estimate_samples_least(const struct estimate_samples *samples, int64_t si
     }
     return least;
 }
-
-double estimate_samples_most(const struct estimate_samples *samples)
-{
-    double most = NAN;
-
-    for (size_t i = 0; i < held(samples); i++) {
-        most = fmax(most, samples->values[i]);
-    }
-    return most;
-}

@@ -36,7 +36,5 @@ int64_t estimate_samples_newest_ns(const struct estimate_samples *samples);
 /* The smallest of those from `since_ns` on, and how many these are; NAN without any. */
 double estimate_samples_least(const struct estimate_samples *samples, int64_t since_ns,
                               size_t *ret_count);
-/* The largest that is kept; NAN when empty. */
-double estimate_samples_most(const struct estimate_samples *samples);
 
 #endif

@@ -133,15 +133,15 @@ static const struct {
     const char *name;
     size_t edges;
     bin_fn fill;
-    bool stationary, same_start;
+    bool same_start;
 } makers[] = {
-    {"stationary", 1, stationary_bin, true, false},
-    {"wifi", 1, wifi_bin, false, false},
-    {"step", 1, step_bin, false, false},
-    {"thin", 1, thin_bin, false, false},
-    {"outage", 1, outage_bin, false, false},
-    {"roaming", 2, roaming_bin, false, false},
-    {"neighbours", 1, neighbours_bin, false, true},
+    {"stationary", 1, stationary_bin, false},
+    {"wifi", 1, wifi_bin, false},
+    {"step", 1, step_bin, false},
+    {"thin", 1, thin_bin, false},
+    {"outage", 1, outage_bin, false},
+    {"roaming", 2, roaming_bin, false},
+    {"neighbours", 1, neighbours_bin, true},
 };
 
 int scenes_make(struct scene *scenes, size_t *ret_count)
@@ -153,7 +153,6 @@ int scenes_make(struct scene *scenes, size_t *ret_count)
         memset(scene, 0, sizeof(*scene));
         snprintf(scene->name, sizeof(scene->name), "%s", makers[i].name);
         scene->edges = makers[i].edges;
-        scene->stationary = makers[i].stationary;
         scene->same_start = makers[i].same_start;
         for (size_t edge = 0; edge < scene->edges; edge++) {
             struct maker maker = {0};

@@ -96,7 +96,6 @@ struct scene {
     char name[64];
     size_t edges;
     struct trace up[SIM_EDGES_MAX];
-    bool stationary;
     bool same_start; /* all clients see the same moment of the trace, */
     bool from_start; /* and that is its beginning */
     /* What tests make harder; 0: as it is. */

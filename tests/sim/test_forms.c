@@ -35,7 +35,7 @@ static int teardown(void **state)
 static void run_on_as(double mbit_s, const char *policy, bool as_they_came, struct run *ret_run,
                       struct scene *ret_scene)
 {
-    *ret_scene = (struct scene){.name = "steady", .edges = 1, .stationary = true};
+    *ret_scene = (struct scene){.name = "steady", .edges = 1};
     assert_int_equal(trace_add(&ret_scene->up[0], 0, mbit_s, 10, 0), 0);
     trace_end(&ret_scene->up[0], 60);
     *ret_run = (struct run){.scene = ret_scene,

@@ -191,6 +191,59 @@ static void test_refusals(void **state)
                    "/b c.conf: a task's name is 1 to 63 characters of A-Z a-z 0-9 . _ -");
 }
 
+/* What there is to choose from, what counts where nothing is said, and what an error may cost. */
+static void test_choices(void **state)
+{
+    static const struct {
+        const char *line;
+        int no_reserve, upload;
+    } cases[] = {
+        {"", TASK_NO_RESERVE_LOCAL, TASK_UPLOAD_AUTO},
+        {"no_reserve = local\nupload = auto\n", TASK_NO_RESERVE_LOCAL, TASK_UPLOAD_AUTO},
+        {"no_reserve = drop\nupload = original\n", TASK_NO_RESERVE_DROP, TASK_UPLOAD_ORIGINAL},
+        {"no_reserve = accept_risk\n", TASK_NO_RESERVE_ACCEPT_RISK, TASK_UPLOAD_AUTO}};
+    static const char *const wrong[][2] = {
+        {"no_reserve = edge", "no_reserve: 'edge' is not one of local, drop, accept_risk"},
+        {"upload = smaller", "upload: 'smaller' is not one of auto, original"},
+        {"positive_label = cat\nfalse_negative_cost = 1000.5",
+         "false_negative_cost: must be between 0.001 and 1000 times one_error_ms"},
+        {"positive_label = cat\nfalse_positive_cost = 1000.5",
+         "false_positive_cost: must be between 0.001 and 1000 times one_error_ms"},
+        {"positive_label = cat\nfalse_positive_cost = 0.0009",
+         "false_positive_cost: must be between 0.001 and 1000 times one_error_ms"},
+        {"false_negative_cost = 2", "false_negative_cost: needs a positive_label"},
+    };
+    struct task_config *tasks;
+    size_t count;
+    char text[256], error[CONFIG_ERROR_BYTES];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(text, sizeof(text), "[task]\nkind = classify\n%s[local]\nmodel = m\n",
+                 cases[i].line);
+        task_write("a.conf", text);
+        assert_int_equal(task_config_load_dir(dir, NULL, &tasks, &count, error), 0);
+        assert_int_equal(tasks[0].no_reserve, cases[i].no_reserve);
+        assert_int_equal(tasks[0].upload, cases[i].upload);
+        assert_string_equal(tasks[0].positive_label, "");
+        assert_true(tasks[0].false_negative_cost == 1 && tasks[0].false_positive_cost == 1);
+        task_config_free(tasks, count);
+    }
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        snprintf(text, sizeof(text), "[task]\nkind = classify\n%s\n[local]\nmodel = m\n",
+                 wrong[i][0]);
+        task_write("a.conf", text);
+        assert_refused(TANDEM_ECONFIG, wrong[i][1]);
+    }
+    task_write("a.conf", "[task]\nkind = classify\npositive_label = cat\n"
+                         "false_negative_cost = 1000\nfalse_positive_cost = 0.001\n"
+                         "[local]\nmodel = m\n");
+    assert_int_equal(task_config_load_dir(dir, NULL, &tasks, &count, error), 0);
+    assert_string_equal(tasks[0].positive_label, "cat");
+    assert_true(tasks[0].false_negative_cost == 1000 && tasks[0].false_positive_cost == 0.001);
+    task_config_free(tasks, count);
+}
+
 static void test_count_and_missing_folder(void **state)
 {
     struct task_config *tasks;
@@ -217,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_two_tasks_in_order, dir_open, dir_remove),
         cmocka_unit_test_setup_teardown(test_refusals, dir_open, dir_remove),
+        cmocka_unit_test_setup_teardown(test_choices, dir_open, dir_remove),
         cmocka_unit_test_setup_teardown(test_count_and_missing_folder, dir_open, dir_remove),
     };
 

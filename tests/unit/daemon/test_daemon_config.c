@@ -231,6 +231,70 @@ static void test_caps(void **state)
     }
 }
 
+/* What each number may be at the ends, and what is over them; and what it is where nothing is
+ * said. */
+static void test_numbers_are_bounded(void **state)
+{
+    static const struct {
+        const char *section, *key, *least, *below, *most, *above;
+    } cases[] = {
+        {"policy", "shadow_percent", "0", "-0.1", "100", "100.1"},
+        {"policy", "bytes_per_hour", "16384", "16383", "1125899906842624", "1125899906842625"},
+        {"policy", "joule_per_hour", "0", "-1", "1000000000", "1000000001"},
+        {"policy", "probe_bytes", "0", "-1", NULL, "1G"},
+        {"policy", "one_joule_ms", "0", "-1", "1000000000", "1000000001"},
+        {"device", "compute_watt", "0", "-1", "10000", "10001"},
+        {"device", "send_joule_per_megabyte", "0", "-1", "10000", "10001"},
+        {"device", "receive_joule_per_megabyte", "0", "-1", "10000", "10001"},
+    };
+    struct client_config config;
+    char text[256], error[CONFIG_ERROR_BYTES] = "";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *const values[] = {cases[i].least, cases[i].most, cases[i].below,
+                                      cases[i].above};
+
+        for (size_t at = 0; at < 4; at++) {
+            snprintf(text, sizeof(text), "[device]\n%s[%s]\n%s = %s\n",
+                     strcmp(cases[i].key, "joule_per_hour") == 0 ? "compute_watt = 1\n" : "",
+                     cases[i].section, cases[i].key, values[at] ? values[at] : "0");
+            if ((load(text, &config, error) == 0) != (at < 2) ||
+                (at >= 2 && !strstr(error, cases[i].key))) {
+                fail_msg("%s is told as: %s", text, error);
+            }
+            config_free(&client_config_schema, &config);
+        }
+    }
+    assert_int_equal(load("", &config, error), 0);
+    assert_true(config.shadow_percent == 0 && config.bytes_per_hour == 0);
+    assert_true(config.joule_per_hour == 0 && config.receive_joule_per_megabyte == 0);
+    assert_int_equal(config.energy_source, ENERGY_MODEL);
+    assert_int_equal(config.mode, MODE_DECIDE);
+    assert_string_equal(client_config_observe_route_text(&config), "local");
+    config_free(&client_config_schema, &config);
+}
+
+static void test_where_observed_requests_go(void **state)
+{
+    static const char *const routes[] = {"local", "edge", "cascade"};
+    struct client_config config;
+    char text[128], error[CONFIG_ERROR_BYTES] = "";
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        snprintf(text, sizeof(text), "[policy]\nmode = observe\nobserve_route = %s\n", routes[i]);
+        assert_int_equal(load(text, &config, error), 0);
+        assert_int_equal(config.mode, MODE_OBSERVE);
+        assert_int_equal(config.observe_route, i); /* as enum observe_route has them */
+        assert_string_equal(client_config_observe_route_text(&config), routes[i]);
+        config_free(&client_config_schema, &config);
+    }
+    assert_int_equal(load("[policy]\nobserve_route = auto\n", &config, error), TANDEM_ECONFIG);
+    assert_non_null(strstr(error, "observe_route: 'auto' is not one of local, edge, cascade"));
+    config_free(&client_config_schema, &config);
+}
+
 static void test_edges_are_bounded(void **state)
 {
     for (size_t count = LIMIT_EDGES; count <= LIMIT_EDGES + 1; count++) {
@@ -256,6 +320,8 @@ int main(void)
                                        cmocka_unit_test(test_wrong_files),
                                        cmocka_unit_test(test_plaintext_is_allowed),
                                        cmocka_unit_test(test_caps),
+                                       cmocka_unit_test(test_numbers_are_bounded),
+                                       cmocka_unit_test(test_where_observed_requests_go),
                                        cmocka_unit_test(test_edges_are_bounded)};
 
     return cmocka_run_group_tests(tests, setup, teardown);

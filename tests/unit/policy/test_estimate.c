@@ -379,7 +379,7 @@ static void test_samples_high_and_keep(void **state)
     assert_true(isnan(estimate_samples_high(&samples, 0.5, 41 * NS_PER_S)));
     estimate_samples_keep(&samples, 2);
     assert_int_equal(samples.count, 2);
-    assert_float_equal(estimate_samples_most(&samples), 40, 0);
+    assert_float_equal(estimate_samples_high(&samples, 1, 0), 40, 0);
     assert_float_equal(estimate_samples_high(&samples, 0.1, 0), 39, 0);
     assert_int_equal(estimate_samples_newest_ns(&samples), 40 * NS_PER_S);
     estimate_samples_keep(&samples, 5);
