@@ -48,6 +48,24 @@ static void test_runs_are_learned(void **state)
     assert_float_equal(queued.p95_ms, idle.p95_ms + 30, 1e-9);
 }
 
+/* Between two times that come by turns the 95 % point is where two deviations lie, over the
+ * longest.
+ */
+static void test_spread(void **state)
+{
+    struct estimate_local estimate;
+    struct latency latency;
+
+    (void)state;
+    estimate_local_init(&estimate);
+    for (int i = 0; i < 40; i++) {
+        estimate_local_add(&estimate, i % 2 ? 30 : 10);
+    }
+    assert_true(estimate_local_get(&estimate, 5, &latency));
+    assert_true(latency.p95_ms > 5 + 32 && latency.p95_ms < 5 + 50);
+    assert_true(fabs(latency.p95_ms - 5 - estimate.run.mean - 2 * estimate.run.deviation) < 1e-9);
+}
+
 /* One sample has no spread: the tail is not below the mean. */
 static void test_one_run(void **state)
 {
@@ -132,8 +150,11 @@ static void test_start_at_the_bound_meets_the_deadline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_is_known), cmocka_unit_test(test_runs_are_learned),
-        cmocka_unit_test(test_one_run), cmocka_unit_test(test_bound_is_the_worst_of_the_window),
+        cmocka_unit_test(test_nothing_is_known),
+        cmocka_unit_test(test_runs_are_learned),
+        cmocka_unit_test(test_spread),
+        cmocka_unit_test(test_one_run),
+        cmocka_unit_test(test_bound_is_the_worst_of_the_window),
         cmocka_unit_test(test_start_at_the_bound_meets_the_deadline)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

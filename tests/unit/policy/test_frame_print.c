@@ -112,7 +112,8 @@ static void test_formats(void **state)
 static void test_small_and_empty(void **state)
 {
     static const uint8_t pixels[6] = {1, 2, 3, 4, 5, 6};
-    const struct frame_view tiny = {pixels, 3, 2, 3, 1, 1}, none = {pixels, 0, 2, 3, 1, 1};
+    const struct frame_view tiny = {pixels, 3, 2, 3, 1, 1}, none = {pixels, 0, 2, 3, 1, 1},
+                            narrow = {pixels, 2, 2, 3, 1, 1}, flat = {pixels, 3, 1, 3, 1, 1};
     struct frame_print a, b;
 
     (void)state;
@@ -124,6 +125,10 @@ static void test_small_and_empty(void **state)
     assert_int_equal(b.width, 0);
     assert_true(isinf(frame_print_distance(&a, &b)));
     assert_true(isinf(frame_print_distance(&b, &b)));
+    frame_print_make(&narrow, &b);
+    assert_true(isinf(frame_print_distance(&a, &b)) && isinf(frame_print_distance(&b, &a)));
+    frame_print_make(&flat, &b);
+    assert_true(isinf(frame_print_distance(&a, &b)) && isinf(frame_print_distance(&b, &a)));
 }
 
 static void hall_read(int number, struct frame_print *ret_print)

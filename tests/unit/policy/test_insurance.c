@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <math.h>
+
 #include "client/policy/decide.h"
 #include "client/policy/insurance.h"
 #include "common/base/clock.h"
@@ -152,6 +154,8 @@ static void test_places_are_counted(void **state)
         }
         kept += choice.reserve == RESERVE_KEPT;
         raced += choice.reserve == RESERVE_RACED;
+        assert_true(choice.plan.race == (choice.reserve == RESERVE_RACED));
+        assert_true(!choice.plan.race || choice.plan.insure_at_ns == input.now_ns);
         assert_string_equal(choice.reason, "edge is accurate and in time");
         runs[input.insured_count++] =
             (struct decide_insured){choice.plan.race ? 0 : choice.plan.insure_at_ns,
@@ -355,9 +359,32 @@ static void test_not_asked(void **state)
     assert_int_equal(choice.reserve, RESERVE_UNASKED);
 }
 
+/* Without a deadline, or where nothing is known of local runs, there is no place to keep. */
+static void test_would_keep(void **state)
+{
+    struct decide_input input = input_make();
+
+    (void)state;
+    assert_true(insurance_would_keep(&input));
+    input.deadline_ns = 0;
+    assert_false(insurance_would_keep(&input));
+    input = input_make();
+    input.local_known = false;
+    assert_false(insurance_would_keep(&input));
+    input = input_make();
+    input.local_bound_ms = NAN;
+    assert_false(insurance_would_keep(&input));
+    input = input_make();
+    input.deadline_ns = input.now_ns + 203 * NS_PER_MS; /* its last start would be now */
+    assert_false(insurance_would_keep(&input));
+    input.deadline_ns += NS_PER_MS;
+    assert_true(insurance_would_keep(&input));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_demand),
+                                       cmocka_unit_test(test_would_keep),
                                        cmocka_unit_test(test_step_in_the_way),
                                        cmocka_unit_test(test_credit),
                                        cmocka_unit_test(test_place_is_kept),

@@ -39,6 +39,26 @@ static void test_latency(void **state)
 }
 
 /* What was long ago does not count. */
+/* What was given up counts against the promise once it has taken longer than that; it was no answer
+ * whose time could be compared. Also of what takes less than a millisecond. */
+static void test_given_up(void **state)
+{
+    static struct prediction_watch watch;
+    const struct latency quick = {0.4, 0.5}, none = {0, 0};
+
+    (void)state;
+    prediction_watch_given_up(&watch, &quick, 0.5);
+    prediction_watch_given_up(&watch, &none, 1);
+    assert_int_equal(prediction_watch_get(&watch).answers, 0);
+    prediction_watch_add(&watch, &quick, 0.4);
+    prediction_watch_given_up(&watch, &quick, 0.8);
+    assert_int_equal(prediction_watch_get(&watch).answers, 2);
+    assert_float_equal(prediction_watch_get(&watch).within_p95, 0.5, NEAR);
+    assert_float_equal(prediction_watch_get(&watch).median_error, 0, NEAR);
+    prediction_watch_add(&watch, &none, 1);
+    assert_int_equal(prediction_watch_get(&watch).answers, 2);
+}
+
 static void test_of_late(void **state)
 {
     static struct prediction_watch watch;
@@ -104,6 +124,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_latency),
+        cmocka_unit_test(test_given_up),
         cmocka_unit_test(test_of_late),
         cmocka_unit_test(test_confidence),
     };

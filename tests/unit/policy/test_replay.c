@@ -182,6 +182,45 @@ static void test_weights(void **state)
     assert_float_equal(replay_weights(&record, &options).one_joule_ms, PREFER_JOULE_MS, 0);
 }
 
+/* What was decided stays where no weight is another, also where something looks cheaper by its
+ * candidates now; whichever weight is another one, the cheapest counts. */
+static void test_each_weight(void **state)
+{
+    struct replay_record record = record_make();
+    struct replay_options options = policy(REPLAY_TANDEM);
+    double *const weights[] = {&options.weights.one_miss_ms, &options.weights.one_megabyte_ms,
+                               &options.weights.one_error_ms, &options.weights.one_joule_ms};
+
+    (void)state;
+    strcpy(record.route, "local"); /* 100, where the cascade would be 76 */
+    assert_string_equal(again(&record, options, REPLAY_DONE).route, "local");
+    for (size_t i = 0; i < 4; i++) {
+        const double was = *weights[i];
+
+        *weights[i] = ((const double[]){1000, 20, 200, 20})[i] + 1;
+        assert_string_equal(again(&record, options, REPLAY_DONE).route, "cascade");
+        *weights[i] = was;
+    }
+    strcpy(record.route, "cascade"); /* and what is the cheapest stays */
+    options.weights.one_joule_ms = 21;
+    assert_string_equal(again(&record, options, REPLAY_DONE).route, "cascade");
+}
+
+/* The smaller of the times here and there, whatever a cascade would take; what is not known is not
+ * small. */
+static void test_latency_policy(void **state)
+{
+    struct replay_record record = record_make();
+
+    (void)state;
+    record.candidates[2].latency.mean_ms = 1;
+    assert_string_equal(again(&record, policy(REPLAY_LATENCY), REPLAY_DONE).route, "local");
+    record.candidates[1].latency.mean_ms = 19;
+    assert_string_equal(again(&record, policy(REPLAY_LATENCY), REPLAY_DONE).route, "edge:den");
+    record.candidates[1].latency_known = false;
+    assert_string_equal(again(&record, policy(REPLAY_LATENCY), REPLAY_DONE).route, "local");
+}
+
 /* What ran beside it is measured: the edge took 70, and said something else. */
 static void test_measured_sides(void **state)
 {
@@ -372,6 +411,8 @@ int main(void)
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_threshold),
         cmocka_unit_test(test_late_edge),
+        cmocka_unit_test(test_each_weight),
+        cmocka_unit_test(test_latency_policy),
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_measured_sides),
         cmocka_unit_test(test_expected_cascade),
