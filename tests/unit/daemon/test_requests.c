@@ -663,6 +663,22 @@ static void test_joule_are_charged(void **state)
     assert_int_equal(fake.started_count, 1);
 }
 
+/* What is asked of an edge reserves what it takes to send and to receive. */
+static void test_joule_of_a_link(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "edge:den", 0);
+    struct request *request;
+
+    (void)state;
+    site_make(5);
+    config.send_joule_per_megabyte = config.receive_joule_per_megabyte = 1e6; /* one a byte */
+    budgets_make(0, 5000);
+    request = submit(&message, "picture");
+    assert_true(fabs(budgets_left(budgets, BUDGET_JOULE) - (5000 - 7 - 1024)) < 1e-6);
+    request_event(request, &(struct job_event_data){.kind = JOB_CANCEL});
+    assert_true(fabs(budgets_left(budgets, BUDGET_JOULE) - 5000) < 1e-6);
+}
+
 /* Beside a local answer the edge is an extra: a cascade that was not sure asks nobody where the
  * hour has too little left for that, and says so; where local failed the edge is the only way. */
 static void test_joule_of_an_extra(void **state)
@@ -796,6 +812,7 @@ int main(void)
                                        FRESH(test_bytes_of_an_edges_labels),
                                        FRESH(test_bytes_go_meanwhile),
                                        FRESH(test_joule_are_charged),
+                                       FRESH(test_joule_of_a_link),
                                        FRESH(test_joule_of_an_extra),
                                        FRESH(test_joule_of_a_place),
                                        FRESH(test_latency_of_a_session),

@@ -515,7 +515,7 @@ static void test_joule(void **state)
     assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_BUDGET], 1);
 }
 
-/* 7 J for its bytes, where 5 are left. */
+/* 7 J for its bytes, or more for what comes back, where 5 are left. */
 static void test_joule_of_sending(void **state)
 {
     (void)state;
@@ -525,6 +525,12 @@ static void test_joule_of_sending(void **state)
     local_end(0, "cat");
     assert_int_equal(fake.sent_count, 0);
     assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_BUDGET], 1);
+    config.send_joule_per_megabyte = 0;
+    config.receive_joule_per_megabyte = 1e4;
+    (void)submit(OBJECTS, "");
+    local_end(0, "cat");
+    assert_int_equal(fake.sent_count, 0);
+    assert_int_equal(all.shadows.counts.dropped[SHADOW_DROPPED_BUDGET], 2);
 }
 
 /* An edge that could not even be decided on is counted as well, by its reason. */
