@@ -381,12 +381,18 @@ int link_connect(struct link *link, struct conn **ret_conn, char error[CONN_ERRO
     return conn_dial(link->links->loop, link->url, &params, link, ret_conn, error);
 }
 
+/* Making a connection takes more than keeping one. */
+static const char *over_budget_text(const struct links *links)
+{
+    return budgets_carry_link(links->budgets) ? BUDGET_BYTES_LINK : BUDGET_BYTES_USED;
+}
+
 static void link_dial(struct link *link)
 {
     const int64_t now_ns = clock_now_ns(), at_ns = link_dial_at_ns(link, now_ns);
 
     if (link_is_over_budget(link)) {
-        snprintf(link->why, sizeof(link->why), "%s", BUDGET_BYTES_USED);
+        snprintf(link->why, sizeof(link->why), "%s", over_budget_text(link->links));
         link_complain(link);
     }
     if (at_ns > now_ns) {
@@ -717,7 +723,7 @@ const char *links_unusable(const struct links *links, size_t edge, size_t task,
     case EDGE_MISMATCH:
         return link->unusable[task];
     case EDGE_OVER_BUDGET:
-        return BUDGET_BYTES_USED;
+        return over_budget_text(links);
     }
     return NULL;
 }

@@ -18,6 +18,7 @@
 #define BUDGET_BYTES_MIN  16384 /* an hour; less carries no connection with its TLS */
 #define BUDGET_KBIT_MIN   32    /* less carries no hello */
 #define BUDGET_BYTES_USED "byte budget of this hour is used up" /* reasons */
+#define BUDGET_BYTES_LINK "byte budget: too little left in this hour for a connection"
 /* A reason too; who shows it says with budget_bytes_text what is left and needed instead. */
 #define BUDGET_BYTES_SHORT  "byte budget: too little left in this hour"
 #define BUDGET_ENERGY_USED  "energy budget of this hour is used up"

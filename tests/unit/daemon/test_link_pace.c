@@ -232,6 +232,7 @@ static void test_budgets(void **state)
                                    .bytes_per_hour = 640000,
                                    .joule_per_hour = 10,
                                    .send_joule_per_megabyte = 2};
+    enum edge_trouble trouble;
     int64_t again_ns = 0;
     uv_loop_t loop;
 
@@ -252,10 +253,16 @@ static void test_budgets(void **state)
     budgets_spend(links.budgets, BUDGET_JOULE, 10);
     assert_false(link_may_probe(edge, 1500, now_ns));
     assert_false(link_is_over_budget(edge));
-    budgets_spend(links.budgets, BUDGET_BYTES, 64 * 1500 - 1500);
+    budgets_spend(links.budgets, BUDGET_BYTES, 64 * 1500 - 2500);
+    assert_true(link_is_over_budget(edge)); /* 2500 bytes keep a connection and make none */
+    assert_string_equal(links_unusable(&links, 0, 0, &trouble), BUDGET_BYTES_LINK);
+    assert_int_equal(trouble, EDGE_OVER_BUDGET);
+    budgets_spend(links.budgets, BUDGET_BYTES, 1000);
     assert_int_equal(may_send(0, false, &again_ns), 1500 - 1024);
     assert_true(again_ns > now_ns);
     assert_true(link_is_over_budget(edge));
+    assert_string_equal(links_unusable(&links, 0, 0, &trouble), BUDGET_BYTES_USED);
+    assert_int_equal(trouble, EDGE_OVER_BUDGET);
     assert_true(link_dial_at_ns(edge, now_ns) > now_ns);
     budgets_close(links.budgets);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
