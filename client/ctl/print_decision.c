@@ -306,9 +306,11 @@ static int print_outcome(const cJSON *decision, const struct table_style *style,
                    ? "failed"
                    : bool_of(outcome, "met_deadline", "in time", "late"));
     if (error[0]) {
+        const char *text = member_text(outcome, "error_text");
+
         table_cell(&table, "error");
         table_cell(&table, "%s: %s", error,
-                   tandem_error_text(member_get(outcome, "error_code")->valueint));
+                   text[0] ? text : tandem_error_text(member_get(outcome, "error_code")->valueint));
     }
     outcome_lines_add(&table, outcome, lines, sizeof(lines) / sizeof(lines[0]));
     outcome_lines_add(&table, member_get(decision, "wasted"), wasted,

@@ -327,7 +327,9 @@ static void outcome_say(struct story *story, const cJSON *decision,
         return;
     }
     if (record->error_code != 0 && !record->by[0]) {
-        say(story, "failed: %s", tandem_error_text(record->error_code));
+        const char *text = member_text(outcome, "error_text");
+
+        say(story, "failed: %s", text[0] ? text : tandem_error_text(record->error_code));
         if (!isnan(record->latency_ms)) {
             say(story, ", after %.*f ms", digits_of(record->latency_ms), record->latency_ms);
         }

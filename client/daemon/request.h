@@ -80,7 +80,8 @@ struct request {
     struct result_origin cached;     /* of the answer that was there before */
     bool cached_same;                /* it was given to the same bytes */
     char why[256];
-    bool shadow; /* when it is freed, this is run for the record: */
+    const char *why_kept; /* static: what is kept of it, where it may quote the input; NULL: all */
+    bool shadow;          /* when it is freed, this is run for the record: */
     struct shadow_plan shadow_plan;
     enum job_side shadow_by;          /* who answered */
     enum edge_trouble shadow_trouble; /* what kept every edge from being decided on */

@@ -103,6 +103,7 @@ static void edge_gone_say(struct request *request)
 
     links_view(request->all->links, (size_t)request->choice.edge, &view);
     snprintf(request->why, sizeof(request->why), "edge %s went away with the request", view.name);
+    request->why_kept = NULL;
 }
 
 void request_edge_start(struct request *request)
@@ -122,6 +123,7 @@ void request_edge_send(struct request *request)
     } else if (result == TANDEM_ENOROUTE) {
         snprintf(request->why, sizeof(request->why), "no route: %s",
                  request->decision.edge_refused);
+        request->why_kept = NULL;
     }
     if (result != 0) {
         request_event(request, &(struct job_event_data){
@@ -310,6 +312,10 @@ static void on_edge_error(size_t edge, uint64_t id, const struct edge_error *err
         request_edge_given_up(request);
     }
     snprintf(request->why, sizeof(request->why), "%s", error->text);
+    request->why_kept = request->task->config->kind == TASK_GENERATE && error->code != TANDEM_EBUSY
+                            ? "the edge refused it and said why, which may quote the text: only "
+                              "the application was told"
+                            : NULL;
     request_event(request, &(struct job_event_data){.kind = JOB_EDGE_FAILED, .error = error->code});
 }
 

@@ -150,6 +150,7 @@ static void on_done(struct runner_job *job, void *user)
     } else {
         answer_fini(&job->answer);
         snprintf(request->why, sizeof(request->why), "%.250s", job->why);
+        request->why_kept = job->why_kept;
     }
     request_event(request, &event);
 }

@@ -161,6 +161,7 @@ static void on_made(uv_work_t *work, int status)
     }
     if (upload->error != 0 && upload->source.too_big) {
         snprintf(request->why, sizeof(request->why), "%.250s", upload->why);
+        request->why_kept = NULL;
         request_event(request,
                       &(struct job_event_data){.kind = JOB_EDGE_FAILED, .error = upload->error});
         return;

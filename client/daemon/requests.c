@@ -66,6 +66,10 @@ static void request_end(struct request *request, const struct job_action *action
     outcome->latency_ms = ms_between(request->start_ns, now_ns);
     outcome->met_deadline = action->kind == JOB_DELIVER && !(action->flags & JOB_FLAG_LATE);
     outcome->error_code = action->kind == JOB_FAIL ? action->error : 0;
+    if (action->kind == JOB_FAIL) {
+        snprintf(outcome->error_text, sizeof(outcome->error_text), "%s",
+                 request->why_kept ? request->why_kept : request->why);
+    }
     if (action->kind == JOB_DELIVER && action->side == JOB_SIDE_CACHE) {
         strcpy(outcome->route, "cache");
         strcpy(outcome->model_digest, request->cached.model_digest);

@@ -89,6 +89,7 @@ struct runner_job {
     /* results */
     int error;
     char why[ENGINE_ERROR_BYTES];
+    const char *why_kept; /* static: what may be kept instead, as `why` may quote the text; NULL */
     /* Owned by the job's owner after on_done; finish DEADLINE: cut short. Also of a text that was
      * doubted and then cancelled: what it had said. */
     struct answer answer;

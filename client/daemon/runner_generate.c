@@ -61,6 +61,10 @@ static int job_tokens(struct runner_job *job, uint32_t *ids, size_t room, size_t
         }
     }
     if (result < 0) {
+        job->why_kept = result == TANDEM_ETOOBIG
+                            ? NULL
+                            : "this model has no token for a part of the text, which only the "
+                              "application was told";
         return result;
     }
     if (count == 0) {

@@ -312,6 +312,7 @@ static void outcome_json(const struct decision_outcome *outcome, struct json_wri
         json_int(json, "cached_tokens", outcome->cached_tokens);
     }
     json_int(json, "error_code", outcome->error_code);
+    json_text(json, "error_text", outcome->error_text[0] ? outcome->error_text : NULL);
     json_double(json, "local_wait_ms", outcome->local_wait_ms);
     json_double(json, "local_run_ms", outcome->local_run_ms);
     json_double(json, "prepare_ms", outcome->prepare_ms);

@@ -16,6 +16,7 @@ struct decision_outcome {    /* what was not measured is NAN, -1 or "" */
     double bytes_up, bytes_down;
     int64_t cached_tokens;
     int error_code;
+    char error_text[LIMIT_LINE_BYTES + 1]; /* of it, without anything of the input; "": the code */
     double local_wait_ms, local_run_ms, prepare_ms, up_ms, edge_wait_ms, edge_run_ms;
     double paced_ms;           /* of up_ms, for which max_up_kbit held the input back */
     struct upload_form upload; /* what the edge was sent; width 0: what came */

@@ -56,6 +56,20 @@ static int picture_ask(const void *data, size_t bytes, const char *route,
     return tandem_call(tandem, &request, ret_answer);
 }
 
+/* The record of the last one has the line that its caller was told: what the input was refused for.
+ */
+static void assert_record(const char *error_text)
+{
+    char *line = site_ask(site.status_socket, "decisions 1\n"), wanted[512];
+
+    assert_non_null(line);
+    snprintf(wanted, sizeof(wanted), "\"error_text\":\"%s\"", error_text);
+    if (!strstr(line, wanted)) {
+        fail_msg("no %s in %s", wanted, line);
+    }
+    free(line);
+}
+
 /* Refused by both sides with this code and a line; a good one is answered after it. */
 static void assert_picture_refused(const void *data, size_t bytes, int error)
 {
@@ -71,6 +85,7 @@ static void assert_picture_refused(const void *data, size_t bytes, int error)
         assert_null(answer);
         assert_true(tandem_last_error(tandem)[0] != '\0');
         assert_string_not_equal(tandem_last_error(tandem), tandem_strerror(TANDEM_EINTERNAL));
+        assert_record(tandem_last_error(tandem));
     }
     assert_int_equal(picture_ask(sample, sample_bytes, "local", &answer), 0);
     tandem_answer_free(answer);
@@ -291,6 +306,27 @@ static void test_empty_text(void **state)
     assert_text_refused("", NULL, TANDEM_EINVAL);
 }
 
+/* Not in what is asked for, nor in what is kept. */
+static void expect_nowhere(const char *word)
+{
+    char *lines = site_ask(site.status_socket, "decisions 1000\n");
+    char path[128];
+    size_t bytes;
+    char *file;
+
+    assert_non_null(lines);
+    assert_null(strstr(lines, word));
+    free(lines);
+    for (int wait = 0; wait < 15; wait++) { /* it is written at most once a second */
+        site_pause();
+    }
+    snprintf(path, sizeof(path), "%s/state/decisions.jsonl", site.dir);
+    file = site_file(path, &bytes);
+    assert_non_null(file);
+    assert_null(memmem(file, bytes, word, strlen(word)));
+    free(file);
+}
+
 /* Words that are in no vocabulary, and bytes that are no text. */
 static void test_strange_text(void **state)
 {
@@ -306,6 +342,15 @@ static void test_strange_text(void **state)
                 assert_true(result == TANDEM_EFORMAT || result == TANDEM_EINVAL ||
                             result == TANDEM_EUNSUPPORTED);
                 assert_true(tandem_last_error(tandem)[0] != '\0');
+            }
+            if (i == 0) { /* the caller is told the word, and nobody else */
+                assert_int_not_equal(result, 0);
+                assert_non_null(strstr(tandem_last_error(tandem), texts[i]));
+                assert_record(edge ? "the edge refused it and said why, which may quote the text: "
+                                     "only the application was told"
+                                   : "this model has no token for a part of the text, which only "
+                                     "the application was told");
+                expect_nowhere(texts[i]);
             }
             tandem_answer_free(answer);
         }

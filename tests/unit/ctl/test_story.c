@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "client/ctl/print.h"
+#include "common/base/error.h"
 #include "common/base/limits.h"
 
 #include <stdio.h>
@@ -166,6 +167,20 @@ static void test_without_an_answer(void **state)
         "\nx\nanswered by edge:den,");
 }
 
+/* A failure with the line that its caller was told, where there is one. */
+static void test_error_line(void **state)
+{
+    (void)state;
+    has(story(HEAD "\"candidates\":[],\"route\":\"local\",\"reason\":\"x\",\"outcome\":{\"route\":"
+                   "null,\"latency_ms\":0.5,\"error_code\":-6,\"error_text\":\"not a JPEG\"}}",
+              0, 10),
+        "\nfailed: not a JPEG, after 0.50 ms");
+    has(story(HEAD "\"candidates\":[],\"route\":\"local\",\"reason\":\"x\",\"outcome\":{\"route\":"
+                   "null,\"latency_ms\":0.5,\"error_code\":-6,\"error_text\":null}}",
+              0, 10),
+        tandem_error_text(-6));
+}
+
 /* The promise, in one clause; nothing where it was not asked for. */
 static void test_reserve(void **state)
 {
@@ -275,11 +290,17 @@ static void test_the_longest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_old_record),      cmocka_unit_test(test_measured),
-        cmocka_unit_test(test_waste_and_truth), cmocka_unit_test(test_at_the_same_time),
-        cmocka_unit_test(test_held_back),       cmocka_unit_test(test_without_an_answer),
-        cmocka_unit_test(test_the_longest),     cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_real_ones),       cmocka_unit_test(test_forms_of_a_picture),
+        cmocka_unit_test(test_old_record),
+        cmocka_unit_test(test_measured),
+        cmocka_unit_test(test_waste_and_truth),
+        cmocka_unit_test(test_at_the_same_time),
+        cmocka_unit_test(test_held_back),
+        cmocka_unit_test(test_without_an_answer),
+        cmocka_unit_test(test_error_line),
+        cmocka_unit_test(test_the_longest),
+        cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_real_ones),
+        cmocka_unit_test(test_forms_of_a_picture),
     };
 
     (void)setenv("TZ", "UTC", 1);

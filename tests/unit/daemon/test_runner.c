@@ -326,6 +326,10 @@ static void test_bad_inputs(void **state)
         }
         assert_null(jobs[i].answer.text);
     }
+    assert_non_null(strstr(jobs[3].why, "fly")); /* which its caller may read, but nobody keep */
+    assert_non_null(jobs[3].why_kept);
+    assert_null(strstr(jobs[3].why_kept, "fly"));
+    assert_null(jobs[1].why_kept);
 }
 
 /* A prompt that leaves room for two tokens: the context ends the answer, not an error. */
