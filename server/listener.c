@@ -339,7 +339,7 @@ int listener_new(uv_loop_t *loop, const struct server_config *config, struct ser
         .connections_max = LIMIT_CONNECTIONS,
         .ipc_mode = 0660,
         .on_accept = on_accept,
-        .conn.callbacks = {NULL, on_frame, NULL, NULL, get_load, on_close}};
+        .conn.callbacks = {.on_frame = on_frame, .get_load = get_load, .on_close = on_close}};
     struct listener *listener = calloc(1, sizeof(*listener));
     int result =
         listener ? random_bytes(listener->boot_id, sizeof(listener->boot_id)) : TANDEM_ENOMEM;

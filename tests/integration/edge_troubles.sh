@@ -56,7 +56,8 @@ expect 'each edge' '^1$' "$(lines 'warning: edge den: ipc://.*edge.sock: ')"
 expect 'when it tries again' '"name":"attic"[^}]*"next_attempt_ms":[0-9]' "$(until_says '"next_attempt_ms":[0-9]'; status)"
 server_start
 until_says '"name":"den"[^}]*"state":"up"'
-expect 'no old reason while up' '"name":"den"[^}]*"state":"up","why":null' "$(status)"
+# On a starved machine it may seem silent in between.
+expect 'no old reason while connected' '"name":"den"[^}]*"state":"\(up\|silent\)","why":null' "$(status)"
 expect 'once up' '^1$' "$(lines 'edge den: connected')"
 words='labels differ: 10 on both sides, but not the same words'
 expect 'in the log' "$words" "$(cat "$dir/client.log")"

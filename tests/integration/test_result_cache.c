@@ -22,16 +22,15 @@ static struct tandem *tandem;
 static int setup(void **state)
 {
     const struct site_config config = {.results = true};
-    char path[128], text[1024];
+    char path[128];
 
     (void)state;
     site_init(&site, &config);
     snprintf(path, sizeof(path), "%s/tasks/hall.conf", site.dir);
-    snprintf(text, sizeof(text),
-             "[task]\nkind = classify\nresult_cache = similar\nsimilar_age_ms = 60000\n"
-             "[local]\nmodel = %s/deploy/models/objects-local.gguf\n",
-             site.top);
-    site_write(path, text);
+    site_write(path,
+               "[task]\nkind = classify\nresult_cache = similar\nsimilar_age_ms = 60000\n"
+               "[local]\nmodel = %s/deploy/models/objects-local.gguf\n",
+               site.top);
     site_client_start(&site);
     return tandem_open(site.app_socket, &tandem);
 }

@@ -83,7 +83,7 @@ static void test_any_second(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 12; seed++) {
-        const uint64_t kbit = BUDGET_KBIT_MIN << (seed % 6);
+        const uint64_t kbit = (uint64_t)BUDGET_KBIT_MIN << (seed % 6);
         struct budget_rate rate = {0};
         struct random_source random;
         uint64_t fullest;

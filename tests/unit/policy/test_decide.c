@@ -22,7 +22,7 @@ static struct decide_input input_make(void)
 {
     confidence_init(&unsure);
     edges[0] = (struct decide_edge){.name = "den", .latency_known = true, .latency = {20, 30}};
-    return (struct decide_input){.weights = {1000, 20, 200},
+    return (struct decide_input){.weights = {1000, 20, 200, 0},
                                  .has_local = true,
                                  .local_known = true,
                                  .local = {5, 6},

@@ -55,7 +55,7 @@ static struct choice decide_dear(int64_t now_ns, double deadline_ms, double erro
         .best_ms = estimate_edge_best_ms(&edge, &link_1ms, 100, HINT_MS, now_ns),
         .latency_known = true,
         .latency = latency_at(now_ns)};
-    const struct decide_input input = {.weights = {1000, 20, error_ms},
+    const struct decide_input input = {.weights = {1000, 20, error_ms, 0},
                                        .has_local = true,
                                        .local_known = true,
                                        .local = {5, 6},

@@ -92,7 +92,7 @@ static struct decide_input input_make(void)
 {
     confidence_init(&unsure);
     edges[0] = (struct decide_edge){.name = "den", .latency_known = true, .latency = {20, 1000}};
-    return (struct decide_input){.weights = {1000, 20, 100000}, /* worth any wait */
+    return (struct decide_input){.weights = {1000, 20, 100000, 0}, /* worth any wait */
                                  .has_local = true,
                                  .local_known = true,
                                  .local = {500, 500},

@@ -185,9 +185,10 @@ static inline void client_wait(struct client *client, const bool *flag)
 
 static inline void client_dial(struct client *client, const char *url)
 {
-    const struct conn_params params = {
-        .tls = client->tls,
-        .callbacks = {client_on_open, client_on_frame, NULL, NULL, NULL, client_on_close}};
+    const struct conn_params params = {.tls = client->tls,
+                                       .callbacks = {.on_open = client_on_open,
+                                                     .on_frame = client_on_frame,
+                                                     .on_close = client_on_close}};
     char error[CONN_ERROR_BYTES];
 
     assert_int_equal(conn_dial(client->loop, url, &params, client, &client->conn, error), 0);
