@@ -231,14 +231,68 @@ static void test_a_print_stays(void **state)
     result_cache_free(cache);
 }
 
+static void put_as(struct result_cache *cache, uint64_t n, const char *task, const char *route)
+{
+    struct answer_label labels[] = {{(char *)(uintptr_t) "cat", 0.9}};
+    const struct answer answer = {.kind = WIRE_CLASSIFY, .labels = labels, .label_count = 1};
+    struct result_origin origin = {.decision = n};
+
+    strcpy(origin.task, task);
+    strcpy(origin.route, route);
+    assert_int_equal(
+        result_cache_put(cache, key_of(n), (struct result_key){n, n}, NULL, &answer, &origin), 0);
+}
+
+/* The answers of one task, or of one task by one route, and no others. */
+static void test_a_task_is_forgotten(void **state)
+{
+    struct result_cache *cache = result_cache_new(1 << 20);
+
+    (void)state;
+    put_as(cache, 1, "objects", "local");
+    put_as(cache, 2, "objects", "edge:den");
+    put_as(cache, 3, "objects", "edge:hall");
+    put_as(cache, 4, "people", "edge:den");
+    result_cache_forget(cache, "objects", "edge:den");
+    assert_false(result_cache_has(cache, key_of(2)));
+    assert_true(result_cache_has(cache, key_of(1)) && result_cache_has(cache, key_of(3)));
+    assert_true(result_cache_has(cache, key_of(4)));
+    result_cache_forget(cache, "objects", NULL);
+    assert_false(result_cache_has(cache, key_of(1)) || result_cache_has(cache, key_of(3)));
+    assert_true(result_cache_has(cache, key_of(4)));
+    result_cache_free(cache);
+}
+
+static void test_looks_are_counted(void **state)
+{
+    struct result_cache *cache = result_cache_new(1 << 20);
+    struct frame_print print;
+    struct result_counts counts;
+    struct result_hit hit;
+
+    (void)state;
+    flat_print(100, &print);
+    put(cache, 1, "cat", &print, 5);
+    (void)result_cache_find(cache, key_of(1), scope, &print, &anything, 9, &hit);
+    (void)result_cache_find(cache, key_of(2), scope, &print, &anything, 9, &hit);
+    (void)result_cache_find(cache, key_of(2), scope, &print, &anything, 9, &hit);
+    (void)result_cache_find(cache, key_of(2), scope, NULL, &anything, 9, &hit);
+    result_cache_counts(cache, &counts);
+    assert_int_equal(counts.exact_hits, 1);
+    assert_int_equal(counts.similar_hits, 2);
+    assert_int_equal(counts.misses, 1);
+    result_cache_free(cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_print_stays),   cmocka_unit_test(test_repeat_is_found),
-        cmocka_unit_test(test_keys_are_whole),  cmocka_unit_test(test_repeat_grows_old),
-        cmocka_unit_test(test_similar_frames),  cmocka_unit_test(test_similar_is_bounded),
-        cmocka_unit_test(test_least_used_goes), cmocka_unit_test(test_entries_are_bounded),
-        cmocka_unit_test(test_better_stays),    cmocka_unit_test(test_too_large_is_not_kept),
+        cmocka_unit_test(test_a_task_is_forgotten), cmocka_unit_test(test_looks_are_counted),
+        cmocka_unit_test(test_a_print_stays),       cmocka_unit_test(test_repeat_is_found),
+        cmocka_unit_test(test_keys_are_whole),      cmocka_unit_test(test_repeat_grows_old),
+        cmocka_unit_test(test_similar_frames),      cmocka_unit_test(test_similar_is_bounded),
+        cmocka_unit_test(test_least_used_goes),     cmocka_unit_test(test_entries_are_bounded),
+        cmocka_unit_test(test_better_stays),        cmocka_unit_test(test_too_large_is_not_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

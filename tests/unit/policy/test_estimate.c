@@ -165,6 +165,77 @@ static void test_overdue_answers(void **state)
     assert_true(edge_is_asked(now_ns, 200));
 }
 
+/* Whoever is not asked is forgiven after some seconds. */
+static void test_stuck_is_forgotten(void **state)
+{
+    double after_ms[3];
+
+    (void)state;
+    fresh();
+    answers(20, 15, START_NS);
+    estimate_edge_sent(&edge, START_NS);
+    estimate_edge_overdue(&edge, &link_1ms, 200, START_NS + NS_PER_S);
+    for (int i = 0; i < 3; i++) {
+        after_ms[i] = latency_at(START_NS + (1 + 10 * i) * NS_PER_S).mean_ms;
+    }
+    assert_true(after_ms[0] > 200 && after_ms[1] < 0.6 * after_ms[0]);
+    assert_true(after_ms[2] < 40);
+}
+
+/* After a hope in vain it is a second until the next, then two, four; one that came true ends that.
+ */
+static void test_hopes_are_seldom(void **state)
+{
+    const int64_t hoped_ns = START_NS + 10 * NS_PER_S;
+
+    (void)state;
+    fresh();
+    answers(1, 15, START_NS);
+    estimate_edge_sent(&edge, START_NS);
+    assert_false(estimate_edge_retry_due(&edge, START_NS + NS_PER_S / 2 - 1));
+    assert_true(estimate_edge_retry_due(&edge, START_NS + NS_PER_S / 2));
+    estimate_edge_hoped(&edge, hoped_ns);
+    assert_false(estimate_edge_retry_due(&edge, hoped_ns + NS_PER_S - 1));
+    assert_true(estimate_edge_retry_due(&edge, hoped_ns + NS_PER_S));
+    for (int i = 0; i < 5; i++) {
+        estimate_edge_hoped(&edge, hoped_ns);
+    }
+    assert_false(estimate_edge_retry_due(&edge, hoped_ns + 4 * NS_PER_S - 1));
+    assert_true(estimate_edge_retry_due(&edge, hoped_ns + 4 * NS_PER_S));
+    estimate_edge_hope_came_true(&edge);
+    assert_true(estimate_edge_retry_due(&edge, hoped_ns));
+}
+
+/* What an edge claims of itself may be hoped for until it has answered some times otherwise. */
+static void test_what_may_be_hoped_for(void **state)
+{
+    double best_ms;
+
+    (void)state;
+    fresh();
+    best_ms = estimate_edge_best_ms(&edge, &link_1ms, 0, HINT_MS, START_NS);
+    answers(3, 50, START_NS);
+    assert_true(estimate_edge_best_ms(&edge, &link_1ms, 0, HINT_MS, START_NS) == best_ms);
+    assert_true(estimate_edge_best_ms(&edge, &link_1ms, 0, 0, START_NS) > best_ms + 37);
+    answers(17, 50, START_NS);
+    assert_true(estimate_edge_best_ms(&edge, &link_1ms, 0, HINT_MS, START_NS) > best_ms + 37);
+}
+
+/* A link that nothing is known of is not probed, and one that was measured just now neither. */
+static void test_when_a_probe_is_due(void **state)
+{
+    struct estimate_link link;
+
+    (void)state;
+    estimate_link_init(&link);
+    assert_false(estimate_link_probe_due(&link, START_NS));
+    fresh();
+    assert_true(estimate_link_probe_due(&link_1ms, START_NS));
+    estimate_link_acked(&link_1ms, 10000, 10, START_NS);
+    assert_false(estimate_link_probe_due(&link_1ms, START_NS + 399 * NS_PER_MS));
+    assert_true(estimate_link_probe_due(&link_1ms, START_NS + 400 * NS_PER_MS));
+}
+
 /* Nothing but requests can tell: they go there at intervals that double. */
 static void test_stuck_edge_is_asked_seldom(void **state)
 {
@@ -522,6 +593,10 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_prior_and_age),
                                        cmocka_unit_test(test_first_samples_do_not_stay),
                                        cmocka_unit_test(test_slow_start_is_overcome),
+                                       cmocka_unit_test(test_stuck_is_forgotten),
+                                       cmocka_unit_test(test_hopes_are_seldom),
+                                       cmocka_unit_test(test_what_may_be_hoped_for),
+                                       cmocka_unit_test(test_when_a_probe_is_due),
                                        cmocka_unit_test(test_overdue_answers),
                                        cmocka_unit_test(test_stuck_edge_is_asked_seldom),
                                        cmocka_unit_test(test_silence_and_recovery),
