@@ -9,81 +9,36 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/daemon/fake_parts.h"
-
-#include "common/base/error.h"
+#include "tests/unit/daemon/fake_site.h"
 
 #include <stdio.h>
 
-#define START_NS    (1000 * NS_PER_S)
 #define DEADLINE_MS 1000
 
-static uv_loop_t loop;
-static struct client_config config;
 static struct task_config task_config;
 static struct client_task item;
 static struct tasks tasks;
-static struct requests all;
-static char peer; /* only its address */
-
-static void on_decision(const struct decision *decision, void *user)
-{
-    (void)user;
-    fake.last = *decision;
-}
-
-static void on_idle(void *user)
-{
-    (void)user;
-}
 
 /* An edge that is worth asking: an error is dear, and it is far from late. */
 static int setup(void **state)
 {
     (void)state;
-    memset(&fake, 0, sizeof(fake));
-    fake.now_ns = START_NS;
-    clock_set_fake(fake_now, NULL);
-    assert_int_equal(uv_loop_init(&loop), 0);
-    estimate_link_init(&fake.link);
+    site_begin(&tasks);
     (void)estimate_link_rtt(&fake.link, 10, fake.now_ns);
     fake.load = (struct edge_load){.picture_us = 20000};
     config =
         (struct client_config){.one_miss_ms = 100000, .one_error_ms = 100000, .mode = MODE_OBSERVE};
-    task_config = (struct task_config){.name = (char *)(uintptr_t) "objects",
-                                       .kind = TASK_CLASSIFY,
-                                       .leaves_device = (char *)(uintptr_t) "any_edge",
-                                       .confidence_threshold = 0.625};
-    item = (struct client_task){.config = &task_config, .has_local = true};
-    estimate_local_init(&item.estimate);
+    fake_task("objects", TASK_CLASSIFY, &task_config, &item);
+    task_config.confidence_threshold = 0.625;
     estimate_local_add(&item.estimate, 300);
-    confidence_init(&item.confidence);
-    for (size_t i = 0; i < LIMIT_EDGES; i++) {
-        estimate_edge_init(&item.edges[i]);
-    }
     tasks = (struct tasks){.configs = &task_config, .items = &item, .count = 1};
-    all = (struct requests){.loop = &loop,
-                            .config = &config,
-                            .tasks = &tasks,
-                            .links = (struct links *)&peer,
-                            .on_decision = on_decision,
-                            .on_idle = on_idle};
     return requests_init(&all);
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    requests_end_all(&all);
-    for (size_t i = 0; i < fake.started_count; i++) {
-        fake.started[i]->error = TANDEM_ECANCELED;
-        requests_runner_callbacks.on_done(fake.started[i], &all);
-    }
-    (void)uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(all.live, 0);
-    requests_fini(&all);
-    clock_set_fake(NULL, NULL);
-    return uv_loop_close(&loop);
+    return site_end();
 }
 
 static struct request *submit(const char *route, uint32_t leaves_device)

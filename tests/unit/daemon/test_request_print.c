@@ -10,44 +10,23 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/daemon/fake_parts.h"
-
-#include "common/base/error.h"
+#include "tests/unit/daemon/fake_site.h"
 
 #include <math.h>
 #include <stdio.h>
 
-#define START_NS (1000 * NS_PER_S)
-#define WIDTH    640
-#define HEIGHT   480
+#define WIDTH  640
+#define HEIGHT 480
 
-static uv_loop_t loop;
-static struct client_config config;
 static struct task_config task_config, other_config;
 static struct client_task item, other;
 static struct tasks tasks, others;
-static struct requests all;
-static char peer; /* only its address */
 static uint8_t rgb[WIDTH * HEIGHT * 3], jpeg[1 << 20];
-
-static void on_decision(const struct decision *decision, void *user)
-{
-    (void)user;
-    fake.last = *decision;
-}
-
-static void on_idle(void *user)
-{
-    (void)user;
-}
 
 static int setup(void **state)
 {
     (void)state;
-    memset(&fake, 0, sizeof(fake));
-    fake.now_ns = START_NS;
-    clock_set_fake(fake_now, NULL);
-    assert_int_equal(uv_loop_init(&loop), 0);
+    site_begin(&tasks);
     config = (struct client_config){
         .one_miss_ms = 1000, .one_error_ms = 200, .result_cache_bytes = 1 << 20};
     task_config = (struct task_config){.name = (char *)(uintptr_t) "objects",
@@ -65,12 +44,6 @@ static int setup(void **state)
     other.config = &other_config;
     tasks = (struct tasks){.configs = &task_config, .items = &item, .count = 1};
     others = (struct tasks){.configs = &other_config, .items = &other, .count = 1};
-    all = (struct requests){.loop = &loop,
-                            .config = &config,
-                            .tasks = &tasks,
-                            .links = (struct links *)&peer,
-                            .on_decision = on_decision,
-                            .on_idle = on_idle};
     estimate_link_init(&fake.link);
     return requests_init(&all);
 }
@@ -91,16 +64,7 @@ static void locals_answer(const char *label)
 static int teardown(void **state)
 {
     (void)state;
-    requests_end_all(&all);
-    for (size_t i = 0; i < fake.started_count; i++) {
-        fake.started[i]->error = TANDEM_ECANCELED;
-        requests_runner_callbacks.on_done(fake.started[i], &all);
-    }
-    (void)uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(all.live, 0);
-    requests_fini(&all);
-    clock_set_fake(NULL, NULL);
-    return uv_loop_close(&loop);
+    return site_end();
 }
 
 /* A corridor with a window, `brighter` by so much, seen with width x height pixels, with somebody

@@ -10,26 +10,20 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/daemon/fake_parts.h"
+#include "tests/unit/daemon/fake_site.h"
 
-#include "common/base/error.h"
 #include "common/wire/edge_msg.h"
 
 #include <math.h>
 #include <stdio.h>
 
-#define START_NS   (1000 * NS_PER_S)
 #define SIDE       320
 #define BIG_WIDTH  4096
 #define BIG_HEIGHT 2048
 
-static uv_loop_t loop;
-static struct client_config config;
 static struct task_config task_config;
 static struct client_task item;
 static struct tasks tasks;
-static struct requests all;
-static char peer; /* only its address */
 static uint8_t rgb[SIDE * SIDE * 3], big[(size_t)BIG_WIDTH * BIG_HEIGHT * 3];
 
 static const struct picture_effects measured = {
@@ -37,17 +31,6 @@ static const struct picture_effects measured = {
     .pictures = 1000,
     .count = 3,
     .items = {{4, 75, 0.01}, {2, 75, 0.025}, {1, 75, 0.06}}};
-
-static void on_decision(const struct decision *decision, void *user)
-{
-    (void)user;
-    fake.last = *decision;
-}
-
-static void on_idle(void *user)
-{
-    (void)user;
-}
 
 /* A link of `bytes_per_ms`, two edges that answer in 5 ms, errors that are worth avoiding. */
 static void site_make(double bytes_per_ms)
@@ -61,32 +44,15 @@ static void site_make(double bytes_per_ms)
 static int setup(void **state)
 {
     (void)state;
-    memset(&fake, 0, sizeof(fake));
-    fake.now_ns = START_NS;
-    clock_set_fake(fake_now, NULL);
-    assert_int_equal(uv_loop_init(&loop), 0);
+    site_begin(&tasks);
     config = (struct client_config){.one_miss_ms = 1000, .one_error_ms = 200};
-    task_config = (struct task_config){.name = (char *)(uintptr_t) "objects",
-                                       .kind = TASK_CLASSIFY,
-                                       .leaves_device = (char *)(uintptr_t) "any_edge",
-                                       .confidence_threshold = 0.5};
-    item = (struct client_task){.config = &task_config, .has_local = true, .effects = measured};
+    fake_task("objects", TASK_CLASSIFY, &task_config, &item);
+    item.effects = measured;
     for (size_t i = 0; i < LIMIT_EDGES; i++) {
         strcpy(item.known[i].digest, measured.model_digest);
     }
-    estimate_local_init(&item.estimate);
     estimate_local_add(&item.estimate, 50);
-    confidence_init(&item.confidence);
-    for (size_t i = 0; i < LIMIT_EDGES; i++) {
-        estimate_edge_init(&item.edges[i]);
-    }
     tasks = (struct tasks){.configs = &task_config, .items = &item, .count = 1};
-    all = (struct requests){.loop = &loop,
-                            .config = &config,
-                            .tasks = &tasks,
-                            .links = (struct links *)&peer,
-                            .on_decision = on_decision,
-                            .on_idle = on_idle};
     site_make(100);
     return requests_init(&all);
 }
@@ -94,16 +60,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    requests_end_all(&all);
-    for (size_t i = 0; i < fake.started_count; i++) {
-        fake.started[i]->error = TANDEM_ECANCELED;
-        requests_runner_callbacks.on_done(fake.started[i], &all);
-    }
-    (void)uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(all.live, 0);
-    requests_fini(&all);
-    clock_set_fake(NULL, NULL);
-    return uv_loop_close(&loop);
+    return site_end();
 }
 
 static void submit(const char *route, uint32_t width, uint32_t height, uint8_t *data, size_t bytes)

@@ -9,9 +9,8 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/daemon/fake_parts.h"
+#include "tests/unit/daemon/fake_site.h"
 
-#include "common/base/error.h"
 #include "common/wire/edge_msg.h"
 
 #include <math.h>
@@ -19,24 +18,13 @@
 
 #define RTT_MS      10.0
 #define EDGE_RUN_US 20000
-#define START_NS    (1000 * NS_PER_S)
 
 enum { OBJECTS, COMMANDS, TASKS };
 
-static uv_loop_t loop;
-static struct client_config config;
 static struct task_config configs[TASKS];
 static struct client_task items[TASKS];
 static struct tasks tasks;
-static struct requests all;
 static struct budgets *budgets; /* NULL: none */
-static char peer;               /* only its address */
-
-static void on_decision(const struct decision *decision, void *user)
-{
-    (void)user;
-    fake.last = *decision;
-}
 
 static unsigned amended; /* decisions of which more became known */
 
@@ -46,11 +34,6 @@ static void on_amended(const struct decision *decision, decision_member_fn *memb
     assert_ptr_equal(member, decision_waste_json);
     amended++;
     fake.last = *decision;
-}
-
-static void on_idle(void *user)
-{
-    (void)user;
 }
 
 /* An edge that is worth asking and far from late; a local run of `local_ms`. */
@@ -70,44 +53,22 @@ static void site_make(double local_ms)
 static int setup(void **state)
 {
     (void)state;
-    memset(&fake, 0, sizeof(fake));
     amended = 0;
-    fake.now_ns = START_NS;
-    clock_set_fake(fake_now, NULL);
-    assert_int_equal(uv_loop_init(&loop), 0);
-    estimate_link_init(&fake.link);
+    site_begin(&tasks);
     (void)estimate_link_rtt(&fake.link, RTT_MS, fake.now_ns);
     config = (struct client_config){.one_miss_ms = 100000, .one_error_ms = 100000};
     fake_task("objects", TASK_CLASSIFY, &configs[OBJECTS], &items[OBJECTS]);
     fake_task("commands", TASK_GENERATE, &configs[COMMANDS], &items[COMMANDS]);
     tasks = (struct tasks){.configs = configs, .items = items, .count = TASKS};
-    all = (struct requests){.loop = &loop,
-                            .config = &config,
-                            .tasks = &tasks,
-                            .links = (struct links *)&peer,
-                            .on_decision = on_decision,
-                            .on_amended = on_amended,
-                            .on_idle = on_idle};
+    all.on_amended = on_amended;
     return requests_init(&all);
 }
 
-/* Ends what still runs. */
 static int teardown(void **state)
 {
     (void)state;
-    requests_end_all(&all);
-    for (size_t i = 0; i < fake.started_count; i++) {
-        fake.started[i]->error = TANDEM_ECANCELED;
-        requests_runner_callbacks.on_done(fake.started[i], &all);
-    }
-    budgets_close(budgets);
-    (void)uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(all.live, 0);
-    requests_fini(&all);
-    budgets_free(budgets);
     budgets = NULL;
-    clock_set_fake(NULL, NULL);
-    return uv_loop_close(&loop);
+    return site_end();
 }
 
 static struct local_submit submit_make(int task, const char *route, uint32_t deadline_ms)

@@ -9,33 +9,20 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/daemon/fake_parts.h"
-
-#include "common/base/error.h"
+#include "tests/unit/daemon/fake_site.h"
 
 #include <math.h>
 #include <stdio.h>
 
-#define START_NS (1000 * NS_PER_S)
 #define LOCAL_MS 30
 
 enum { OBJECTS, COMMANDS, TASKS };
 
-static uv_loop_t loop;
-static struct client_config config;
 static struct task_config configs[TASKS];
 static struct client_task items[TASKS];
 static struct tasks tasks, others; /* `others`: after a reload */
-static struct requests all;
-static struct decision told; /* by on_amended */
+static struct decision told;       /* by on_amended */
 static int told_count;
-static char peer; /* only its address */
-
-static void on_decision(const struct decision *decision, void *user)
-{
-    (void)user;
-    fake.last = *decision;
-}
 
 static void on_amended(const struct decision *decision, decision_member_fn *member, void *user)
 {
@@ -47,21 +34,12 @@ static void on_amended(const struct decision *decision, decision_member_fn *memb
     told_count++;
 }
 
-static void on_idle(void *user)
-{
-    (void)user;
-}
-
 /* Everything is observed, runs here, and has a shadow. */
 static int setup(void **state)
 {
     (void)state;
-    memset(&fake, 0, sizeof(fake));
     told_count = 0;
-    fake.now_ns = START_NS;
-    clock_set_fake(fake_now, NULL);
-    assert_int_equal(uv_loop_init(&loop), 0);
-    estimate_link_init(&fake.link);
+    site_begin(&tasks);
     (void)estimate_link_rtt(&fake.link, 10, fake.now_ns);
     fake.load = (struct edge_load){
         .picture_us = 20000, .prefill_tokens_per_s = 1000, .decode_tokens_per_s = 1000};
@@ -75,13 +53,7 @@ static int setup(void **state)
     fake_task("commands", TASK_GENERATE, &configs[COMMANDS], &items[COMMANDS]);
     estimate_local_add(&items[OBJECTS].estimate, LOCAL_MS);
     tasks = others = (struct tasks){.configs = configs, .items = items, .count = TASKS};
-    all = (struct requests){.loop = &loop,
-                            .config = &config,
-                            .tasks = &tasks,
-                            .links = (struct links *)&peer,
-                            .on_decision = on_decision,
-                            .on_amended = on_amended,
-                            .on_idle = on_idle};
+    all.on_amended = on_amended;
     return requests_init(&all);
 }
 
@@ -92,23 +64,12 @@ static void loop_run(void)
 
 static int teardown(void **state)
 {
+    const int result = site_end();
+
     (void)state;
-    requests_end_all(&all);
-    for (size_t i = 0; i < fake.started_count; i++) {
-        if (!fake.started[i]->shadow) {
-            fake.started[i]->error = TANDEM_ECANCELED;
-            requests_runner_callbacks.on_done(fake.started[i], &all);
-        }
-    }
-    budgets_close(all.budgets);
-    (void)uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(all.live, 0);
-    requests_fini(&all);
-    budgets_free(all.budgets);
     assert_int_equal(all.shadows.count, 0);
     assert_int_equal(all.shadows.held_bytes, 0);
-    clock_set_fake(NULL, NULL);
-    return uv_loop_close(&loop);
+    return result;
 }
 
 static struct request *submit_as(int task, const char *route, uint32_t leaves, const char *session)
