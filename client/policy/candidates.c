@@ -248,7 +248,10 @@ static void cascade_add(const struct decide_input *input, const struct confidenc
     struct candidate *candidate = candidate_new(choice, JOB_CASCADE, edge.edge);
     const struct cascade_terms terms = {
         .bins = bins,
-        .border = input->costs ? CASCADE_TWO_BORDER : 0,
+        .border = input->costs                 ? CASCADE_TWO_BORDER
+                  : input->confidence->nothing ? CONFIDENCE_NOTHING_BORDER
+                                               : 0,
+        .nothing = input->confidence->nothing,
         .one_error_ms = input->weights.one_error_ms,
         .edge = candidate_edge_belief(input, (size_t)edge.edge),
         .local_ms = input->local_known ? input->local.mean_ms : 0,

@@ -111,6 +111,11 @@ static void thresholds_given(const struct cascade_terms *terms, struct cascade *
 {
     const double border = (double)terms->border / CONFIDENCE_BINS;
 
+    if (terms->nothing) {
+        cascade->threshold = border + (1 - border) * terms->threshold;
+        cascade->below = 1 - terms->bins[0].error >= terms->threshold ? border : 0;
+        return;
+    }
     cascade->threshold = fmax(terms->threshold, border);
     cascade->below = fmin(1 - terms->threshold, border);
 }

@@ -13,6 +13,9 @@
  * bin in proportion to d, so k = (mean l - e) / mean d, at most 1, and at least EDGE_MENDED_MIN
  * while nothing was told of this edge's errors (edge_truth.h).
  *
+ * Of answers made of boxes the first bin is of those that found nothing: it stays or asks by its
+ * own error, whatever becomes of the others.
+ *
  * Where errors cost unequally the bins are those of cascade_two.h, one_error_ms is taken `factor`
  * times, and what stays is a range at either end of them: two thresholds in place of one.
  *
@@ -29,6 +32,7 @@
 struct cascade_terms {
     const struct confidence_bin *bins; /* CONFIDENCE_BINS, borrowed */
     size_t border; /* the first bin of the upper answer; 0: there is one answer, one threshold */
+    bool nothing;  /* the bin before the border is of answers that found nothing */
     double one_error_ms;
     struct edge_belief edge;
     double local_ms;     /* with its queue */
@@ -38,7 +42,9 @@ struct cascade_terms {
     double upload_error; /* of an edge's answers, because of what it is sent */
     double send_ms;      /* bytes and joule of asking, in the ms they are worth */
     double threshold;    /* the one to take, or NAN: the best. With two answers: how far into its
-                            own side of the bins an answer has to be, and never before the border */
+                            own side of the bins an answer has to be, and never before the border.
+                            With `nothing`: how far behind the border; and what found nothing stays
+                            where it is right so often */
     bool in_turn;        /* only one after the other */
 };
 struct cascade_error {

@@ -5,9 +5,11 @@
 #include <math.h>
 #include <string.h>
 
-#define PRIOR_WEIGHT 10.0 /* models are calibrated when they are made: few answers say less */
-#define BOUND_ALPHA  0.01
-#define TOP_CLAIM    0.98 /* what the answers of the surest bin say of themselves: most are near 1 */
+#define PRIOR_WEIGHT   10.0 /* models are calibrated when they are made: few answers say less */
+#define BOUND_ALPHA    0.01
+#define NOTHING_ERROR  0.5 /* of an answer that found nothing, and nobody knows: Laplace's rule */
+#define NOTHING_WEIGHT 2.0
+#define TOP_CLAIM      0.98 /* what the answers of the surest bin say of themselves: most are near 1 */
 #define SEEN_PRIOR                                                                                 \
     1.0 /* each bin is believed to have been seen this often before the first request */
 
@@ -28,6 +30,9 @@ double confidence_place(const struct confidence *confidence, double local_confid
 {
     const double odds = odds_of(confidence);
 
+    if (confidence->nothing) {
+        return (1 + (CONFIDENCE_BINS - 1) * local_confidence) / CONFIDENCE_BINS;
+    }
     return odds == 1 ? local_confidence : odds_apply(odds, local_confidence);
 }
 
@@ -35,6 +40,9 @@ double confidence_at_place(const struct confidence *confidence, double place)
 {
     const double odds = odds_of(confidence);
 
+    if (confidence->nothing) {
+        return (CONFIDENCE_BINS * place - 1) / (CONFIDENCE_BINS - 1);
+    }
     return odds == 1 ? place : odds_apply(1 / odds, place);
 }
 
@@ -48,6 +56,11 @@ static size_t bin_of(const struct confidence *confidence, double value)
 static double bin_middle(size_t bin)
 {
     return ((double)bin + 0.5) / CONFIDENCE_BINS;
+}
+
+static bool is_of_nothing(const struct confidence *confidence, size_t bin)
+{
+    return confidence->nothing && bin < CONFIDENCE_NOTHING_BORDER;
 }
 
 struct pool {
@@ -73,11 +86,13 @@ static double claimed_error(const struct confidence *confidence, size_t bin)
  * few samples against the truth. */
 static struct pool pool_of(const struct confidence *confidence, size_t bin)
 {
-    const double prior = claimed_error(confidence, bin);
+    const bool nothing = is_of_nothing(confidence, bin);
+    const double prior = nothing ? NOTHING_ERROR : claimed_error(confidence, bin);
+    const double weight = nothing ? NOTHING_WEIGHT : PRIOR_WEIGHT;
     const double told = (double)confidence->told[bin];
-    struct pool pool = {.wrong = PRIOR_WEIGHT * prior +
+    struct pool pool = {.wrong = weight * prior +
                                  (double)(confidence->both[bin] - confidence->agreed[bin]),
-                        .weight = PRIOR_WEIGHT + (double)confidence->both[bin],
+                        .weight = weight + (double)confidence->both[bin],
                         .bins = 1};
 
     if (told > 0) {
@@ -90,16 +105,18 @@ static struct pool pool_of(const struct confidence *confidence, size_t bin)
 }
 
 /* The errors that are nearest to what was seen among those that fall as the confidence rises: bins
- * that rise are one (pool adjacent violators). Bin by bin, with the weight of its pool. */
+ * that rise are one (pool adjacent violators), all but the one of answers that found nothing. Bin
+ * by bin, with the weight of its pool. */
 static void errors_fit(const struct confidence *confidence, double ret_errors[CONFIDENCE_BINS],
                        double ret_weights[CONFIDENCE_BINS])
 {
+    const size_t alone = confidence->nothing ? CONFIDENCE_NOTHING_BORDER : 0;
     struct pool pools[CONFIDENCE_BINS];
     size_t count = 0, at = 0;
 
     for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
         pools[count++] = pool_of(confidence, bin);
-        while (count > 1 && pool_error(&pools[count - 2]) < pool_error(&pools[count - 1])) {
+        while (count > alone + 1 && pool_error(&pools[count - 2]) < pool_error(&pools[count - 1])) {
             pools[count - 2].wrong += pools[count - 1].wrong;
             pools[count - 2].weight += pools[count - 1].weight;
             pools[count - 2].bins += pools[count - 1].bins;
@@ -114,10 +131,13 @@ static void errors_fit(const struct confidence *confidence, double ret_errors[CO
     }
 }
 
-/* Small models are sure more often than not: the prior leans to the upper bins. */
+/* Small models are sure more often than not: the prior leans to the upper bins. That nothing is
+ * there is as likely as that one of them is right about what is. */
 static double bin_weight(const struct confidence *confidence, size_t bin)
 {
-    return SEEN_PRIOR * bin_middle(bin) + (double)confidence->seen[bin];
+    const double prior = is_of_nothing(confidence, bin) ? 1 : bin_middle(bin);
+
+    return SEEN_PRIOR * prior + (double)confidence->seen[bin];
 }
 
 void confidence_init(struct confidence *confidence)
@@ -221,17 +241,21 @@ void confidence_bins(const struct confidence *confidence,
         both += (double)confidence->both[bin] + (double)confidence->told[bin];
     }
     for (size_t bin = 0; bin < CONFIDENCE_BINS; bin++) {
+        const bool nothing = is_of_nothing(confidence, bin);
         const double error = errors[bin];
         const double bonus = sqrt(BOUND_ALPHA * error * (1 - error) * log(both) / weights[bin]);
+        const double own_bound = fmin(error + bonus, 1);
 
-        bound = fmin(bound, error + bonus); /* what holds for the less sure holds here */
-        ret_bins[bin] = (struct confidence_bin){.middle = bin_middle(bin),
-                                                .share = bin_weight(confidence, bin) / all,
-                                                .claimed_error = claimed_error(confidence, bin),
-                                                .error = error,
-                                                .error_bound = bound,
-                                                .doubt = error,
-                                                .factor = 1,
-                                                .any_factor = 1};
+        bound = nothing ? bound : fmin(bound, own_bound); /* what holds for the less sure holds */
+        ret_bins[bin] =
+            (struct confidence_bin){.middle = bin_middle(bin),
+                                    .share = bin_weight(confidence, bin) / all,
+                                    .claimed_error = nothing ? error /* it claims nothing */
+                                                             : claimed_error(confidence, bin),
+                                    .error = error,
+                                    .error_bound = nothing ? own_bound : bound,
+                                    .doubt = error,
+                                    .factor = 1,
+                                    .any_factor = 1};
     }
 }

@@ -4,6 +4,12 @@
  * outweighs agreement in its bin as soon as there is some). Simple counts with a prior. A surer
  * answer is never believed to be worse: bins whose errors rise with the confidence share one (pool
  * adjacent violators), so that a few bad answers of a rare bin are weighed with its neighbours.
+ *
+ * Of answers made of boxes (confidence_boxes.h) the first bin is of those that found nothing: such
+ * an answer has no score to speak of how sure it is, so its error is learned apart from all others'
+ * and none is believed better or worse because of it. Before anything was compared it is as likely
+ * wrong as right (the rule of succession), which is enough to ask an edge where errors are dear;
+ * where edges find nothing either, a few comparisons end that.
  * Pure state, loop thread, no memory. */
 #ifndef TANDEM_POLICY_CONFIDENCE_H
 #define TANDEM_POLICY_CONFIDENCE_H
@@ -17,6 +23,8 @@ struct confidence {
     /* How the bins lie: of even width in odds * c / (odds * c + 1 - c), so that c = 1 / (1 + odds)
      * is in the middle of them (cascade_two.h). 0, and 1: of even width in c itself. */
     double odds;
+    /* The first bin is of answers that found nothing, the others share 0..1 evenly; odds is 0. */
+    bool nothing;
     uint32_t both[CONFIDENCE_BINS];   /* requests answered by both sides */
     uint32_t agreed[CONFIDENCE_BINS]; /* of these, with the same answer */
     uint32_t seen[CONFIDENCE_BINS];   /* every local answer: how confidences fall */
@@ -30,7 +38,11 @@ struct confidence_pair {
     double claimed[CONFIDENCE_BINS];
 };
 void confidence_init(struct confidence *confidence);
-/* Where among the bins a confidence stands, 0..1, bin i from i / CONFIDENCE_BINS on; and back. */
+/* In place of the confidence of an answer that found nothing: before all others. */
+#define CONFIDENCE_NOTHING        (-1.0 / (CONFIDENCE_BINS - 1))
+#define CONFIDENCE_NOTHING_BORDER 1u /* the first bin of the others */
+/* Where among the bins a confidence stands, 0..1, bin i from i / CONFIDENCE_BINS on; and back: of
+ * 0 with `nothing` that is CONFIDENCE_NOTHING. */
 double confidence_place(const struct confidence *confidence, double local_confidence);
 double confidence_at_place(const struct confidence *confidence, double place);
 void confidence_see(struct confidence *confidence, double local_confidence);
@@ -45,7 +57,8 @@ void confidence_pair_forget(struct confidence *confidence, struct confidence_pai
 void confidence_tell(struct confidence *confidence, double local_confidence, bool right);
 void confidence_untell(struct confidence *confidence, double local_confidence, bool right);
 /* Expected error of a local answer this sure. The prior is calibration (one minus the mean
- * confidence of the bin) with the weight of some samples. What agreement says weighs as much as it
+ * confidence of the bin) with the weight of some samples; of answers that found nothing an even
+ * chance, with that of two. What agreement says weighs as much as it
  * has samples, and as at most CONFIDENCE_AGREEMENT_WEIGHT of them against the truth. */
 #define CONFIDENCE_AGREEMENT_WEIGHT 10.0
 double confidence_error(const struct confidence *confidence, double local_confidence);

@@ -14,7 +14,8 @@
  *
  *   CASCADE  local starts at once; a whole answer at least `threshold` sure stays, and so does one
  *            that is less than `stay_below` sure (of a yes/no question, whose confidence is that of
- *            the yes: cascade_two.h); else the edge is
+ *            the yes: cascade_two.h; of one made of boxes that found nothing, which stands before
+ *            every confidence, CONFIDENCE_NOTHING); else the edge is
  *            asked while the budget allows, and the local answer is kept for when the edge fails,
  *            ends partial or is late. Text that is less sure than `threshold` before it has ended
  *            (LOCAL_DOUBT) asks at once, and local goes on: how sure a text is can only fall, so
@@ -71,7 +72,8 @@ struct job_plan {
     int64_t patience_ns;   /* CASCADE: so long after asking the edge a kept local answer goes out;
                               0: at the deadline */
     double threshold;      /* CASCADE: 0..1 */
-    double stay_below;     /* CASCADE: 0..1; 0: nothing is sure because it is low */
+    double stay_below;     /* CASCADE: 0..1; 0: no confidence is sure because it is low. Of boxes
+                              0: what found nothing stays, CONFIDENCE_NOTHING: it asks */
     bool deliver_late;
     bool yields; /* its local run goes behind those of all that do not yield */
 };

@@ -121,7 +121,9 @@ const char *reason_of_choice(const struct decide_input *input, const struct choi
         return "both at once, the edge's answer if local is not sure";
     }
     return input->costs ? "local first, edge if neither yes nor no is sure"
-                        : "local first, edge if not sure";
+           : input->confidence->nothing && !(cascade->below > 0)
+               ? "local first, edge if not sure or nothing is found"
+               : "local first, edge if not sure";
 }
 
 const char *reason_of_upload(const struct decide_input *input, const struct choice *choice)

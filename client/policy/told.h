@@ -23,7 +23,7 @@ struct told_answers {
     uint32_t uid;     /* of the user who asked */
     enum job_side by; /* whose answer was delivered; JOB_SIDES: nobody's */
     bool whole[JOB_SIDES];
-    double confidence;               /* of a whole local one */
+    double confidence;               /* of a whole local one, or CONFIDENCE_NOTHING */
     bool agreed;                     /* of two whole ones: they were the same */
     bool one_right;                  /* of two different ones one at most is right */
     char edge[LIMIT_NAME_BYTES + 1]; /* that was asked; "": none */
