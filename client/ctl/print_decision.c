@@ -371,6 +371,10 @@ int print_decision(const cJSON *decision, const struct table_style *style, struc
     table_cell(&table, "%s ms", print_number(member_get(decision, "deadline_ms"), 0, number));
     table_cell(&table, "confidence");
     table_cell(&table, "%s", print_number(member_get(decision, "confidence"), 3, number));
+    if (cJSON_IsBool(member_get(decision, "found"))) {
+        table_cell(&table, "found");
+        table_cell(&table, "%s", bool_of(decision, "found", "something", "nothing"));
+    }
     if (cJSON_IsNumber(member_get(decision, "threshold"))) {
         table_cell(&table, "threshold");
         table_cell(&table, "%s", print_number(member_get(decision, "threshold"), 3, number));

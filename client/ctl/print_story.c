@@ -200,6 +200,13 @@ static void sure_say(struct story *story, const cJSON *decision)
     const char *reason = member_text(decision, "reason");
     char text[PRINT_NUMBER_BYTES];
 
+    if (cJSON_IsNumber(sure) && cJSON_IsFalse(member_get(decision, "found"))) {
+        if (!strstr(reason, "found nothing")) {
+            say(story, "; local found nothing, believed wrong %.0f %% of such times",
+                100 * (1 - sure->valuedouble));
+        }
+        return;
+    }
     if (cJSON_IsNumber(sure) && !strstr(reason, print_number(sure, 2, text))) {
         say(story, "; local was %s sure", text);
     }

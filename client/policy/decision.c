@@ -40,16 +40,38 @@ void decision_thresholds(struct decision *decision, const struct job_plan *plan,
     snprintf(decision->question.label, sizeof(decision->question.label), "%s", label);
 }
 
-static bool always_asks(const struct job_plan *plan)
+void decision_found(struct decision *decision, bool found)
 {
-    return plan->threshold >= ALWAYS_ASKS && plan->stay_below <= 0;
+    decision->boxes = true;
+    decision->found = found;
+    if (!found) {
+        decision->threshold = NAN;
+    }
+}
+
+static bool found_nothing(const struct decision *decision)
+{
+    return decision->boxes && !decision->found;
+}
+
+/* How sure it is as the plan's thresholds are. */
+static double sure_of(const struct decision *decision)
+{
+    return decision->question.label[0] ? decision->question.probability
+           : found_nothing(decision)   ? CONFIDENCE_NOTHING
+                                       : decision->confidence;
+}
+
+static bool always_asks(const struct decision *decision, const struct job_plan *plan)
+{
+    return plan->threshold >= ALWAYS_ASKS && !found_nothing(decision) &&
+           (decision->boxes ? plan->stay_below < 0 : plan->stay_below <= 0);
 }
 
 static bool is_sure(const struct decision *decision, const struct job *job)
 {
     return job->side[JOB_SIDE_LOCAL] == JOB_SIDE_DONE && !job->partial[JOB_SIDE_LOCAL] &&
-           job_is_sure(&job->plan, decision->question.label[0] ? decision->question.probability
-                                                               : decision->confidence);
+           job_is_sure(&job->plan, sure_of(decision));
 }
 
 bool decision_stayed(const struct decision *decision, const struct job *job,
@@ -67,6 +89,14 @@ static void sure_text(double sure, double wanted, char text[DECISION_NOTE_BYTES]
     snprintf(text, DECISION_NOTE_BYTES, "%.*f < %.*f", digits, sure, digits, wanted);
 }
 
+/* "found nothing, believed wrong 12 % of such times": what is learned of that stands in for a
+ * confidence. */
+static void nothing_text(const struct decision *decision, char text[DECISION_NOTE_BYTES])
+{
+    snprintf(text, DECISION_NOTE_BYTES, "found nothing, believed wrong %.0f %% of such times",
+             100 * (1 - decision->confidence));
+}
+
 /* Of a question a number would tell which answer it was, and a record holds no content. */
 static const char unsure_of_question[] = "not sure enough of yes or no";
 
@@ -78,6 +108,9 @@ static void unsure_text(const struct decision *decision, const struct job *job, 
 
     if (decision->question.label[0]) {
         snprintf(note, DECISION_NOTE_BYTES, "%s, %.120s", unsure_of_question, then);
+    } else if (found_nothing(decision)) {
+        nothing_text(decision, sure);
+        snprintf(note, DECISION_NOTE_BYTES, "%.80s, %s", sure, then);
     } else {
         sure_text(decision->confidence, job->plan.threshold, sure);
         snprintf(note, DECISION_NOTE_BYTES, "not sure, %.40s, %s", sure, then);
@@ -92,6 +125,9 @@ static void kept_text(const struct decision *decision, const struct job *job, co
 
     if (decision->question.label[0]) {
         snprintf(note, DECISION_NOTE_BYTES, "kept though %s, %.100s", unsure_of_question, missing);
+    } else if (found_nothing(decision)) {
+        nothing_text(decision, sure);
+        snprintf(note, DECISION_NOTE_BYTES, "kept though it %.60s, %.80s", sure, missing);
     } else {
         sure_text(decision->confidence, job->plan.threshold, sure);
         snprintf(note, DECISION_NOTE_BYTES, "kept at %.40s, %.100s", sure, missing);
@@ -101,8 +137,13 @@ static void kept_text(const struct decision *decision, const struct job *job, co
 static void sure_enough_text(const struct decision *decision, const struct job *job,
                              char note[DECISION_NOTE_BYTES])
 {
+    char nothing[DECISION_NOTE_BYTES];
+
     if (decision->question.label[0]) {
         snprintf(note, DECISION_NOTE_BYTES, "sure enough of yes or no");
+    } else if (found_nothing(decision)) {
+        nothing_text(decision, nothing);
+        snprintf(note, DECISION_NOTE_BYTES, "sure enough, %.80s", nothing);
     } else {
         snprintf(note, DECISION_NOTE_BYTES, "sure enough, %.2f >= %.2f", decision->confidence,
                  job->plan.threshold);
@@ -157,7 +198,7 @@ static void cascade_went(const struct decision *decision, const struct job *job,
         snprintf(note, DECISION_NOTE_BYTES, "the edge answered first");
     } else if (job->partial[JOB_SIDE_LOCAL]) {
         snprintf(note, DECISION_NOTE_BYTES, "the deadline cut the local answer short, %s", then);
-    } else if (always_asks(&job->plan)) {
+    } else if (always_asks(decision, &job->plan)) {
         snprintf(note, DECISION_NOTE_BYTES, "no local answer counts as sure here, %s", then);
     } else {
         unsure_text(decision, job, then, note);
@@ -181,7 +222,7 @@ static void cascade_end(const struct decision *decision, const struct job *job, 
     edge_missing(decision, job, now_ns, missing);
     if (job->partial[JOB_SIDE_LOCAL]) {
         snprintf(note, DECISION_NOTE_BYTES, "kept though cut short, %.120s", missing);
-    } else if (always_asks(&job->plan)) {
+    } else if (always_asks(decision, &job->plan)) {
         snprintf(note, DECISION_NOTE_BYTES, "kept though not sure, %.120s", missing);
     } else {
         kept_text(decision, job, missing, note);
@@ -414,6 +455,9 @@ void decision_json(const struct decision *decision, struct json_writer *json)
     json_text(json, "reason", decision->reason);
     json_double(json, "confidence", decision->question.label[0] ? NAN : decision->confidence);
     json_double(json, "threshold", decision->threshold);
+    if (decision->boxes) {
+        json_bool(json, "found", decision->found);
+    }
     if (decision->question.label[0]) {
         json_text(json, "positive_label", decision->question.label);
         json_double(json, "threshold_low", decision->question.low);

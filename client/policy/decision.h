@@ -60,7 +60,9 @@ struct decision {
     double threshold;  /* of a cascade: an answer at least this sure stays; NAN, as it is
                           where there is a question */
     struct decision_question question;
-    double predicted_ms;       /* NAN */
+    bool boxes;          /* the local answer is made of boxes, */
+    bool found;          /* and has found something (confidence_boxes.h): how much is content */
+    double predicted_ms; /* NAN */
     const char *upload_reason; /* static; why the edge was sent what it was; NULL: what came */
     char edge_refused[BUDGET_TEXT_BYTES]; /* which budget did not let it be asked; never written:
                                              the reason says it */
@@ -77,6 +79,9 @@ void decision_outcome_init(struct decision_outcome *outcome);
 void decision_waste_init(struct decision_waste *waste);
 /* The thresholds of what was chosen. `label`: of the question, "": there is none. */
 void decision_thresholds(struct decision *decision, const struct job_plan *plan, const char *label);
+/* The local answer is made of boxes; after `confidence` was set. No threshold is for one that found
+ * nothing. */
+void decision_found(struct decision *decision, bool found);
 /* Adds to the reason what became of it: who was asked besides, and why the delivered answer is that
  * one. Once, after `confidence` was set; `end` is the job's DELIVER or FAIL, at `now_ns`. */
 void decision_end(struct decision *decision, const struct job *job, const struct job_action *end,

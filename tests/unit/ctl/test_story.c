@@ -252,6 +252,35 @@ static void test_real_ones(void **state)
     (void)fclose(stories);
 }
 
+/* What found nothing has no confidence of its own; said once. */
+static void test_nothing_was_found(void **state)
+{
+    static const struct {
+        const char *line;
+        bool says;
+    } cases[] = {{HEAD CANDIDATES "\"route\":\"local\",\"reason\":\"why\",\"confidence\":0.88,"
+                                  "\"found\":false,\"outcome\":null}",
+                  true},
+                 {HEAD CANDIDATES
+                  "\"route\":\"cascade\",\"reason\":\"why: found nothing, believed wrong 12 "
+                  "% of such times, the edge was asked\",\"confidence\":0.88,"
+                  "\"found\":false,\"outcome\":null}",
+                  true},
+                 {HEAD CANDIDATES "\"route\":\"local\",\"reason\":\"why\",\"confidence\":0.88,"
+                                  "\"found\":true,\"outcome\":null}",
+                  false}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *told = story(cases[i].line, 0, PRINT_STORY_LINES), *at;
+
+        at = strstr(told, "found nothing, believed wrong 12 %");
+        assert_int_equal(at != NULL, cases[i].says);
+        assert_true(!at || !strstr(at + 1, "found nothing"));
+        assert_int_equal(strstr(told, "local was 0.88 sure") != NULL, !cases[i].says);
+    }
+}
+
 /* The longest there can be: every candidate, names and reasons as long as they may be. */
 static void test_the_longest(void **state)
 {
@@ -301,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_reserve),
         cmocka_unit_test(test_real_ones),
         cmocka_unit_test(test_forms_of_a_picture),
+        cmocka_unit_test(test_nothing_was_found),
     };
 
     (void)setenv("TZ", "UTC", 1);

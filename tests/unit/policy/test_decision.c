@@ -241,6 +241,77 @@ static void test_question_tells_no_answer(void **state)
     }
 }
 
+/* What found nothing has no confidence of its own: the reason says how such answers are believed to
+ * be, and no threshold. */
+static void test_nothing_was_found(void **state)
+{
+    static const struct {
+        struct ending ending;
+        bool stays; /* what found nothing */
+        const char *said;
+    } cases[] = {
+        {{CASCADE, LOCAL, .local = DONE, .edge = IDLE},
+         true,
+         "why: sure enough, found nothing, believed wrong 12 % of such times"},
+        {{CASCADE, LOCAL, .local = DONE, .edge = IDLE, .threshold = 1},
+         true,
+         "why: sure enough, found nothing, believed wrong 12 % of such times"},
+        {{CASCADE, EDGE, .local = DONE, .edge = DONE},
+         false,
+         "why: found nothing, believed wrong 12 % of such times, the edge was asked"},
+        {{CASCADE, EDGE, .local = DONE, .edge = DONE, .race = true},
+         false,
+         "why: found nothing, believed wrong 12 % of such times, the edge's answer was taken"},
+        {{CASCADE, LOCAL, .local = DONE, .edge = IDLE},
+         false,
+         "why: kept though it found nothing, believed wrong 12 % of such times, the edge would "
+         "miss the deadline"},
+        {{CASCADE, LOCAL, .local = DONE, .edge = FAILED, .now_ms = 54, .patience_ms = 53},
+         false,
+         "why: kept though it found nothing, believed wrong 12 % of such times, the edge was given "
+         "up after 54 ms as not worth waiting for"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct decision decision = {.reason = "why", .confidence = 0.88, .threshold = 0.7};
+        struct job job = job_make(&cases[i].ending);
+        const struct job_action end = {.kind = JOB_DELIVER, .side = cases[i].ending.by};
+
+        job.plan.stay_below = cases[i].stays ? 0 : CONFIDENCE_NOTHING;
+        decision_found(&decision, false);
+        assert_true(isnan(decision.threshold));
+        decision_end(&decision, &job, &end, ASKED_NS + cases[i].ending.now_ms * MS);
+        assert_string_equal(decision.reason, cases[i].said);
+    }
+}
+
+/* What found something is as any other answer; that none counts as sure is said only where nothing
+ * found is none either. */
+static void test_something_was_found(void **state)
+{
+    static const struct ending stayed = {CASCADE, LOCAL, .local = DONE, .edge = IDLE},
+                               asked = {CASCADE, EDGE, .local = DONE, .edge = DONE, .threshold = 1};
+    const struct job_action local = {.kind = JOB_DELIVER, .side = JOB_SIDE_LOCAL},
+                            edge = {.kind = JOB_DELIVER, .side = JOB_SIDE_EDGE};
+    struct decision decision = {.reason = "why", .confidence = 0.88, .threshold = 0.7};
+    struct job job = job_make(&stayed);
+
+    (void)state;
+    decision_found(&decision, true);
+    assert_true(decision.threshold == 0.7);
+    decision_end(&decision, &job, &local, ASKED_NS);
+    assert_string_equal(decision.reason, "why: sure enough, 0.88 >= 0.70");
+    job = job_make(&asked);
+    strcpy(decision.reason, "why");
+    decision_end(&decision, &job, &edge, ASKED_NS);
+    assert_string_equal(decision.reason, "why: not sure, 0.88 < 1.00, the edge was asked");
+    job.plan.stay_below = CONFIDENCE_NOTHING;
+    strcpy(decision.reason, "why");
+    decision_end(&decision, &job, &edge, ASKED_NS);
+    assert_string_equal(decision.reason,
+                        "why: no local answer counts as sure here, the edge was asked");
+}
+
 static void test_errors_and_long_reasons(void **state)
 {
     struct decision decision = {.reason = "why", .confidence = 0.6};
@@ -258,8 +329,11 @@ static void test_errors_and_long_reasons(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_ending),
-                                       cmocka_unit_test(test_stayed), cmocka_unit_test(test_failed),
+                                       cmocka_unit_test(test_stayed),
+                                       cmocka_unit_test(test_failed),
                                        cmocka_unit_test(test_question_tells_no_answer),
+                                       cmocka_unit_test(test_nothing_was_found),
+                                       cmocka_unit_test(test_something_was_found),
                                        cmocka_unit_test(test_errors_and_long_reasons)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -306,6 +306,27 @@ static void test_yes_and_no_look_the_same(void **state)
     cJSON_Delete(json);
 }
 
+/* Of answers made of boxes whether anything was found; of others there is no such member. */
+static void test_found(void **state)
+{
+    struct decision decision = full_decision();
+    cJSON *object = written(&decision);
+
+    (void)state;
+    assert_null(member(object, "found"));
+    cJSON_Delete(object);
+    for (int found = 0; found < 2; found++) {
+        decision.threshold = 0.75;
+        decision_found(&decision, found);
+        object = written(&decision);
+        assert_true(found ? cJSON_IsTrue(member(object, "found"))
+                          : cJSON_IsFalse(member(object, "found")));
+        assert_true(found ? cJSON_IsNumber(member(object, "threshold"))
+                          : cJSON_IsNull(member(object, "threshold")));
+        cJSON_Delete(object);
+    }
+}
+
 static void test_outcome_is_null_while_running(void **state)
 {
     struct decision decision = full_decision();
@@ -374,6 +395,7 @@ int main(void)
                                        cmocka_unit_test(test_measured),
                                        cmocka_unit_test(test_yes_and_no_look_the_same),
                                        cmocka_unit_test(test_waste_and_truth),
+                                       cmocka_unit_test(test_found),
                                        cmocka_unit_test(test_outcome_is_null_while_running),
                                        cmocka_unit_test(test_unmeasured_is_never_zero),
                                        cmocka_unit_test(test_measured_zero_stays)};
