@@ -59,14 +59,20 @@ bool learn_edge_model_is(const struct request *request)
     return model_is(&request->task->known[request->choice.edge], request->edge_digest);
 }
 
+/* What the answer said of itself: of one that found nothing that was what had been learned. */
+static double shown_of(const struct client_task *task, double sure)
+{
+    return sure < 0 ? 1 - confidence_error(&task->confidence, sure) : sure;
+}
+
 void learn_agreement_of(struct client_task *task, size_t edge, const char *digest,
                         uint64_t decision, double confidence, bool agreed)
 {
     struct task_edge *known = &task->known[edge];
 
     if (model_is(known, digest)) {
+        confidence_watch_add(&task->watch.agreement, decision, shown_of(task, confidence), agreed);
         confidence_pair_compare(&task->confidence, &known->agreement, confidence, agreed);
-        confidence_watch_add(&task->watch.agreement, decision, confidence, agreed);
     }
 }
 
@@ -108,8 +114,8 @@ static void local_told(struct client_task *task, const char *digest,
     }
     right = task->asks ? right == cascade_two_is_yes(&task->costs, sure) : right;
     if (tell) {
+        confidence_watch_add(&task->watch.truth, answers->decision, shown_of(task, sure), right);
         confidence_tell(&task->confidence, sure, right);
-        confidence_watch_add(&task->watch.truth, answers->decision, sure, right);
     } else {
         confidence_untell(&task->confidence, sure, right);
         confidence_watch_remove(&task->watch.truth, answers->decision);

@@ -15,7 +15,8 @@ void learn_edge_model(struct requests *all, size_t edge, size_t task, const char
 /* Whether the edge's answer came from the model that it has now, as far as known. */
 bool learn_edge_model_is(const struct request *request);
 /* Both sides answered: whether they agreed; of a task with a positive label, how probable it was
- * to local, and whether the edge found it the likeliest. An answer of another model than the edge
+ * to local, and whether the edge found it the likeliest; of boxes CONFIDENCE_NOTHING where local
+ * found nothing. An answer of another model than the edge
  * now has teaches nothing. */
 void learn_agreement(struct request *request, double confidence, bool agreed);
 void learn_agreement_of(struct client_task *task, size_t edge, const char *digest,

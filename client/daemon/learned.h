@@ -13,7 +13,8 @@
  *                                                 the bins below are of its probability
  *   run COUNT MEAN DEVIATION VALUE ...            of whole runs, with the last ones
  *   density|prefill|decode|answer COUNT MEAN DEVIATION VALUE ...
- *   seen N ...                                    a number for each bin of confidence
+ *   seen N ...                                    a number for each bin of confidence; of boxes
+ *                                                 the first is of answers that found nothing
  *   told N ...  right N ...
  *   with EDGE DIGEST                              what follows is of this task on this edge:
  *   rest AGE:VALUE ...   failed AGE:VALUE ...   tail_log VALUE

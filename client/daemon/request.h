@@ -213,7 +213,7 @@ void request_upload_made(struct requests *all, struct client_task *task,
 struct engine_picture request_picture(const struct local_submit *submit,
                                       const struct app_input *input);
 /* Boxes of an answer to another form, to pixels of the picture that came. */
-void request_upload_boxes(const struct request *request, struct answer *answer);
+void request_upload_boxes(const struct request_upload *upload, struct answer *answer);
 
 /* request_stream.c: the text of a streamed request. Keeps what a side has said; shows the caller
  * all that one side has said so far, in whole characters, from the beginning when it was shown the
@@ -235,10 +235,15 @@ void request_waste_note(struct request *request, const struct job_action *action
 void request_waste_local(struct request *request, double run_ms);
 /* Whose answers there were, for what will be said of the delivered one. */
 void request_answers_note(struct request *request, const struct job_action *action);
+/* Makes of a local answer, as its model gave it, the one that is delivered, with the confidence
+ * that is shown. Once for each. */
+void answer_judge(const struct client_task *task, struct answer *answer);
+/* How sure a judged local answer is, as the bins of task->confidence and thresholds are: its
+ * confidence, the probability of the positive label, or CONFIDENCE_NOTHING. */
+double answer_sure(const struct client_task *task, const struct answer *answer);
 bool answers_agree(const struct client_task *task, const struct answer *a, const struct answer *b);
-/* What the edge's answer teaches of the local one, learn.h's `agreed`. */
-bool answers_teach(const struct client_task *task, const struct answer *local,
-                   const struct answer *edge);
+/* What the edge's answer teaches of the local one, learn.h's `agreed`; `agreed`: they do. */
+bool answers_teach(const struct client_task *task, const struct answer *edge, bool agreed);
 void request_count(struct request *request, const struct job_action *action);
 void request_decision_keep(struct request *request);
 

@@ -1,3 +1,4 @@
+#include "client/daemon/boxes.h"
 #include "client/daemon/feedback.h"
 #include "client/daemon/learn.h"
 #include "client/daemon/request.h"
@@ -70,12 +71,29 @@ void request_error_send(struct request *request, int code)
     buf_fini(&header);
 }
 
+void answer_judge(const struct client_task *task, struct answer *answer)
+{
+    positive_choose(answer, task_positive(task), task_costs(task));
+    if (answer->kind == WIRE_DETECT) {
+        boxes_judge(answer, &task->confidence);
+    }
+}
+
+double answer_sure(const struct client_task *task, const struct answer *answer)
+{
+    return answer->kind == WIRE_DETECT ? boxes_sure(answer)
+                                       : positive_sure(answer, task_positive(task));
+}
+
 bool answers_agree(const struct client_task *task, const struct answer *a, const struct answer *b)
 {
     const char *positive = task_positive(task);
 
     if (task->asks) {
         return positive_is_first(a, positive) == positive_is_first(b, positive);
+    }
+    if (a->kind == WIRE_DETECT) {
+        return b->kind == WIRE_DETECT && boxes_agree(a, b); /* or it says nothing of boxes */
     }
     if (a->kind == WIRE_GENERATE) {
         return a->text_bytes == b->text_bytes && memcmp(a->text, b->text, a->text_bytes) == 0;
@@ -102,11 +120,9 @@ static void local_note(struct request *request, bool agreed)
     }
 }
 
-bool answers_teach(const struct client_task *task, const struct answer *local,
-                   const struct answer *edge)
+bool answers_teach(const struct client_task *task, const struct answer *edge, bool agreed)
 {
-    return task->asks ? positive_is_likely(edge, task_positive(task))
-                      : answers_agree(task, local, edge);
+    return task->asks ? positive_is_likely(edge, task_positive(task)) : agreed;
 }
 
 void request_compare(struct request *request)
@@ -117,8 +133,8 @@ void request_compare(struct request *request)
     if (request->has_answer[JOB_SIDE_LOCAL] && request->has_answer[JOB_SIDE_EDGE]) {
         const bool agreed = answers_agree(request->task, local, edge);
 
-        learn_agreement(request, positive_sure(local, task_positive(request->task)),
-                        answers_teach(request->task, local, edge));
+        learn_agreement(request, answer_sure(request->task, local),
+                        answers_teach(request->task, edge, agreed));
         local_note(request, agreed);
     }
 }
@@ -142,7 +158,7 @@ void request_answers_note(struct request *request, const struct job_action *acti
                       answers_agree(request->task, local, edge);
     answers->one_right = request->task->config->kind == TASK_CLASSIFY;
     if (answers->whole[JOB_SIDE_LOCAL]) {
-        answers->confidence = positive_sure(local, task_positive(request->task));
+        answers->confidence = answer_sure(request->task, local);
         snprintf(answers->local_digest, sizeof(answers->local_digest), "%s",
                  engine_model_digest(request->task->local.model));
     }

@@ -181,7 +181,7 @@ static void error_fill(const struct request *request, enum job_side side,
         origin->error_probability = cascade_two_error(&task->confidence, &task->costs,
                                                       positive_sure(answer, task_positive(task)));
     } else {
-        origin->error_probability = confidence_error(&task->confidence, answer->confidence);
+        origin->error_probability = confidence_error(&task->confidence, answer_sure(task, answer));
     }
     origin->error_weight =
         task->asks

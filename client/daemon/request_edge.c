@@ -280,7 +280,7 @@ static void on_edge_result(size_t edge, uint64_t id, struct edge_result *result,
         estimate_text_answer_add(&request->task->text, result->answer.tokens,
                                  result->answer.finish == WIRE_FINISH_DEADLINE);
     }
-    request_upload_boxes(request, &result->answer);
+    request_upload_boxes(&request->upload, &result->answer);
     positive_choose(&result->answer, positive, task_costs(request->task));
     request->decision.answers.edge_turned = positive_is_first(&result->answer, positive) !=
                                             positive_is_likely(&result->answer, positive);

@@ -1,3 +1,4 @@
+#include "client/daemon/boxes.h"
 #include "client/daemon/request.h"
 
 #include "common/base/clock.h"
@@ -67,7 +68,7 @@ void request_run_learn(struct client_task *task, const struct runner_job *job)
     }
     if (job->answer.finish != WIRE_FINISH_DEADLINE) {
         estimate_local_add(&task->estimate, run_ms);
-        confidence_see(&task->confidence, positive_sure(&job->answer, task_positive(task)));
+        confidence_see(&task->confidence, answer_sure(task, &job->answer));
     } else if (task->estimate.run.count == 0 || run_ms > task->estimate.run.mean) {
         estimate_local_add(&task->estimate, run_ms);
     }
@@ -121,7 +122,7 @@ static void on_done(struct runner_job *job, void *user)
     request->local_out = false;
     request_local_spent(request, ms_between(0, job->run_ns));
     if (job->error == 0) {
-        positive_choose(&job->answer, task_positive(request->task), task_costs(request->task));
+        answer_judge(request->task, &job->answer);
         request_run_learn(request->task, job);
         handover_learn(request->task, job);
         run_watch(request, job);
@@ -138,12 +139,15 @@ static void on_done(struct runner_job *job, void *user)
     outcome->local_run_ms = ms_between(0, job->run_ns);
     outcome->local_wait_ms = ms_between(job->queued_ns + job->run_ns, job->ended_ns);
     if (job->error == 0) {
-        const double sure = positive_sure(&job->answer, task_positive(request->task));
+        const double sure = answer_sure(request->task, &job->answer);
 
         request->answers[JOB_SIDE_LOCAL] = job->answer;
         request->has_answer[JOB_SIDE_LOCAL] = true;
         request->decision.confidence = job->answer.confidence;
         request->decision.question.probability = sure;
+        if (job->answer.kind == WIRE_DETECT) {
+            decision_found(&request->decision, boxes_found(&job->answer));
+        }
         event = (struct job_event_data){.kind = JOB_LOCAL_DONE,
                                         .confidence = sure,
                                         .partial = job->answer.finish == WIRE_FINISH_DEADLINE};

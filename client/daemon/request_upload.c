@@ -194,10 +194,8 @@ bool request_upload_cancel(struct request *request)
     return request->upload.out;
 }
 
-void request_upload_boxes(const struct request *request, struct answer *answer)
+void request_upload_boxes(const struct request_upload *upload, struct answer *answer)
 {
-    const struct request_upload *upload = &request->upload;
-
     if (!upload->data) {
         return;
     }

@@ -140,7 +140,7 @@ bool shadow_local_done(struct requests *all, struct runner_job *job)
     measured->error_code = job->error;
     measured->confidence = NAN;
     if (job->error == 0) {
-        positive_choose(&job->answer, task_positive(shadow->task), task_costs(shadow->task));
+        answer_judge(shadow->task, &job->answer);
         request_run_learn(shadow->task, job);
         measured->confidence = shadow->task->asks ? NAN : job->answer.confidence;
         shadow->answers[JOB_SIDE_LOCAL] = job->answer;
@@ -357,6 +357,7 @@ bool shadow_edge_result(struct requests *all, size_t edge, uint64_t id, struct e
                                  result->answer.finish == WIRE_FINISH_DEADLINE);
     }
     memcpy(shadow->edge_digest, result->model_digest, sizeof(shadow->edge_digest));
+    request_upload_boxes(&shadow->upload, &result->answer);
     positive_choose(&result->answer, task_positive(shadow->task), task_costs(shadow->task));
     shadow->answers[JOB_SIDE_EDGE] = result->answer;
     result->answer = (struct answer){0};

@@ -170,15 +170,15 @@ static void agreement_learn(struct shadow *shadow)
                         *edge = answer_of(shadow, JOB_SIDE_EDGE);
 
     if (local && edge) {
+        const bool agreed = answers_agree(shadow->task, local, edge);
         struct link_view view;
 
         links_view(shadow->all->links, shadow->edge, &view);
         feedback_both(shadow->all, shadow->id, engine_model_digest(shadow->task->local.model),
-                      positive_sure(local, task_positive(shadow->task)), view.name,
-                      shadow->edge_digest, answers_agree(shadow->task, local, edge));
+                      answer_sure(shadow->task, local), view.name, shadow->edge_digest, agreed);
         learn_agreement_of(shadow->task, shadow->edge, shadow->edge_digest, shadow->id,
-                           positive_sure(local, task_positive(shadow->task)),
-                           answers_teach(shadow->task, local, edge));
+                           answer_sure(shadow->task, local),
+                           answers_teach(shadow->task, edge, agreed));
     }
 }
 

@@ -49,6 +49,25 @@ static void question_json(const struct client_task *task, struct json_writer *js
     json_array_close(json);
 }
 
+/* Of answers made of boxes: what was learned of those that found nothing, and how often such an
+ * answer is now believed to be wrong. */
+static void nothing_json(const struct client_task *task, struct json_writer *json)
+{
+    const struct confidence *confidence = &task->confidence;
+
+    if (!confidence->nothing) {
+        return;
+    }
+    json_object_open(json, "found_nothing");
+    json_uint(json, "answers", confidence->seen[0]);
+    json_uint(json, "compared", confidence->both[0]);
+    json_uint(json, "agreed", confidence->agreed[0]);
+    json_uint(json, "told", confidence->told[0]);
+    json_uint(json, "right", confidence->right[0]);
+    json_double(json, "error_probability", confidence_error(confidence, CONFIDENCE_NOTHING));
+    json_object_close(json);
+}
+
 void status_learned_json(const struct client_task *task, struct json_writer *json)
 {
     const struct confidence *confidence = &task->confidence;
@@ -61,6 +80,7 @@ void status_learned_json(const struct client_task *task, struct json_writer *jso
     json_uint(json, "told", bins_sum(confidence->told));
     json_uint(json, "right", held_sum(task, confidence->told, confidence->right));
     question_json(task, json);
+    nothing_json(task, json);
     json_object_close(json);
 }
 

@@ -151,7 +151,8 @@ static int task_open(const struct client_config *config, struct tasks *tasks, si
     snprintf(contract->name, sizeof(contract->name), "%s", file->name);
     contract->kind = (uint32_t)file->kind + 1;
     if (file->kind == TASK_DETECT) {
-        (void)config_wrong(&file->source, "task", "", "kind", error, "detect is not supported yet");
+        (void)config_wrong(&file->source, "task", "", "kind", error,
+                           "detect: no model of this version finds boxes");
         return TANDEM_EUNSUPPORTED;
     }
     result = leaves_device_check(config, file, error);

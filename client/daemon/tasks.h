@@ -73,6 +73,7 @@ static inline void task_confidence_init(struct client_task *task)
 {
     confidence_init(&task->confidence);
     task->confidence.odds = task->asks ? cascade_two_odds(&task->costs) : 0;
+    task->confidence.nothing = task->config->kind == TASK_DETECT;
 }
 struct tasks {
     unsigned references;

@@ -92,6 +92,8 @@ says 'one socket for both' 1 'client.conf:3: \[client\] status_socket: app_socke
 config '' ''
 "$bin/tandem-model" convert "$top/tests/golden/checkpoints/lm_mqa.pt" "$dir/wordless.gguf" > "$dir/convert.log" 2>&1 ||
     cat "$dir/convert.log"
+printf '[task]\nkind = detect\n[local]\nmodel = %s\n' "$model" > "$dir/tasks/objects.conf"
+says 'no detector' 1 'tasks/objects.conf:2: \[task\] kind: detect: no model of this version finds boxes'
 printf '[task]\nkind = generate\n[local]\nmodel = %s\n' "$dir/wordless.gguf" > "$dir/tasks/objects.conf"
 says 'no tokenizer' 1 'wordless.gguf: a model of architecture gpt2 without a tokenizer does not serve tasks of kind generate$'
 echo "$passed passed, $failed failed"

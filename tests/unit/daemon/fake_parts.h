@@ -221,7 +221,7 @@ static inline void fake_task(const char *name, int kind, struct task_config *con
     *task = (struct client_task){.config = config, .has_local = true, .scores_bytes = 1024};
     estimate_local_init(&task->estimate);
     estimate_text_init(&task->text);
-    confidence_init(&task->confidence);
+    task_confidence_init(task);
     for (size_t i = 0; i < LIMIT_EDGES; i++) {
         estimate_edge_init(&task->edges[i]);
     }

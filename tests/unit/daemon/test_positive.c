@@ -126,10 +126,10 @@ static void test_what_teaches(void **state)
     positive_choose(&turned, "cat", &costs);
     assert_true(positive_is_first(&turned, "cat")); /* a missed cat costs more */
     assert_true(answers_agree(&task, &local, &turned));
-    assert_false(answers_teach(&task, &local, &turned));
-    assert_true(answers_teach(&task, &turned, &local));
+    assert_false(answers_teach(&task, &turned, answers_agree(&task, &local, &turned)));
+    assert_true(answers_teach(&task, &local, answers_agree(&task, &turned, &local)));
     task.asks = false;
-    assert_true(answers_teach(&task, &local, &turned));
+    assert_true(answers_teach(&task, &turned, answers_agree(&task, &local, &turned)));
 }
 
 int main(void)

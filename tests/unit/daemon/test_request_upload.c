@@ -308,11 +308,11 @@ static void test_boxes_are_of_the_picture_that_came(void **state)
     struct answer answer = {.boxes = &box, .box_count = 1};
 
     (void)state;
-    request_upload_boxes(&request, &answer);
+    request_upload_boxes(&request.upload, &answer);
     assert_true(fabsf(box.x - 10) < 1e-4f && fabsf(box.y - 40) < 1e-4f);
     assert_true(fabsf(box.w - 30) < 1e-4f && fabsf(box.h - 80) < 1e-4f);
     request.upload.data = NULL; /* it was sent as it came */
-    request_upload_boxes(&request, &answer);
+    request_upload_boxes(&request.upload, &answer);
     assert_true(fabsf(box.x - 10) < 1e-4f && fabsf(box.h - 80) < 1e-4f);
 }
 

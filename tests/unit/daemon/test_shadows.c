@@ -575,6 +575,45 @@ static void test_stop(void **state)
     assert_int_equal(told_count, 0);
 }
 
+static struct answer box_of(float x, float side)
+{
+    struct answer answer = {.kind = WIRE_DETECT, .box_count = 1};
+
+    answer.boxes = calloc(1, sizeof(*answer.boxes));
+    answer.boxes[0] = (struct answer_box){strdup("cat"), 0.9, x, x, side, side};
+    return answer;
+}
+
+/* The boxes of an edge that was sent a smaller picture are those of the picture that came. */
+static void test_boxes_of_a_form(void **state)
+{
+    struct edge_result result = {.answer = box_of(20, 10), .model_digest = "abc"};
+    struct request *request;
+    struct runner_job *job;
+
+    (void)state;
+    configs[OBJECTS].kind = TASK_DETECT;
+    task_confidence_init(&items[OBJECTS]);
+    request = submit(OBJECTS, "");
+    for (size_t i = 0; i < request->decision.candidate_count; i++) {
+        request->decision.candidates[i].upload = (struct upload_form){.width = 32, .height = 32};
+    }
+    request->upload.source = (struct upload_source){.width = 64, .height = 64};
+    request->upload.data = calloc(1, 3); /* it was made for the request already */
+    request->upload.bytes = 3;
+    job = fake.started[--fake.started_count];
+    job->answer = box_of(40, 20);
+    requests_runner_callbacks.on_done(job, &all);
+    loop_run();
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.sent[0].bytes, 3);
+    requests_link_callbacks.on_result(fake.sent[0].edge, fake.sent[0].id, &result, 77, &all);
+    answer_fini(&result.answer);
+    assert_int_equal(told_count, 1);
+    assert_int_equal(told.measured[0].agreed, 1);
+    assert_int_equal(items[OBJECTS].confidence.agreed[CONFIDENCE_BINS - 1], 1);
+}
+
 int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -596,7 +635,8 @@ int main(void)
                                        FRESH(test_room),
                                        FRESH(test_late),
                                        FRESH(test_reload),
-                                       FRESH(test_stop)};
+                                       FRESH(test_stop),
+                                       FRESH(test_boxes_of_a_form)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
