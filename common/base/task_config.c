@@ -23,7 +23,9 @@ static const struct config_key keys[] = {
      .type = CONFIG_CHOICE,
      .offset = AT(kind),
      .choices = kinds,
-     .help = "What comes back: a label, boxes, or text."},
+     .help =
+         "What comes back: a label, boxes, or text. detect is refused for now: no model of this "
+         "version finds boxes."},
     {.section = "task",
      .key = "labels",
      .type = CONFIG_LIST,
@@ -54,8 +56,10 @@ static const struct config_key keys[] = {
      .min = 0,
      .max = 1,
      .unit = "",
-     .help = "A local answer at least this sure stays where the caller forces a cascade. Else the "
-             "threshold moves with the price of asking the edge: the dearer, the lower."},
+     .help =
+         "A local answer at least this sure stays where the caller forces a cascade, and one of "
+         "boxes that found nothing where such answers were right so often. Else the "
+         "threshold moves with the price of asking the edge: the dearer, the lower."},
     {.section = "task",
      .key = "positive_label",
      .type = CONFIG_TEXT,
