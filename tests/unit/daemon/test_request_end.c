@@ -22,9 +22,16 @@ static struct client_task task;
 static struct requests all;
 static struct request request;
 
+static void on_decision(const struct decision *decision, void *user)
+{
+    (void)user;
+    fake.last = *decision;
+}
+
 static int setup(void **state)
 {
     (void)state;
+    task_config.kind = TASK_GENERATE;
     task = (struct client_task){.config = &task_config, .has_local = true};
     confidence_init(&task.confidence);
     all = (struct requests){.config = &config};
@@ -148,6 +155,87 @@ static void test_what_a_doubted_text_teaches(void **state)
     compared(3, 1);
 }
 
+/* Who gave which whole answer, and whether they said the same: that is what a word of the
+ * application will be held against. */
+static void test_whose_answers_there_were(void **state)
+{
+    static const struct job_action by_edge = {.kind = JOB_DELIVER, .side = JOB_SIDE_EDGE},
+                                   by_local = {.kind = JOB_DELIVER, .side = JOB_SIDE_LOCAL},
+                                   failed = {.kind = JOB_FAIL, .error = TANDEM_ELATE};
+    const struct told_answers *answers = &request.decision.answers;
+    struct answer *local = &request.answers[JOB_SIDE_LOCAL],
+                  *edge = &request.answers[JOB_SIDE_EDGE];
+
+    (void)state;
+    strcpy(fake.local_digest, "abc");
+    strcpy(request.edge_digest, "def");
+    request.decision.id = 7;
+    said(local, "left");
+    local->confidence = SURE;
+    said(edge, "left");
+    request.has_answer[JOB_SIDE_LOCAL] = true;
+    request_answers_note(&request, &by_local);
+    assert_int_equal(answers->decision, 7);
+    assert_int_equal(answers->by, JOB_SIDE_LOCAL);
+    assert_true(answers->whole[JOB_SIDE_LOCAL] && !answers->whole[JOB_SIDE_EDGE]);
+    assert_false(answers->agreed || answers->one_right); /* two texts may both be right */
+    assert_true(answers->confidence == SURE);
+    assert_string_equal(answers->local_digest, "abc");
+    assert_string_equal(answers->edge, "");
+    request.has_answer[JOB_SIDE_EDGE] = true;
+    request_answers_note(&request, &by_edge);
+    assert_int_equal(answers->by, JOB_SIDE_EDGE);
+    assert_true(answers->whole[JOB_SIDE_EDGE] && answers->agreed);
+    assert_string_equal(answers->edge, "den");
+    assert_string_equal(answers->edge_digest, "def");
+    said(edge, "right");
+    request_answers_note(&request, &by_edge);
+    assert_false(answers->agreed);
+    said(edge, "lefx");
+    request_answers_note(&request, &by_edge);
+    assert_false(answers->agreed);
+    said(edge, "left");
+    edge->finish = WIRE_FINISH_DEADLINE; /* cut short: not a whole one */
+    request_answers_note(&request, &by_edge);
+    assert_false(answers->whole[JOB_SIDE_EDGE] || answers->agreed);
+    task_config.kind = TASK_CLASSIFY;
+    request_answers_note(&request, &failed);
+    assert_int_equal(answers->by, JOB_SIDES);
+    assert_true(answers->one_right);
+}
+
+/* Only when both have answered there is something to compare; and in memory the oldest decision
+ * goes first. */
+static void test_what_is_kept(void **state)
+{
+    (void)state;
+    said(&request.answers[JOB_SIDE_LOCAL], "left");
+    request.answers[JOB_SIDE_LOCAL].confidence = SURE;
+    said(&request.answers[JOB_SIDE_EDGE], "left");
+    request.has_answer[JOB_SIDE_LOCAL] = true;
+    request_compare(&request);
+    compared(0, 0);
+    request.has_answer[JOB_SIDE_EDGE] = true;
+    request_compare(&request);
+    compared(1, 1);
+    assert_int_equal(requests_init(&all), 0);
+    all.on_decision = on_decision;
+    for (uint64_t id = 1; id <= LIMIT_DECISION_RING + 1; id++) {
+        request.decision.id = request.decision.answers.decision = id;
+        request_decision_keep(&request);
+        assert_int_equal(all.ring_count, id < LIMIT_DECISION_RING ? id : LIMIT_DECISION_RING);
+        assert_non_null(requests_ring_find(&all, id));
+        assert_int_equal(fake.last.id, id);
+    }
+    assert_null(requests_ring_find(&all, 1));
+    assert_non_null(requests_ring_find(&all, 2));
+    assert_non_null(requests_ring_find(&all, LIMIT_DECISION_RING + 1));
+    assert_int_equal(
+        all.told[(all.told_next + LIMIT_FEEDBACK_KEPT - 1) % LIMIT_FEEDBACK_KEPT].decision,
+        LIMIT_DECISION_RING + 1); /* and can be judged */
+    requests_fini(&all);
+}
+
 /* Only a cascade that would still have to ask wants to know. */
 static void test_who_is_to_be_told_of_doubts(void **state)
 {
@@ -163,9 +251,12 @@ static void test_who_is_to_be_told_of_doubts(void **state)
 int main(void)
 {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-    const struct CMUnitTest tests[] = {WITH(test_who_answered), WITH(test_who_failed),
+    const struct CMUnitTest tests[] = {WITH(test_who_answered),
+                                       WITH(test_who_failed),
                                        WITH(test_what_a_doubted_text_teaches),
-                                       WITH(test_who_is_to_be_told_of_doubts)};
+                                       WITH(test_who_is_to_be_told_of_doubts),
+                                       WITH(test_whose_answers_there_were),
+                                       WITH(test_what_is_kept)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -263,6 +263,57 @@ static void test_a_task_is_forgotten(void **state)
     result_cache_free(cache);
 }
 
+/* What is kept counts in full, labels and boxes too, against the bound. */
+static void test_bytes_are_counted(void **state)
+{
+    static char name[] = "a label of some bytes";
+    struct answer_label labels[3] = {{name, 0.5}, {name, 0.3}, {name, 0.2}};
+    struct answer_box boxes[2] = {{.label = name}, {.label = name}};
+    struct answer answer = {.kind = WIRE_CLASSIFY, .labels = labels, .label_count = 1};
+    const struct result_origin origin = {.task = "objects"};
+    const size_t label_bytes = sizeof(labels[0]) + sizeof(name),
+                 box_bytes = sizeof(boxes[0]) + sizeof(name);
+    struct result_cache *cache = result_cache_new(1 << 20);
+    struct result_counts one, more;
+
+    (void)state;
+    assert_int_equal(result_cache_put(cache, key_of(1), scope, NULL, &answer, &origin), 0);
+    result_cache_counts(cache, &one);
+    answer.label_count = 3;
+    answer.boxes = boxes;
+    answer.box_count = 2;
+    assert_int_equal(result_cache_put(cache, key_of(1), scope, NULL, &answer, &origin), 0);
+    result_cache_counts(cache, &more);
+    assert_int_equal(more.bytes - one.bytes, 2 * label_bytes + 2 * box_bytes);
+    result_cache_free(cache);
+    cache = result_cache_new(one.bytes); /* just as large as the one, and a byte too small */
+    answer.label_count = 1;
+    answer.box_count = 0;
+    assert_int_equal(result_cache_put(cache, key_of(1), scope, NULL, &answer, &origin), 0);
+    assert_true(result_cache_has(cache, key_of(1)));
+    result_cache_free(cache);
+    cache = result_cache_new(one.bytes - 1);
+    assert_int_equal(result_cache_put(cache, key_of(1), scope, NULL, &answer, &origin), 0);
+    assert_false(result_cache_has(cache, key_of(1)));
+    result_cache_free(cache);
+}
+
+/* Without a bound on the distance nothing is similar, however like it is. */
+static void test_similar_is_off(void **state)
+{
+    static const struct result_bounds exact = {0, 0, NS_PER_S};
+    struct result_cache *cache = result_cache_new(1 << 20);
+    struct frame_print print;
+    struct result_hit hit;
+
+    (void)state;
+    flat_print(100, &print);
+    put(cache, 1, "cat", &print, 5);
+    assert_false(result_cache_find(cache, key_of(2), scope, &print, &exact, 9, &hit));
+    assert_true(result_cache_find(cache, key_of(1), scope, &print, &exact, 9, &hit));
+    result_cache_free(cache);
+}
+
 static void test_looks_are_counted(void **state)
 {
     struct result_cache *cache = result_cache_new(1 << 20);
@@ -288,6 +339,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_task_is_forgotten), cmocka_unit_test(test_looks_are_counted),
+        cmocka_unit_test(test_bytes_are_counted),   cmocka_unit_test(test_similar_is_off),
         cmocka_unit_test(test_a_print_stays),       cmocka_unit_test(test_repeat_is_found),
         cmocka_unit_test(test_keys_are_whole),      cmocka_unit_test(test_repeat_grows_old),
         cmocka_unit_test(test_similar_frames),      cmocka_unit_test(test_similar_is_bounded),
