@@ -135,6 +135,36 @@ static void test_who_may_say_it(void **state)
     local_check(1, 1);
 }
 
+/* A request that runs has no answer to be judged; one that has ended without being kept is not
+ * there.
+ */
+static void test_too_early(void **state)
+{
+    struct request running = {.decision.id = 9}, ended = {.decision.id = 10, .ended = true};
+
+    (void)state;
+    running.next = &ended;
+    all.list = &running;
+    assert_int_equal(say(9, true), TANDEM_EINVAL);
+    assert_int_equal(say(10, true), TANDEM_ENOTFOUND);
+    assert_int_equal(say(11, true), TANDEM_ENOTFOUND);
+    all.list = NULL;
+    assert_int_equal(words, 0);
+}
+
+/* Where no answers are kept there is none to be taken away. */
+static void test_without_a_cache(void **state)
+{
+    (void)teardown(state);
+    config.result_cache_bytes = 0;
+    assert_int_equal(setup(state), 0);
+    assert_null(all.results);
+    (void)decision_add(1, JOB_SIDE_LOCAL, false, false);
+    assert_int_equal(say(1, false), 0);
+    local_check(1, 0);
+    config.result_cache_bytes = 1 << 20;
+}
+
 static void test_last_word_counts(void **state)
 {
     const struct told_answers *answers = decision_add(5, JOB_SIDE_LOCAL, false, false);
@@ -402,6 +432,8 @@ int main(void)
         WITH(test_cached),
         WITH(test_bound),
         WITH(test_content_once),
+        WITH(test_too_early),
+        WITH(test_without_a_cache),
         WITH(test_question),
         WITH(test_agreement_of_another_model),
     };
