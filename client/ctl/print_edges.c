@@ -34,18 +34,7 @@ static void why_cell(struct table *table, const cJSON *edge)
             result = buf_printf(&text, "%s%s", text.bytes > 0 ? "; " : "", task->valuestring);
         }
     }
-    if (result == 0 && text.bytes == 0) {
-        result = buf_append_text(&text, "-");
-    }
-    if (result == 0) {
-        result = buf_append_u8(&text, 0);
-    }
-    if (result == 0) {
-        table_cell(table, "%s", (const char *)text.data);
-    } else if (table->error == 0) {
-        table->error = result;
-    }
-    buf_fini(&text);
+    table_cell_text(table, result, &text);
 }
 
 static void edge_add(struct table *table, const cJSON *edge)

@@ -71,16 +71,8 @@ static void value_cell(struct table *table, const cJSON *value)
     int result;
 
     buf_init(&text, 0);
-    result = value ? value_append(value, &text) : buf_append_text(&text, "-");
-    if (result == 0) {
-        result = buf_append_u8(&text, 0);
-    }
-    if (result == 0) {
-        table_cell(table, "%s", (const char *)text.data);
-    } else if (table->error == 0) {
-        table->error = result;
-    }
-    buf_fini(&text);
+    result = value ? value_append(value, &text) : 0;
+    table_cell_text(table, result, &text);
 }
 
 static void scalars_add(struct table *table, const cJSON *object, const char *prefix,

@@ -33,18 +33,7 @@ static void edges_cell(struct table *table, const cJSON *task)
     {
         result = result == 0 ? edge_append(edge, &text) : result;
     }
-    if (result == 0 && text.bytes == 0) {
-        result = buf_append_text(&text, "-");
-    }
-    if (result == 0) {
-        result = buf_append_u8(&text, 0);
-    }
-    if (result == 0) {
-        table_cell(table, "%s", (const char *)text.data);
-    } else if (table->error == 0) {
-        table->error = result;
-    }
-    buf_fini(&text);
+    table_cell_text(table, result, &text);
 }
 
 /* "38 of 40"; "-" of nothing. */

@@ -83,6 +83,22 @@ void table_cell(struct table *table, const char *format, ...)
     free(text);
 }
 
+void table_cell_text(struct table *table, int result, struct buf *text)
+{
+    if (result == 0 && text->bytes == 0) {
+        result = buf_append_text(text, "-");
+    }
+    if (result == 0) {
+        result = buf_append_u8(text, 0);
+    }
+    if (result == 0) {
+        table_cell(table, "%s", (const char *)text->data);
+    } else if (table->error == 0) {
+        table->error = result;
+    }
+    buf_fini(text);
+}
+
 static void table_widths(const struct table *table, size_t widths[TABLE_COLUMNS_MAX])
 {
     const char *cell = (const char *)table->cells.data;

@@ -41,6 +41,9 @@ void table_init(struct table *table, const struct table_column *columns, size_t 
 void table_fini(struct table *table);
 /* The next cell, row by row. */
 void table_cell(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same of a text that was put together, "-" of an empty one; `result` is what came of that.
+ * Empties `text`. */
+void table_cell_text(struct table *table, int result, struct buf *text);
 /* What its lines take, were nothing left out, cut or wrapped. */
 size_t table_width(const struct table *table);
 /* Appends all rows, with the titles first; no line is wider than the style's width. Forgets the

@@ -166,12 +166,37 @@ static void test_control_bytes(void **state)
     buf_fini(&out);
 }
 
+/* A text that was put together is a cell, an empty one says so, and what went wrong is the table's
+ * error; the first of them stays. */
+static void test_text_cells(void **state)
+{
+    struct table table;
+    struct buf text;
+
+    (void)state;
+    table_init(&table, columns, 3);
+    buf_init(&text, 0);
+    assert_int_equal(buf_append_text(&text, "put together"), 0);
+    table_cell_text(&table, 0, &text);
+    assert_null(text.data);
+    table_cell_text(&table, 0, &text);
+    table_cell(&table, "x");
+    expect(&table, (struct table_style){0}, "NAME          MS  WHY\nput together   -  x\n");
+    assert_int_equal(buf_append_text(&text, "half"), 0);
+    table_cell_text(&table, TANDEM_ETOOBIG, &text);
+    assert_int_equal(table.error, TANDEM_ETOOBIG);
+    table_cell_text(&table, TANDEM_ENOMEM, &text);
+    assert_int_equal(table.error, TANDEM_ETOOBIG);
+    table_fini(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_aligned),          cmocka_unit_test(test_terminal),
         cmocka_unit_test(test_columns_left_out), cmocka_unit_test(test_columns_below),
         cmocka_unit_test(test_wrapped_text),     cmocka_unit_test(test_control_bytes),
+        cmocka_unit_test(test_text_cells),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
