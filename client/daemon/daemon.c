@@ -71,8 +71,9 @@ static void decision_log(struct request_lines *lines, const struct decision *dec
                       outcome->error_code != 0 ? ", failed"
                       : outcome->met_deadline  ? ""
                                                : ", late",
-                      outcome->error_code != 0 ? tandem_error_text(outcome->error_code)
-                                               : decision->reason);
+                      outcome->error_code == 0 ? decision->reason
+                      : outcome->error_text[0] ? outcome->error_text
+                                               : tandem_error_text(outcome->error_code));
 }
 
 static void on_decisions_due(uv_timer_t *timer)

@@ -44,38 +44,35 @@ static int candidate_text(const struct candidate *at, bool chosen, struct buf *o
     const double mean_ms = at->latency_known ? at->latency.mean_ms : NAN,
                  p95_ms = at->latency_known ? at->latency.p95_ms : NAN;
     char mean[FIGURE_BYTES], p95[FIGURE_BYTES], miss[FIGURE_BYTES], wrong[FIGURE_BYTES],
-        joule[FIGURE_BYTES], cost[FIGURE_BYTES];
+        cost[FIGURE_BYTES];
+    int result = buf_printf(out, "#   %s %-9s %s (p95 %s), late %s, wrong %s, %.0f bytes",
+                            chosen ? "*" : " ", at->route, figure(mean_ms, 2, " ms", mean),
+                            figure(p95_ms, 2, "", p95), figure(at->miss_probability, 3, "", miss),
+                            figure(at->error_probability, 3, "", wrong), at->bytes);
 
-    return buf_printf(out,
-                      "#   %s %-12s %9s (p95 %s), late with %s, wrong with %s, %.0f bytes, %s, "
-                      "cost %s\n",
-                      chosen ? "*" : " ", at->route, figure(mean_ms, 2, " ms", mean),
-                      figure(p95_ms, 2, " ms", p95), figure(at->miss_probability, 3, "", miss),
-                      figure(at->error_probability, 3, "", wrong), at->bytes,
-                      isnan(at->energy_j) ? "joule unknown" : figure(at->energy_j, 4, " J", joule),
-                      figure(at->cost, 1, " ms", cost));
+    if (result == 0 && !isnan(at->energy_j)) {
+        result = buf_printf(out, ", %.4f J", at->energy_j);
+    }
+    return result == 0 ? buf_printf(out, ", cost %s\n", figure(at->cost, 1, " ms", cost)) : result;
 }
 
 int example_decision_text(const struct decision *decision, struct buf *out)
 {
-    char deadline[FIGURE_BYTES] = "no deadline";
+    char deadline[FIGURE_BYTES] = "without a deadline";
     int result;
 
     if (decision->deadline_ms > 0) {
-        snprintf(deadline, sizeof(deadline), "a deadline of %.0f ms", decision->deadline_ms);
+        snprintf(deadline, sizeof(deadline), "with a deadline of %.0f ms", decision->deadline_ms);
     }
-    result = buf_printf(out,
-                        "# example: what is possible for a request with %s, before any edge is "
-                        "connected (* chosen):\n",
-                        deadline);
+    result = buf_printf(out, "# example: a request %s, before any edge is connected:\n", deadline);
     for (size_t i = 0; result == 0 && i < decision->candidate_count; i++) {
         const struct candidate *at = &decision->candidates[i];
 
         result = candidate_text(at, strcmp(at->route, decision->route) == 0, out);
     }
     return result == 0
-               ? buf_printf(out, "#   %s: %s\n", decision->route[0] ? decision->route : "no route",
-                            decision->reason)
+               ? buf_printf(out, "#   chosen: %s: %s\n",
+                            decision->route[0] ? decision->route : "no route", decision->reason)
                : result;
 }
 

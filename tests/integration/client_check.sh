@@ -37,9 +37,9 @@ tls() { # tls CERT KEY CA
 }
 config "$edge tcp://127.0.0.1:17447" "labels = $ten"
 says 'a good one' 0 '"deadline_ms":321'
-says 'an example for people' 0 '^# example: what is possible for a request with a deadline of 321 ms, before'
-says 'its route' 0 '^#   \* local  .* ms (p95 .*), late with 0.000, wrong with 0\.[0-9]*, 0 bytes, joule unknown, cost [0-9.]* ms$'
-says 'its reason' 0 '^#   local: no edge connected$'
+says 'an example for people' 0 '^# example: a request with a deadline of 321 ms, before any edge is connected:$'
+says 'its route' 0 '^#   \* local  .* ms (p95 .*), late 0.000, wrong 0\.[0-9]*, 0 bytes, cost [0-9.]* ms$'
+says 'its reason' 0 '^#   chosen: local: no edge connected$'
 says 'an example for programs' 0 '^# json: {"daemon":"tandem-client",.*}$'
 if script -qec "'$bin/tandem-client' --config '$dir/client.conf' --check-config" /dev/null > "$dir/out" 2>&1 < /dev/null &&
     grep -q '^# example: ' "$dir/out" && ! grep -q 'json' "$dir/out"; then

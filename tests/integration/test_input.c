@@ -101,6 +101,7 @@ static void test_not_a_picture(void **state)
     assert_non_null(noise);
     assert_picture_refused(data, bytes, TANDEM_EFORMAT);
     assert_picture_refused(data, 1, TANDEM_EFORMAT);
+    site_log_wait(&site, "client", ", failed: neither a JPEG nor a PNG picture");
     for (size_t i = 0; i < 100000; i++) {
         noise[i] = (uint8_t)(i * i >> 3);
     }
@@ -325,6 +326,8 @@ static void expect_nowhere(const char *word)
     assert_non_null(file);
     assert_null(memmem(file, bytes, word, strlen(word)));
     free(file);
+    assert_int_equal(site_log_count(&site, "client", word), 0);
+    assert_int_equal(site_log_count(&site, "server", word), 0);
 }
 
 /* Words that are in no vocabulary, and bytes that are no text. */

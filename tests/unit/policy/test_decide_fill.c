@@ -49,6 +49,27 @@ static struct estimate_task text_task(void)
         .texts = &texts, .work = {.prompt_bytes = 30, .most_tokens = 6}, .chunk_tokens = 4};
 }
 
+/* A local answer is predicted to when it is back: with the handover, once that was measured. */
+static void test_handover(void **state)
+{
+    struct estimate_local handover = {.run = {.count = 0}};
+    struct estimate_task text = text_task();
+    struct decide_input before = {0}, after = {0};
+
+    (void)state;
+    text.handover = &handover;
+    decide_fill_local(&text, 7, 0, &before);
+    assert_float_equal(before.local.mean_ms, 7 + 28, 1e-9);
+    estimate_local_init(&handover);
+    for (int i = 0; i < 2; i++) {
+        estimate_local_add(&handover, 3);
+    }
+    decide_fill_local(&text, 7, 0, &after);
+    assert_float_equal(after.local.mean_ms, before.local.mean_ms + 3, 1e-9);
+    assert_true(after.local.p95_ms >= before.local.p95_ms + 3);
+    assert_float_equal(after.local_run_ms, before.local_run_ms, 1e-9); /* the runner's share */
+}
+
 static void test_this_device(void **state)
 {
     const struct estimate_task picture = picture_task(), text = text_task();
@@ -184,10 +205,12 @@ static void test_promised_run(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_this_device, setup), cmocka_unit_test_setup(test_edge, setup),
-        cmocka_unit_test_setup(test_terms, setup), cmocka_unit_test_setup(test_has_run, setup),
-        cmocka_unit_test_setup(test_promised_run, setup)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_handover, setup),
+                                       cmocka_unit_test_setup(test_this_device, setup),
+                                       cmocka_unit_test_setup(test_edge, setup),
+                                       cmocka_unit_test_setup(test_terms, setup),
+                                       cmocka_unit_test_setup(test_has_run, setup),
+                                       cmocka_unit_test_setup(test_promised_run, setup)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
