@@ -7,6 +7,7 @@
 #define LOG_MAX   3.0 /* a factor of 20 either way; beyond that something else is wrong */
 #define ROW_SHARE 0.5 /* of what a picture teaches, to its own form; the rest to all */
 #define BITS      8.0
+#define TIMES_MAX 1000 /* more say nothing more */
 
 /* ns a pixel, on one core of a desktop processor: to read one of the source and mix it into a
  * smaller one, and to write one. Estimates that the first pictures correct. */
@@ -107,7 +108,8 @@ static size_t forms_all(const struct upload_state *state, const struct picture_e
             continue;
         }
         form.bytes = bytes_prior(&form) * exp(state->bytes_log + state->row_log[row]);
-        form.prepare_ms = prepare_prior_ms(source, &form) * exp(state->time_log);
+        form.prepare_ms =
+            prepare_prior_ms(source, &form) * exp(state->time_log + state->row_time_log[row]);
         if (form.bytes <= LIMIT_PAYLOAD_BYTES) {
             insert(forms, &count, &form, terms);
         }
@@ -156,18 +158,34 @@ size_t upload_forms(const struct upload_state *state, const struct picture_effec
     return source->too_big ? count : original_keep(ret_forms, count, place, &original);
 }
 
+static double weight_of(unsigned times)
+{
+    return fmax(1.0 / (times + 1.0), LEARN_MIN);
+}
+
 static void learn(double *factor_log, double weight, double error)
 {
     *factor_log = fmin(fmax(*factor_log + weight * error, -LOG_MAX), LOG_MAX);
 }
 
+/* A slow device is slow at all forms, so that all learn first; what is left is the form's own, and
+ * its first picture tells all of it: else what one form takes would be believed of the others. */
+static void time_learn(struct upload_state *state, const struct upload_form *form, double log_ratio)
+{
+    const double error = log_ratio - state->time_log - state->row_time_log[form->row];
+    const double weight = weight_of(state->times);
+
+    learn(&state->time_log, weight, error);
+    learn(&state->row_time_log[form->row], weight_of(state->row_times[form->row]),
+          (1 - weight) * error);
+}
+
 void upload_made(struct upload_state *state, const struct upload_source *source,
                  const struct upload_form *form, uint64_t bytes, double ms)
 {
-    const double weight = fmax(1.0 / (state->times + 1.0), LEARN_MIN);
+    const double weight = weight_of(state->times);
     double error;
 
-    state->times += state->times < 1000;
     if (bytes > 0) {
         error =
             log((double)bytes / bytes_prior(form)) - state->bytes_log - state->row_log[form->row];
@@ -175,6 +193,8 @@ void upload_made(struct upload_state *state, const struct upload_source *source,
         learn(&state->row_log[form->row], ROW_SHARE * weight, error);
     }
     if (ms > 0) {
-        learn(&state->time_log, weight, log(ms / prepare_prior_ms(source, form)) - state->time_log);
+        time_learn(state, form, log(ms / prepare_prior_ms(source, form)));
     }
+    state->times += state->times < TIMES_MAX;
+    state->row_times[form->row] += state->row_times[form->row] < TIMES_MAX;
 }

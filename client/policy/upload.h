@@ -39,8 +39,10 @@ extern const struct upload_prior upload_priors[UPLOAD_ROWS];
 struct upload_state {            /* what was learned; zeroed: nothing */
     double bytes_log;            /* of all forms, and */
     double row_log[UPLOAD_ROWS]; /* of each besides: the logarithm of the factor */
-    double time_log;
-    unsigned times; /* pictures that were made */
+    double time_log;             /* the same of the time to make them */
+    double row_time_log[UPLOAD_ROWS];
+    unsigned times; /* pictures that were made, and of each row */
+    unsigned row_times[UPLOAD_ROWS];
 };
 struct upload_form {
     uint32_t width, height; /* 0: as it came */

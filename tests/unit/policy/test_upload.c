@@ -24,6 +24,9 @@ static const struct picture_effects measured = {.model_digest = "m",
                                                           {1, 75, 0.060},
                                                           {1, 50, 0.120}}};
 
+#define THIN 20.0 /* bytes/ms */
+#define WIDE 1000.0
+
 static struct upload_terms terms_of(double bytes_per_ms)
 {
     return (struct upload_terms){.width = 32,
@@ -243,6 +246,49 @@ static void test_learns(void **state)
     assert_true(fabs(again->prepare_ms / made.prepare_ms - 0.5) < 0.02);
 }
 
+/* What making the form of this row is believed to take; on a link of `bytes_per_ms` it is offered.
+ */
+static double prepare_of(const struct upload_state *learned, uint32_t row, double bytes_per_ms)
+{
+    struct upload_form forms[LIMIT_UPLOAD_FORMS];
+    const struct upload_terms free_of_time = {
+        .width = 32, .height = 32, .ms_per_byte = 1 / bytes_per_ms, .one_error_ms = 200};
+    const size_t count = upload_forms(learned, &measured, &photo, &free_of_time, forms);
+    const struct upload_form *form = form_find(forms, count, row);
+
+    assert_non_null(form);
+    return form->prepare_ms;
+}
+
+/* A form that is harder to make than was thought says that of itself, and little of the others. */
+static void test_each_form_has_its_time(void **state)
+{
+    const struct upload_state nothing = {0};
+    struct upload_state learned = {0};
+    const struct upload_terms thin = terms_of(THIN), wide = terms_of(WIDE);
+    struct upload_form small[LIMIT_UPLOAD_FORMS], large[LIMIT_UPLOAD_FORMS];
+    double small_ms, large_ms;
+
+    (void)state;
+    assert_true(upload_forms(&nothing, &measured, &photo, &thin, small) > 0);
+    assert_true(upload_forms(&nothing, &measured, &photo, &wide, large) > 0);
+    assert_true(small[0].width > 0 && large[0].width > small[0].width);
+    small_ms = small[0].prepare_ms;
+    large_ms = 3 * large[0].prepare_ms;
+    for (int i = 0; i < 20; i++) {
+        upload_made(&learned, &photo, &small[0], 0, small_ms);
+    }
+    upload_made(&learned, &photo, &large[0], 0, large_ms);
+    assert_true(fabs(prepare_of(&learned, large[0].row, WIDE) / large_ms - 1) < 0.01);
+    assert_true(fabs(prepare_of(&learned, small[0].row, THIN) / small_ms - 1) < 0.15);
+    for (int i = 0; i < 20; i++) {
+        upload_made(&learned, &photo, &small[0], 0, small_ms);
+        upload_made(&learned, &photo, &large[0], 0, large_ms);
+    }
+    assert_true(fabs(prepare_of(&learned, large[0].row, WIDE) / large_ms - 1) < 0.1);
+    assert_true(fabs(prepare_of(&learned, small[0].row, THIN) / small_ms - 1) < 0.1);
+}
+
 /* A making that takes longer than the link saves is not worth it. */
 static void test_a_slow_device_sends_it_as_it_came(void **state)
 {
@@ -269,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_compressed_only),
         cmocka_unit_test(test_too_big),
         cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_each_form_has_its_time),
         cmocka_unit_test(test_a_slow_device_sends_it_as_it_came),
     };
 
