@@ -48,6 +48,36 @@ static void on_timer_closed(uv_handle_t *handle)
     request_free_if_done(request);
 }
 
+/* Whether what this request sends at once measures the rate of this edge's link: a picture that was
+ * made smaller may be too small. */
+static bool is_measured(const struct request *request, size_t edge)
+{
+    const struct choice *choice = &request->choice;
+    struct link_view view;
+
+    if (choice->edge != (int)edge || (choice->plan.route == JOB_CASCADE && !choice->plan.race)) {
+        return false;
+    }
+    links_view(request->all->links, edge, &view);
+    return !choice->upload_reason ||
+           estimate_link_measured_by(view.estimate,
+                                     (uint64_t)choice->candidates[choice->asked].upload.bytes,
+                                     clock_now_ns());
+}
+
+/* The links that it has not measured are probed, for the next request: behind it, since on a thin
+ * link a probe in front of it would be in its way. */
+static void links_look(const struct request *request)
+{
+    struct links *links = request->all->links;
+
+    for (size_t i = 0; links && i < links_count(links); i++) {
+        if (!is_measured(request, i)) {
+            links_probe(links, i);
+        }
+    }
+}
+
 /* `now_ns` is the reading of the clock that `action` came from: what is said of the latency and of
  * the deadline can never disagree. */
 static void request_end(struct request *request, const struct job_action *action, int64_t now_ns)
@@ -101,6 +131,9 @@ static void request_end(struct request *request, const struct job_action *action
     request_count(request, action);
     request->all->learned++;
     request_decision_keep(request);
+    if (request->job.started) { /* else nothing was decided */
+        links_look(request);
+    }
     uv_close((uv_handle_t *)&request->timer, on_timer_closed);
 }
 
@@ -257,35 +290,6 @@ static void no_memory_say(struct app_peer *peer, uint64_t id)
     buf_fini(&header);
 }
 
-/* Whether what this request sends at once measures the rate of this edge's link: a picture that was
- * made smaller may be too small. */
-static bool is_measured(const struct request *request, size_t edge)
-{
-    const struct choice *choice = &request->choice;
-    struct link_view view;
-
-    if (choice->edge != (int)edge || (choice->plan.route == JOB_CASCADE && !choice->plan.race)) {
-        return false;
-    }
-    links_view(request->all->links, edge, &view);
-    return !choice->upload_reason ||
-           estimate_link_measured_by(view.estimate,
-                                     (uint64_t)choice->candidates[choice->asked].upload.bytes,
-                                     request->start_ns);
-}
-
-/* The links that it does not measure are probed, for the next request. */
-static void links_look(const struct request *request)
-{
-    struct links *links = request->all->links;
-
-    for (size_t i = 0; links && i < links_count(links); i++) {
-        if (!is_measured(request, i)) {
-            links_probe(links, i);
-        }
-    }
-}
-
 /* The tasks were read anew while its print was made: nothing is decided by what held before, least
  * of all who may see it. What it was compared by belongs to the task of before. */
 static int task_renew(struct request *request)
@@ -326,9 +330,6 @@ void request_begin(struct request *request, int result)
     }
     if (result == TANDEM_ENOTASK) {
         snprintf(request->why, sizeof(request->why), "there is no task '%s'", request->submit.task);
-    }
-    if (result == 0) {
-        links_look(request);
     }
     if (result == 0 && request->choice.plan.route == JOB_CACHE) {
         result = request_cache_take(request, &hit);

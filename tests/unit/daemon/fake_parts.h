@@ -25,6 +25,7 @@ static struct {
     uint64_t max_up_kbit; /* the cap */
     struct fake_sent sent[FAKE_SENT];
     size_t sent_count, started_count, cancelled_count;
+    size_t probed_count;                   /* also of links where no probe is due */
     struct runner_job *started[FAKE_SENT]; /* local runs, in order */
     struct decision last;                  /* that has ended */
     uint64_t unsent;                       /* of what is cancelled */
@@ -143,6 +144,7 @@ void links_probe(struct links *links, size_t edge)
 {
     (void)links;
     (void)edge;
+    fake.probed_count++;
 }
 
 /* ---- the runner ---- */

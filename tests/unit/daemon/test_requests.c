@@ -420,6 +420,21 @@ static void test_waste_of_a_cascade(void **state)
     assert_int_equal(amended, 0);
 }
 
+/* A probe goes behind the request that showed it to be due: nothing is in front of its input. */
+static void test_probes_go_behind(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "cascade", 5000);
+
+    (void)state;
+    site_make(5);
+    (void)submit(&message, "picture");
+    local_ends(7, 0);
+    assert_int_equal(fake.sent_count, 1);
+    assert_int_equal(fake.probed_count, 0);
+    edge_answers();
+    assert_int_equal(fake.probed_count, FAKE_EDGES);
+}
+
 /* What a run that was cancelled took is known when its step has ended, if it had one. */
 static void test_waste_of_a_race(void **state)
 {
@@ -752,6 +767,7 @@ int main(void)
                                        FRESH(test_late_timers),
                                        FRESH(test_bytes_of_a_session),
                                        FRESH(test_breakdown),
+                                       FRESH(test_probes_go_behind),
                                        FRESH(test_waste_of_a_cascade),
                                        FRESH(test_waste_of_a_race),
                                        FRESH(test_waste_of_an_edge),
