@@ -15,9 +15,10 @@
 #define HEARTBEAT_NS (500 * NS_PER_MS)
 #define IDLE_NS      ((int64_t)LIMIT_IDLE_MS * NS_PER_MS)
 
+/* 0: nothing. What was asked at this very moment is owed too, as where the clock moves on. */
 static int64_t owed_ns(const struct run *run, const struct link *link)
 {
-    int64_t since_ns = INT64_MAX;
+    int64_t since_ns = INT64_MAX, waited_ns;
 
     for (size_t i = 0; i < PINGS; i++) {
         if (link->ping_sent_ns[i] != 0 && link->ping_sent_ns[i] < since_ns) {
@@ -27,7 +28,8 @@ static int64_t owed_ns(const struct run *run, const struct link *link)
     if (since_ns == INT64_MAX) {
         return 0;
     }
-    return run->now_ns - (since_ns > link->heard_ns ? since_ns : link->heard_ns);
+    waited_ns = run->now_ns - (since_ns > link->heard_ns ? since_ns : link->heard_ns);
+    return waited_ns > 0 ? waited_ns : 1;
 }
 
 bool link_silent(const struct run *run, const struct link *link)
@@ -79,8 +81,8 @@ void on_pong(struct run *run, const struct event *event)
     struct link *link = &run->clients[event->client].links[event->edge];
     const int64_t sent_ns = link->ping_sent_ns[event->index % PINGS];
 
-    if (event->epoch != link->epoch || sent_ns == 0) {
-        return;
+    if (event->epoch != link->epoch || link->ping_next - event->index > PINGS || sent_ns == 0) {
+        return; /* not of this connection, or so old that it says nothing */
     }
     load_take(run, link, event);
     link->ping_sent_ns[event->index % PINGS] = 0;

@@ -41,6 +41,11 @@ static void request_end(struct run *run, struct request *request, const struct j
         confidence_compare(&client->confidence[request->task], request->pair->confidence,
                            request_agrees(request));
     }
+    for (size_t i = 0; i < run->scene->edges; i++) {
+        if (request->probes[i]) { /* behind it: in front it would be in its way */
+            link_probe(run, request->client, (int)i);
+        }
+    }
 }
 
 /* The edge will not be waited for any longer: if that was long, it is learned from. */

@@ -151,6 +151,7 @@ struct request {
     double sent_bytes; /* that the edge is or would be sent */
     const struct pair_form *sent; /* NULL: as it came */
     struct upload_form upload;    /* the form as it was decided on */
+    bool probes[SIM_EDGES_MAX];   /* links that it does not measure: probed at its end */
     int64_t asked_ns;             /* since when it is made; 0: it goes as it came */
     double made_ms;
     bool making;

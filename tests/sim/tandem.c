@@ -124,7 +124,7 @@ void tandem_choose(struct run *run, struct request *request)
                                         (uint64_t)choice.candidates[choice.asked].upload.bytes,
                                         run->now_ns)) ||
             (choice.plan.route == JOB_CASCADE && !choice.plan.race)) {
-            link_probe(run, request->client, (int)i);
+            request->probes[i] = true;
         }
     }
     if (choice.asked < choice.count) {
