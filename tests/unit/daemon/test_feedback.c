@@ -223,6 +223,27 @@ static void test_other_side_later(void **state)
     local_check(2, 1);
 }
 
+/* The edge's answer that comes for the record is that of its model, and so is the local one's. */
+static void test_whose_the_other_side_is(void **state)
+{
+    struct told_answers *answers = decision_add(1, JOB_SIDE_LOCAL, false, false);
+
+    (void)state;
+    answers->edge[0] = answers->edge_digest[0] = '\0';
+    assert_int_equal(say(1, true), 0);
+    local_check(1, 1);
+    feedback_both(&all, 1, LOCAL, SURE, "den", EDGE, false);
+    local_check(1, 1); /* once */
+    edge_check(1, 1);
+    answers = decision_add(2, JOB_SIDE_EDGE, false, false);
+    answers->local_digest[0] = '\0';
+    assert_int_equal(say(2, true), 0);
+    edge_check(2, 1);
+    feedback_both(&all, 2, LOCAL, SURE, "den", EDGE, true);
+    edge_check(2, 1);
+    local_check(2, 2);
+}
+
 /* What is said of a model's answers concerns that model. */
 static void test_another_model(void **state)
 {
@@ -427,6 +448,7 @@ int main(void)
         WITH(test_last_word_counts),
         WITH(test_both_sides),
         WITH(test_other_side_later),
+        WITH(test_whose_the_other_side_is),
         WITH(test_another_model),
         WITH(test_after_forget),
         WITH(test_cached),
