@@ -361,6 +361,25 @@ static void outcome_say(struct story *story, const cJSON *decision,
     }
 }
 
+/* Whether it is the delivered answer, where that was compared. */
+static void answer_say(struct story *story, const struct replay_record *record,
+                       const struct replay_way *way)
+{
+    for (size_t i = 0; i < record->side_count; i++) {
+        const struct replay_side *side = &record->sides[i];
+
+        if (side->agreed < 0 || strcmp(side->route, way->by) != 0 ||
+            strcmp(side->route, record->by) == 0) {
+            continue;
+        }
+        if (side->agreed > 0) {
+            say(story, ", the same answer");
+        } else {
+            say(story, ", another answer, believed wrong %.0f %%", 100 * way->error);
+        }
+    }
+}
+
 /* The others, as they came out beside it or were predicted. */
 static void others_say(struct story *story, const struct replay_record *record)
 {
@@ -386,9 +405,7 @@ static void others_say(struct story *story, const struct replay_record *record)
         if (record->has_weights || !way.latency_measured) {
             cost_say(story, record->has_weights ? way.cost : at->cost);
         }
-        if (way.error_measured && way.agreed >= 0) {
-            say(story, way.agreed > 0 ? ", the same answer" : ", another answer");
-        }
+        answer_say(story, record, &way);
     }
     if (more > 0) {
         say(story, "; and %zu more", more);

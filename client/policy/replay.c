@@ -97,15 +97,24 @@ static const struct replay_side *side_find(const struct replay_record *record, c
     return NULL;
 }
 
-/* Whether the local answer was the edge's: 1, 0, or -1 where not both answered. */
-static int agreement(const struct replay_record *record)
+/* Whether the local answer was the edge's. */
+struct comparison {
+    int agreed;       /* 1, 0, or -1 where not both answered, */
+    const char *edge; /* this one; NULL then */
+};
+static struct comparison comparison_of(const struct replay_record *record)
 {
     for (size_t i = 0; i < record->side_count; i++) {
-        if (record->sides[i].agreed >= 0 && strcmp(record->sides[i].route, record->by) != 0) {
-            return record->sides[i].agreed;
+        const struct replay_side *side = &record->sides[i];
+        const bool by_edge = is_edge(record->by);
+
+        if (side->agreed >= 0 && strcmp(side->route, record->by) != 0 &&
+            strcmp(by_edge ? side->route : record->by, "local") == 0 &&
+            (by_edge || is_edge(side->route))) {
+            return (struct comparison){side->agreed, by_edge ? record->by : side->route};
         }
     }
-    return -1;
+    return (struct comparison){-1, NULL};
 }
 
 static double confidence_of(const struct replay_record *record)
@@ -166,33 +175,70 @@ static enum told told_about(const struct replay_record *record, const char *by)
     return strcmp(by, record->by) == 0 || (side && side->agreed > 0) ? record->told : TOLD_NOTHING;
 }
 
-/* How wrong the answer of way->by is. */
+/* How wrong the answer of `by` is believed to be before it is compared; NAN: nothing is recorded of
+ * it. */
+static double believed_error(const struct replay_record *record,
+                             const struct decide_weights *weights, const char *by)
+{
+    const struct candidate *candidate = candidate_find(record, weights, by);
+    const double sure = confidence_of(record);
+
+    if (strcmp(by, "local") == 0 && !isnan(sure)) {
+        return 1 - sure; /* it is a calibrated probability */
+    }
+    return candidate ? candidate->error_probability : NAN;
+}
+
+/* P(an answer is wrong | another one differs), of answers that are wrong with the chances `error`
+ * and `other`, each whatever the other is: one of them is wrong, or both are, for the record does
+ * not say that there are only two answers. */
+static double error_of_different(double error, double other)
+{
+    const double differ = error + other - error * other;
+
+    return differ <= 0 ? 1 : error / differ; /* NAN stays */
+}
+
+/* The same where both answered. What is told of one that differs goes instead of what was believed
+ * of it. Where both say the same, each is as wrong as the edge's: what misleads one model misleads
+ * another. NAN: nothing is recorded. */
+static double compared_error(const struct replay_record *record,
+                             const struct decide_weights *weights,
+                             const struct comparison *compared, const char *by)
+{
+    const char *other = strcmp(by, "local") == 0 ? compared->edge : "local";
+    const double edge = believed_error(record, weights, compared->edge);
+    const enum told told = told_about(record, other);
+    const double other_error = told == TOLD_NOTHING ? believed_error(record, weights, other)
+                               : told == TOLD_WRONG ? 1
+                                                    : 0;
+
+    return compared->agreed > 0
+               ? edge
+               : error_of_different(believed_error(record, weights, by), other_error);
+}
+
+/* How wrong the answer of way->by is: measured is only what was told of it. */
 static void error_set(const struct replay_record *record, const struct decide_weights *weights,
                       const struct candidate *candidate, struct replay_way *way)
 {
-    const struct candidate *edge = edge_find(record, weights);
-    const double sure = confidence_of(record);
-    const int agreed = agreement(record);
+    const struct comparison compared = comparison_of(record);
+    const bool local = strcmp(way->by, "local") == 0;
     const enum told told = way->by[0] ? told_about(record, way->by) : TOLD_NOTHING;
+    const double expected = candidate ? candidate->error_probability : 1;
 
-    way->error = candidate ? candidate->error_probability : 1;
-    way->error_factor = candidate && candidate->error_probability > 0
-                            ? candidate->error_weight / candidate->error_probability
-                            : 1;
-    way->agreed = -1;
-    way->error_measured = false;
-    if (strcmp(way->by, "local") == 0 && agreed >= 0) {
-        way->agreed = agreed;
-        way->error = agreed ? (edge ? edge->error_probability : 0) : 1;
-        way->error_measured = true;
-    } else if (strcmp(way->by, "local") == 0 && !isnan(sure)) {
-        way->error = 1 - sure; /* it is a calibrated probability */
-    } else if (is_edge(way->by)) {
-        way->agreed = 1;
+    way->error = expected;
+    way->error_factor = expected > 0 && candidate ? candidate->error_weight / expected : 1;
+    way->agreed = local ? compared.agreed : is_edge(way->by) ? 1 : -1;
+    way->error_measured = told != TOLD_NOTHING;
+    if (local) {
+        way->error = given(believed_error(record, weights, way->by), expected);
+    }
+    if (compared.edge && (local || strcmp(way->by, compared.edge) == 0)) {
+        way->error = given(compared_error(record, weights, &compared, way->by), way->error);
     }
     if (told != TOLD_NOTHING) {
         way->error = told == TOLD_WRONG ? 1 : 0;
-        way->error_measured = true;
     }
 }
 

@@ -6,11 +6,12 @@
  * predicted when the request came. A change of one request changes nothing for the others here:
  * queues are as they were.
  *
- * Energy is always the device's model, of the time that was measured where one was. The error of an
- * edge's answer is always what was believed of edges; that of a local one is measured where an edge
- * answered too: the same answer is as wrong as the edge's, another one is wrong. What the
- * application said of the delivered answer goes before both: it is measured, and so is what follows
- * from it for the other answer. */
+ * Energy is always the device's model, of the time that was measured where one was. An error is
+ * measured only where the application said something of the delivered answer, for that answer and
+ * the same one of the other side. Else it is believed: of an edge's answer what was believed of
+ * that edge, of a local one what its confidence says. Where both answered, the same answer is as
+ * wrong as the edge's, and of two different ones each is as likely wrong as follows from how wrong
+ * both were believed to be: l / (l + e - l e) and e / (l + e - l e). */
 #ifndef TANDEM_POLICY_REPLAY_H
 #define TANDEM_POLICY_REPLAY_H
 

@@ -245,12 +245,13 @@ static void test_measured_sides(void **state)
     assert_true(way.bytes_measured && way.latency_measured);
     assert_float_equal(way.energy_j, 0.7f, 1e-6); /* local's as predicted */
     way = again(&record, policy(REPLAY_TANDEM), REPLAY_DONE);
-    assert_float_equal(way.error, 1, 0); /* the edge's answer was another one */
-    assert_true(way.error_measured);
+    assert_float_equal(way.error, 0.4f / 0.43f, 1e-6); /* the edge's answer was another one */
+    assert_false(way.error_measured);
     assert_int_equal(way.agreed, 0);
     record.sides[1].agreed = 1;
     way = again(&record, policy(REPLAY_LOCAL), REPLAY_DONE);
     assert_float_equal(way.error, 0.05, 1e-6); /* as wrong as the edge's */
+    assert_false(way.error_measured);
     record.sides[1].latency_ms = 120;
     assert_float_equal(again(&record, policy(REPLAY_EDGE), REPLAY_DONE).miss, 1, 0);
     record.sides[1].latency_ms = 30;
@@ -259,6 +260,43 @@ static void test_measured_sides(void **state)
     assert_float_equal(way.miss, 1, 0);
     assert_float_equal(way.error, 1, 0);
     assert_string_equal(way.by, "");
+}
+
+/* Local, 0.4 wrong as its confidence says, and an edge, 0.05 as is believed of it, say different
+ * things: at least one is wrong, which happens 0.4 + 0.05 - 0.02 = 0.43 of the times. Only what the
+ * application said is measured, and it says something of the other answer, too. */
+static void test_another_answer(void **state)
+{
+    struct replay_record record = record_make();
+    struct replay_way way;
+
+    (void)state;
+    record.side_count = 2;
+    record.sides[0] = (struct replay_side){"local", 12, NAN, NAN, 0, 1, 0.6};
+    record.sides[1] = (struct replay_side){"edge:den", 30, 300000, 0.2, 0, 0, NAN};
+    way = again(&record, policy(REPLAY_EDGE), REPLAY_DONE);
+    assert_float_equal(way.error, 0.05f / 0.43f, 1e-6);
+    assert_false(way.error_measured);
+    record.told = TOLD_RIGHT; /* the local one that was delivered: then the edge's was wrong */
+    way = again(&record, policy(REPLAY_EDGE), REPLAY_DONE);
+    assert_float_equal(way.error, 1, 1e-6);
+    assert_false(way.error_measured);
+    way = again(&record, policy(REPLAY_TANDEM), REPLAY_DONE);
+    assert_float_equal(way.error, 0, 0);
+    assert_true(way.error_measured);
+    record.told = TOLD_WRONG; /* of the edge's follows nothing: both may be wrong */
+    way = again(&record, policy(REPLAY_EDGE), REPLAY_DONE);
+    assert_float_equal(way.error, 0.05, 1e-6);
+    record.candidates[record.candidate_count++] = candidate("edge:attic", 9, 0, 0.2, 100, 0);
+    record.told = TOLD_NOTHING; /* the cheapest edge is not the one that answered */
+    way = again(&record, policy(REPLAY_TANDEM), REPLAY_DONE);
+    assert_float_equal(way.error, 0.4f / 0.43f, 1e-6);
+    way = again(&record, policy(REPLAY_EDGE), REPLAY_DONE);
+    assert_string_equal(way.by, "edge:attic");
+    assert_float_equal(way.error, 0.2, 1e-6);
+    strcpy(record.sides[1].route, "edge:gone"); /* what was believed of it is not recorded */
+    way = again(&record, policy(REPLAY_TANDEM), REPLAY_DONE);
+    assert_float_equal(way.error, 0.4, 1e-6);
 }
 
 /* A cascade at the recorded threshold where the local answer was never known: as it was expected.
@@ -329,7 +367,7 @@ static void test_observed(void **state)
     assert_string_equal(way.route, "cascade");
     assert_string_equal(way.by, "local");
     assert_float_equal(way.latency_ms, 15, 1e-9);
-    assert_true(way.latency_measured && way.error_measured);
+    assert_true(way.latency_measured && !way.error_measured);
     assert_float_equal(way.cost, 15 + 200 * 0.05 + 20 * 0.5, 1e-4); /* 35 */
 }
 
@@ -415,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_latency_policy),
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_measured_sides),
+        cmocka_unit_test(test_another_answer),
         cmocka_unit_test(test_expected_cascade),
         cmocka_unit_test(test_forced_and_impossible),
         cmocka_unit_test(test_observed),
