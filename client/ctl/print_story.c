@@ -402,7 +402,7 @@ static void others_say(struct story *story, const struct replay_record *record)
         say(story, "%s %s %.*f ms %s", told++ > 0 ? ";" : "otherwise:", at->route,
             digits_of(way.latency_ms), way.latency_ms,
             way.latency_measured ? "measured" : "predicted");
-        if (record->has_weights || !way.latency_measured) {
+        if (record->has_weights || way.latency_ms == at->latency.mean_ms) { /* else of another */
             cost_say(story, record->has_weights ? way.cost : at->cost);
         }
         answer_say(story, record, &way);

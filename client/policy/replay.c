@@ -130,6 +130,14 @@ static const char *place_of(const struct replay_record *record)
     return record->observed ? record->by : record->route;
 }
 
+/* Whether a cascade was the way that it went, and was sure enough of its local answer: what it sent
+ * at once all the same changed nothing for that answer. */
+static bool has_stayed(const struct replay_record *record)
+{
+    return strcmp(place_of(record), "cascade") == 0 && strcmp(record->by, "local") == 0 &&
+           (!(record->bytes_up > 0) || confidence_of(record) >= record->threshold);
+}
+
 /* ---- one way ---- */
 
 static void latency_set(struct replay_way *way, const struct replay_record *record,
@@ -139,27 +147,28 @@ static void latency_set(struct replay_way *way, const struct replay_record *reco
     way->miss = record->deadline_ms > 0 && latency_ms > record->deadline_ms ? 1 : 0;
 }
 
-/* What this side alone would have taken. */
+/* What this side alone would have taken. Where local answered without waiting for an edge, it is
+ * what the request took. Of the local half of a cascade that asked only the wait and the run are
+ * recorded, not what handing its answer over would have taken besides: that is a prediction. */
 static void side_latency(const struct replay_record *record, const struct candidate *candidate,
                          struct replay_way *way)
 {
     const struct replay_side *side = side_find(record, candidate->route);
+    const bool local = strcmp(candidate->route, "local") == 0;
     const bool taken = strcmp(record->by, candidate->route) == 0 &&
-                       strcmp(place_of(record), candidate->route) == 0;
-    const bool ran_here = strcmp(candidate->route, "local") == 0 &&
-                          strcmp(record->route, "cascade") == 0 && !record->observed &&
+                       (strcmp(place_of(record), candidate->route) == 0 || has_stayed(record));
+    const bool ran_here = local && strcmp(record->route, "cascade") == 0 && !record->observed &&
                           !isnan(record->local_run_ms);
 
-    way->latency_measured = true;
-    if (side) {
+    way->latency_measured = taken || side;
+    if (taken) {
+        latency_set(way, record, record->latency_ms);
+    } else if (side) {
         latency_set(way, record, side->latency_ms);
         way->miss = side->error_code != 0 ? 1 : way->miss;
-    } else if (taken) {
-        latency_set(way, record, record->latency_ms);
     } else if (ran_here) {
         latency_set(way, record, given(record->local_wait_ms, 0) + record->local_run_ms);
     } else {
-        way->latency_measured = false;
         way->latency_ms = candidate->latency_known ? candidate->latency.mean_ms : NAN;
         way->miss = given(candidate->miss_probability, 0);
     }
@@ -343,20 +352,21 @@ static bool cascade_way(const struct replay_record *record, double threshold,
 void replay_recorded(const struct replay_record *record, const struct decide_weights *weights,
                      struct replay_way *ret_way)
 {
-    const bool cascade = strcmp(place_of(record), "cascade") == 0;
     const struct candidate *taken = candidate_find(record, weights, place_of(record));
     const struct candidate *local = candidate_find(record, weights, "local");
     const struct candidate *by = candidate_find(record, weights, record->by);
-    struct replay_way way = {.latency_measured = true, .bytes_measured = !isnan(record->bytes_up)};
+    const bool unsent = has_stayed(record) && !(record->bytes_up > 0);
+    struct replay_way way = {.latency_measured = true,
+                             .bytes_measured = unsent || !isnan(record->bytes_up)};
 
     route_name(way.route, place_of(record)[0] ? place_of(record) : "none");
     route_name(way.by, record->by);
     way.latency_ms = record->latency_ms;
     way.miss = record->met_deadline && record->error_code == 0 ? 0 : 1;
-    way.bytes = way.bytes_measured ? record->bytes_up : taken ? taken->bytes : 0;
+    way.bytes = unsent ? 0 : way.bytes_measured ? record->bytes_up : taken ? taken->bytes : 0;
     way.energy_j = taken ? taken->energy_j : NAN;
-    if (cascade && local && way.bytes_measured && record->bytes_up == 0) {
-        way.energy_j = local->energy_j; /* it stayed */
+    if (local && unsent) {
+        way.energy_j = local->energy_j;
     }
     error_set(record, weights, by ? by : taken, &way);
     if (record->error_code != 0) {
@@ -372,10 +382,11 @@ void replay_recorded(const struct replay_record *record, const struct decide_wei
 static bool as_recorded(const struct replay_record *record, double threshold)
 {
     const double sure = confidence_of(record);
-    const bool stayed = strcmp(record->by, "local") == 0 && record->bytes_up == 0;
 
     return isnan(threshold) || threshold == record->threshold ||
-           (!isnan(sure) && (sure >= threshold) == stayed);
+           (!isnan(sure) &&
+            (sure >= threshold) ==
+                (isnan(record->threshold) ? has_stayed(record) : sure >= record->threshold));
 }
 
 bool replay_route(const struct replay_record *record, const char *route, double threshold,

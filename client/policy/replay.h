@@ -1,9 +1,10 @@
 /* replay.h: what became of a recorded request, and what would have become of it on another route,
  * under other weights or another policy. Pure.
  *
- * Measured is what the record has of the route itself: the outcome where that route was taken, or a
- * side that answered beside it (a hedge's loser, a shadow run). Everything else is what was
- * predicted when the request came. A change of one request changes nothing for the others here:
+ * Measured is what the record has of the route itself: the outcome where that route was taken (for
+ * local, too, where a cascade stayed here), or a side that answered beside it (a hedge's loser, a
+ * shadow run). Everything else is what was predicted when the request came, or put together from
+ * parts. A change of one request changes nothing for the others here:
  * queues are as they were.
  *
  * Energy is always the device's model, of the time that was measured where one was. An error is

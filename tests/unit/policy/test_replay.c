@@ -104,7 +104,7 @@ static void test_policies(void **state)
 
     (void)state;
     assert_string_equal(way.route, "local");
-    assert_float_equal(way.latency_ms, 11, 1e-9); /* it ran: 2 + 9 */
+    assert_float_equal(way.latency_ms, 12, 1e-9); /* as it went: 2 + 9, and 1 besides */
     assert_true(way.latency_measured);
     way = again(&record, policy(REPLAY_EDGE), REPLAY_DONE);
     assert_string_equal(way.by, "edge:den");
@@ -120,7 +120,7 @@ static void test_policies(void **state)
     assert_float_equal(way.latency_ms, 12, 1e-9);
 }
 
-/* The recorded confidence decides under another threshold: 11 ms here, then 40 there. */
+/* The recorded confidence decides under another threshold: 12 ms here, then 40 there. */
 static void test_threshold(void **state)
 {
     const struct replay_record record = record_make();
@@ -132,12 +132,12 @@ static void test_threshold(void **state)
     way = again(&record, options, REPLAY_DONE);
     assert_string_equal(way.route, "cascade");
     assert_string_equal(way.by, "edge:den");
-    assert_float_equal(way.latency_ms, 51, 1e-9);
+    assert_float_equal(way.latency_ms, 52, 1e-9);
     assert_false(way.latency_measured);
     assert_float_equal(way.bytes, 500000, 0);
     assert_float_equal(way.energy_j, 0.6, 1e-6);
     assert_float_equal(way.error, 0.05, 1e-6);
-    assert_float_equal(way.cost, 51 + 200 * 0.05 + 20 * 0.5 + 20 * 0.6, 1e-4); /* 83 */
+    assert_float_equal(way.cost, 52 + 200 * 0.05 + 20 * 0.5 + 20 * 0.6, 1e-4); /* 84 */
     options.threshold = 0.55;
     way = again(&record, options, REPLAY_DONE);
     assert_float_equal(way.latency_ms, 12, 1e-9); /* stays as it stayed */
@@ -260,6 +260,84 @@ static void test_measured_sides(void **state)
     assert_float_equal(way.miss, 1, 0);
     assert_float_equal(way.error, 1, 0);
     assert_string_equal(way.by, "");
+}
+
+/* What would do the same costs what was recorded, whether nothing was sent, which a null says too,
+ * or the edge was asked at once and not needed. */
+static void test_the_same_way_costs_the_same(void **state)
+{
+    static const double sent[] = {0, NAN, 480000};
+    struct replay_options options = policy(REPLAY_TANDEM);
+
+    (void)state;
+    options.threshold = 0.55;
+    for (size_t i = 0; i < sizeof(sent) / sizeof(sent[0]); i++) {
+        struct replay_record record = record_make();
+        struct replay_way recorded, way;
+
+        record.bytes_up = sent[i];
+        record.latency_ms = 63.9;
+        replay_recorded(&record, &record.weights, &recorded);
+        way = again(&record, options, REPLAY_DONE);
+        assert_float_equal(way.latency_ms, 63.9f, 1e-4);
+        assert_float_equal(way.cost, recorded.cost, 1e-9);
+        assert_true(way.bytes == (sent[i] > 0 ? sent[i] : 0));
+        assert_true(way.bytes_measured);
+        way = again(&record, policy(REPLAY_LOCAL), REPLAY_DONE);
+        assert_float_equal(way.latency_ms, 63.9f, 1e-4);
+        assert_true(way.latency_measured);
+        strcpy(record.route, "local"); /* and the other way round */
+        way = again(&record, policy(REPLAY_THRESHOLD), REPLAY_DONE);
+        assert_string_equal(way.route, "cascade");
+        assert_float_equal(way.latency_ms, 63.9f, 1e-4);
+    }
+}
+
+/* Not sure, but no edge could be asked: a null says that nothing was sent, and nothing was waited
+ * for. */
+static void test_nobody_to_ask(void **state)
+{
+    struct replay_record record = record_make();
+    struct replay_options options = policy(REPLAY_TANDEM);
+    struct replay_way way;
+
+    (void)state;
+    record.bytes_up = NAN;
+    record.threshold = 0.7;
+    way = again(&record, policy(REPLAY_LOCAL), REPLAY_DONE);
+    assert_float_equal(way.latency_ms, 12, 1e-9);
+    assert_true(way.latency_measured);
+    options.threshold = 0.8; /* nor could it have been asked then */
+    way = again(&record, options, REPLAY_DONE);
+    assert_string_equal(way.by, "local");
+    assert_float_equal(way.latency_ms, 12, 1e-9);
+    assert_float_equal(way.bytes, 0, 0);
+}
+
+/* A cascade that asked: what its local answer alone would have taken is its wait and its run, and
+ * what else is not recorded. */
+static void test_half_of_a_cascade(void **state)
+{
+    struct replay_record record = record_make();
+    struct replay_options options = policy(REPLAY_TANDEM);
+    struct replay_way way;
+
+    (void)state;
+    record.bytes_up = 500000;
+    record.threshold = 0.7;
+    record.latency_ms = 90; /* no answer of the edge came; this was waited for it */
+    way = again(&record, policy(REPLAY_LOCAL), REPLAY_DONE);
+    assert_float_equal(way.latency_ms, 11, 1e-9);
+    assert_false(way.latency_measured);
+    options.threshold = 0.5; /* it would not have asked */
+    way = again(&record, options, REPLAY_DONE);
+    assert_string_equal(way.by, "local");
+    assert_float_equal(way.latency_ms, 11, 1e-9);
+    assert_false(way.latency_measured);
+    options.threshold = 0.8; /* it would have asked, and waited as it did */
+    way = again(&record, options, REPLAY_DONE);
+    assert_float_equal(way.latency_ms, 90, 1e-9);
+    assert_true(way.latency_measured);
 }
 
 /* Local, 0.4 wrong as its confidence says, and an edge, 0.05 as is believed of it, say different
@@ -453,6 +531,9 @@ int main(void)
         cmocka_unit_test(test_latency_policy),
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_measured_sides),
+        cmocka_unit_test(test_the_same_way_costs_the_same),
+        cmocka_unit_test(test_nobody_to_ask),
+        cmocka_unit_test(test_half_of_a_cascade),
         cmocka_unit_test(test_another_answer),
         cmocka_unit_test(test_expected_cascade),
         cmocka_unit_test(test_forced_and_impossible),
