@@ -240,6 +240,16 @@ static double both_joule(const struct decide_input *input, const struct candidat
     return candidate_joule(&input->energy, input->local_run_ms, 0, 0) + edge->energy_j;
 }
 
+/* An edge is not waited for after the moment at which the kept answer is handed over. A mean beyond
+ * it stays as it is: it is what asking is priced with. */
+static double kept_p95_ms(const struct latency *latency, const struct latency *local,
+                          double left_ms)
+{
+    const double handed_ms = fmax(left_ms - LIMIT_HANDOVER_US / 1000.0, local->p95_ms);
+
+    return fmin(latency->p95_ms, fmax(handed_ms, latency->mean_ms));
+}
+
 /* Local first; the local answer is kept, so a late edge costs accuracy, not the deadline. */
 static void cascade_add(const struct decide_input *input, const struct confidence_bin *bins,
                         struct choice *choice, size_t edge_at, struct cascade *ret_cascade)
@@ -264,6 +274,7 @@ static void cascade_add(const struct decide_input *input, const struct confidenc
         .in_turn = input->forced == FORCED_CASCADE || input->deadline_ns == 0 ||
                    !energy_carries(input, both_joule(input, &edge)),
     };
+    const double left_ms = (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS;
     double miss;
 
     strcpy(candidate->route, "cascade");
@@ -283,10 +294,10 @@ static void cascade_add(const struct decide_input *input, const struct confidenc
     candidate->error_weight = ret_cascade->error.weight;
     candidate_finish(input, candidate);
     if (input->deadline_ns != 0 && candidate->latency_known) {
-        miss = miss_probability(&input->local,
-                                (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS);
+        miss = miss_probability(&input->local, left_ms);
         candidate->cost -= input->weights.one_miss_ms * (candidate->miss_probability - miss);
         candidate->miss_probability = miss;
+        candidate->latency.p95_ms = kept_p95_ms(&candidate->latency, &input->local, left_ms);
     }
 }
 

@@ -290,6 +290,35 @@ static void test_choice_by_cost(void **state)
         JOB_EDGE); /* local has been right a thousand times: the edge is not asked first */
 }
 
+/* The edge often takes longer than the deadline leaves; the kept answer is handed over before it,
+ * so that neither its quantile nor its misses say otherwise. */
+static void test_quantile_of_a_cascade(void **state)
+{
+    const double handover_ms = LIMIT_HANDOVER_US / 1000.0;
+    struct decide_input input = input_make();
+    struct choice choice;
+    const struct candidate *cascade = &choice.candidates[2];
+
+    (void)state;
+    edges[0].latency = (struct latency){20, 1400};
+    input.deadline_ns = 0;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_string_equal(cascade->route, "cascade");
+    assert_true(cascade->latency.p95_ms == 1406); /* 6 + 1400 */
+    input = input_make();                         /* 1000 ms are left */
+    edges[0].latency = (struct latency){20, 1400};
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_true(cascade->latency.p95_ms == 1000 - handover_ms);
+    assert_true(cascade->miss_probability < 1e-6);
+    input.local.p95_ms = 1100; /* the local answer itself comes later */
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_true(cascade->latency.p95_ms == 1100);
+    edges[0].latency.p95_ms = 30; /* and what is sooner stays */
+    input.local.p95_ms = 6;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_true(cascade->latency.p95_ms <= 36);
+}
+
 static void test_insurance_plan(void **state)
 {
     struct decide_input input = input_make();
@@ -510,6 +539,7 @@ int main(void)
                                        cmocka_unit_test(test_most_edges),
                                        cmocka_unit_test(test_forced_edge),
                                        cmocka_unit_test(test_forced_local_and_cascade),
+                                       cmocka_unit_test(test_quantile_of_a_cascade),
                                        cmocka_unit_test(test_choice_by_cost),
                                        cmocka_unit_test(test_insurance_plan),
                                        cmocka_unit_test(test_retry),
