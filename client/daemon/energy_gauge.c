@@ -18,6 +18,10 @@
 #define MOST_WATT          10000.0 /* as compute_watt */
 #define EMPTY_S            180.0   /* no battery is empty so soon */
 #define UNREAD_NS          (60 * NS_PER_S)
+/* More than a package of any processor takes for long. And less than the smallest range of its
+ * counter in UNREAD_NS: 32 bits of 2^-16 J. */
+#define MOST_PACKAGE_WATT 1000.0
+#define LIMIT_SURPLUS     2.0 /* a limit of power is kept on average, so it is passed for moments */
 
 /* ---- files of the kernel ---- */
 
@@ -231,12 +235,32 @@ static double part_joule(const struct gauge_part *part)
     return 0;
 }
 
+/* What a package takes at most, by the highest of its limits. Firmware that sets none says so with
+ * a number that no package takes, or with 0; a kernel that knows none has no such files. */
+static double package_most_watt(const struct gauge_part *part)
+{
+    static const char *const names[] = {"constraint_0_power_limit_uw", "constraint_0_max_power_uw",
+                                        "constraint_1_power_limit_uw", "constraint_1_max_power_uw"};
+    double most = 0;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        int64_t limit_uw;
+
+        if (number_read(part->path, names[i], &limit_uw) == 0) {
+            most = fmax(most, LIMIT_SURPLUS * MICRO * (double)limit_uw);
+        }
+    }
+    return most > 0 ? fmin(most, MOST_PACKAGE_WATT) : MOST_PACKAGE_WATT;
+}
+
 /* Whether so many joule of one part in so long can only be a jump of its counter. */
 static bool part_jumped(const struct gauge_part *part, double joule, int64_t span_ns)
 {
     const double span_s = (double)span_ns / (double)NS_PER_S;
 
-    return (part->kind == GAUGE_COUNTER && span_ns > UNREAD_NS) ||
+    return (part->kind == GAUGE_COUNTER &&
+            (span_ns > UNREAD_NS ||
+             (part->now < part->last && joule > package_most_watt(part) * span_s))) ||
            (part->kind == GAUGE_CHARGE &&
             (joule < 0 || (part->full_joule > 0 && joule > part->full_joule * span_s / EMPTY_S)));
 }

@@ -8,7 +8,10 @@
  *             tells nothing.
  *
  * What no device can have taken is a jump, after which it begins anew: a counter that was reset, a
- * charge that was corrected. A counter that was not read for long may have gone round unseen.
+ * charge that was corrected. A counter that was not read for long may have gone round unseen. One
+ * that fell has gone round if the package may have taken what is between, by its limits of power
+ * (constraint_N_power_limit_uw and constraint_N_max_power_uw, twice the highest, and 1000 W at
+ * most); else it was reset.
  *
  * Any thread, one at a time. */
 #ifndef TANDEM_CLIENT_ENERGY_GAUGE_H

@@ -177,6 +177,39 @@ static void test_counter_jumps(void **state)
     assert_true(fabs(watt_at(125) - 3) < 1e-9);
 }
 
+/* What a counter that is reset to `to_uj` at `second` is told to have taken since `second` 0. */
+static double watt_of_reset(long long from_uj, long long to_uj, int second)
+{
+    package("powercap/intel-rapl:0", "package-0", from_uj);
+    put("powercap/intel-rapl:0", "max_energy_range_uj", 262143328850);
+    assert_int_equal(opened(ENERGY_RAPL), 0);
+    assert_true(isnan(watt_at(0)));
+    put("powercap/intel-rapl:0", "energy_uj", to_uj);
+    return watt_at(second);
+}
+
+/* A reset that was seen late looks like a round of the counter with fewer watt; the package's own
+ * limits say how many it may be. */
+static void test_counter_reset_seen_late(void **state)
+{
+    const long long range_uj = 262143328850;
+
+    (void)state;
+    assert_true(isnan(watt_of_reset(1000000, 500000, 27)));
+    assert_true(isnan(watt_of_reset(1000000, 500000, 60)));
+    put("powercap/intel-rapl:0", "energy_uj", 10500000);
+    assert_true(fabs(watt_at(61) - 10) < 1e-9); /* since then */
+    assert_true(fabs(watt_of_reset(range_uj - 40000000000, 0, 50) - 800) < 1e-9);
+    put("powercap/intel-rapl:0", "constraint_0_power_limit_uw", 45000000);
+    put("powercap/intel-rapl:0", "constraint_0_max_power_uw", 0);
+    put("powercap/intel-rapl:0", "constraint_1_power_limit_uw", 100000000);
+    assert_true(isnan(watt_of_reset(range_uj - 40000000000, 0, 50)));
+    assert_true(fabs(watt_of_reset(range_uj - 9000000000, 0, 50) - 180) < 1e-9);
+    put("powercap/intel-rapl:0", "constraint_1_power_limit_uw", 4095000000); /* as good as none */
+    assert_true(isnan(watt_of_reset(1000000, 500000, 60)));
+    assert_true(fabs(watt_of_reset(range_uj - 40000000000, 0, 50) - 800) < 1e-9);
+}
+
 /* A battery's gauge that is corrected, up or down, has told of no power. */
 static void test_charge_jumps(void **state)
 {
@@ -360,10 +393,10 @@ int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        FRESH(test_rapl),         FRESH(test_battery),      FRESH(test_charge),
-        FRESH(test_missing),      FRESH(test_many),         FRESH(test_counter_jumps),
-        FRESH(test_charge_jumps), FRESH(test_power_jumps),  FRESH(test_after_a_pause),
-        FRESH(test_learned),      FRESH(test_charged_later)};
+        FRESH(test_rapl),         FRESH(test_battery),       FRESH(test_charge),
+        FRESH(test_missing),      FRESH(test_many),          FRESH(test_counter_jumps),
+        FRESH(test_charge_jumps), FRESH(test_power_jumps),   FRESH(test_after_a_pause),
+        FRESH(test_learned),      FRESH(test_charged_later), FRESH(test_counter_reset_seen_late)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
