@@ -262,7 +262,8 @@ paper: $(BUILD)/bin/tandem-model
 .PHONY: bench-decide
 bench-decide: $(BUILD)/tests/sim/decide_sim
 	@mkdir -p $(BUILD)/bench
-	@$< tests/sim/data/pairs.csv $(BUILD)/bench $(TRACES) | tee $(BUILD)/bench/decide-table.txt
+	@$< tests/sim/data/pairs.csv $(BUILD)/bench $(TRACES) >$(BUILD)/bench/decide-table.txt; status=$$?; \
+		cat $(BUILD)/bench/decide-table.txt; exit $$status
 sanitize check-long:
 	@deploy/setup.sh
 	@tests/sanitize.sh

@@ -96,7 +96,11 @@ static size_t worlds_fill(const struct scene *scenes, size_t scene_count, struct
                 return 0;
             }
             at = *end == ',' ? end + 1 : end;
-            for (uint64_t seed = 1; seed <= seeds && count < WORLDS_MAX; seed++) {
+            if (seeds > WORLDS_MAX - count) {
+                fprintf(stderr, "more than %d runs: fewer SEEDS, CLIENTS or links\n", WORLDS_MAX);
+                return 0;
+            }
+            for (uint64_t seed = 1; seed <= seeds; seed++) {
                 worlds[count++] = (struct world){&scenes[i], clients, seed};
             }
         }

@@ -149,6 +149,11 @@ static void outage_take(const struct run *run, int client, const struct outage *
         measures->recovery_ms = fmax((double)(answered_ns - outage->ends_ns) / (double)NS_PER_MS,
                                      measures->recovery_ms);
     }
+    if (wanted_ns < outage->next_ns) {
+        measures->outages++;
+        measures->recovered +=
+            answered_ns < outage->next_ns && answered_ns - wanted_ns <= RECOVERY_GOAL_NS;
+    }
     measures->usable_ms =
         fmax((double)(usable_ns - outage->ends_ns) / (double)NS_PER_MS, measures->usable_ms);
     if (wanted_ns < outage->next_ns) {
@@ -189,6 +194,7 @@ static void sums_take(const struct run *run, double *latencies, struct measures 
         measures->energy_j += energy_of(request);
         measures->wasted_ms += wasted_of(request);
         measures->offload_rate += request->up_bytes > 0;
+        measures->edge_rate += request->delivered && request->by == JOB_SIDE_EDGE;
     }
 }
 
@@ -228,6 +234,7 @@ int measures_take(struct run *run, struct measures *ret_measures)
     measures->network_miss_rate /= count;
     measures->in_time_accuracy /= count;
     measures->offload_rate /= count;
+    measures->edge_rate /= count;
     measures->p50_ms = quantile_of(scratch, run->count, 0.5);
     measures->p95_ms = quantile_of(scratch, run->count, 0.95);
     measures->p99_ms = quantile_of(scratch, run->count, 0.99);

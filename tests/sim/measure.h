@@ -6,6 +6,7 @@
 
 #define HINDSIGHT_THRESHOLDS 12
 #define POLICIES_MAX         16
+#define RECOVERY_GOAL_NS     (2 * NS_PER_S)
 
 struct measures {
     const struct scene *scene;
@@ -16,7 +17,9 @@ struct measures {
     double total_cost, regret;
     double miss_rate, network_miss_rate, in_time_accuracy;
     double p50_ms, p95_ms, p99_ms, p999_ms;
-    double bytes_up, bytes_down, energy_j, wasted_ms, offload_rate;
+    double bytes_up, bytes_down, energy_j, wasted_ms;
+    double offload_rate;      /* share of which something was sent to an edge */
+    double edge_rate;         /* share that an edge answered */
     double threshold;         /* hindsight: the best one */
     double as_they_came_cost; /* informed: of all, where it sends no picture smaller */
     double latency_error;     /* median of |predicted - real| / real of answers from an edge; NAN */
@@ -27,6 +30,10 @@ struct measures {
     double asked_ms;    /* from the first request that informed would send there to the end of the
                            first that is, and is answered or no longer needed before it is given up */
     double recovery_ms; /* to the first edge answer in time */
+    /* Outages after which informed would ask an edge before the next one, and those of them where
+     * one answered in time within RECOVERY_GOAL_NS of the first request that informed would send.
+     */
+    size_t outages, recovered;
 };
 /* The cost of one request with the default weights, against the true labels. */
 double request_cost(const struct request *request);
@@ -40,7 +47,7 @@ int world_run(const struct scene *scene, const struct pairs *pairs, size_t clien
 
 /* report.c */
 int report_csv(const char *path, const struct measures *rows, size_t count);
-/* The table on stdout; false when a measure that must hold does not. */
+/* The table on stdout, and which of the measures to reach are held. */
 void report_print(const struct measures *rows, size_t count, size_t per_world);
 /* picture.c: cost by policy, and a run of tandem over time. */
 int picture_costs(const char *path, const struct measures *rows, size_t count, size_t per_world);

@@ -16,15 +16,44 @@ static struct client *client_of(struct run *run, const struct request *request)
     return &run->clients[request->client];
 }
 
-/* The first edge that is connected; -1: none. */
-static int edge_connected(const struct run *run, const struct request *request)
+/* What an edge's answer is predicted to take, from means: its queue, the link, the service. Of the
+ * fastest; INFINITY and -1: none is connected, or nothing is known. */
+static double edge_mean_ms(const struct run *run, const struct request *request, int *ret_edge)
 {
+    const struct client *client = &run->clients[request->client];
+    double best_ms = INFINITY;
+
+    *ret_edge = -1;
     for (size_t i = 0; i < run->scene->edges; i++) {
-        if (run->clients[request->client].links[i].up_now) {
-            return (int)i;
+        const struct link *link = &client->links[i];
+        struct latency latency;
+
+        if (link->up_now &&
+            estimate_edge_get(&client->edges[request->task][i], &link->estimate,
+                              request->pair->bytes,
+                              estimate_link_wait_ms(&link->estimate, run->now_ns),
+                              edge_hint_ms(client, link, request), run->now_ns, &latency) &&
+            latency.mean_ms < best_ms) {
+            best_ms = latency.mean_ms;
+            *ret_edge = (int)i;
         }
     }
-    return -1;
+    return best_ms;
+}
+
+/* The connected edge of the smaller predicted mean, and before anything is known of them the
+ * first; -1: none is connected. */
+static int edge_connected(const struct run *run, const struct request *request)
+{
+    int edge;
+
+    (void)edge_mean_ms(run, request, &edge);
+    for (size_t i = 0; edge < 0 && i < run->scene->edges; i++) {
+        if (run->clients[request->client].links[i].up_now) {
+            edge = (int)i;
+        }
+    }
+    return edge;
 }
 
 static void go_edge(struct request *request, int edge, bool local_allowed)
@@ -72,31 +101,7 @@ static void availability_choose(struct run *run, struct request *request)
     }
 }
 
-/* The smaller of both predicted latencies, from means: what is queued here and there, the link,
- * the service (arXiv 2504.15162). */
-static double edge_mean_ms(const struct run *run, const struct request *request, int *ret_edge)
-{
-    const struct client *client = &run->clients[request->client];
-    double best_ms = INFINITY;
-
-    *ret_edge = -1;
-    for (size_t i = 0; i < run->scene->edges; i++) {
-        const struct link *link = &client->links[i];
-        struct latency latency;
-
-        if (link->up_now &&
-            estimate_edge_get(&client->edges[request->task][i], &link->estimate,
-                              request->pair->bytes,
-                              estimate_link_wait_ms(&link->estimate, run->now_ns),
-                              edge_hint_ms(client, link, request), run->now_ns, &latency) &&
-            latency.mean_ms < best_ms) {
-            best_ms = latency.mean_ms;
-            *ret_edge = (int)i;
-        }
-    }
-    return best_ms;
-}
-
+/* The smaller of both predicted latencies (arXiv 2504.15162). */
 static void latency_choose(struct run *run, struct request *request)
 {
     const struct estimate_task here = local_estimate(client_of(run, request), request);
@@ -153,28 +158,27 @@ static void race_choose(struct run *run, struct request *request)
 }
 
 /* HI-LCB with one price for all requests: the mean of what the edge has cost so far. A local answer
- * of a confidence whose error is surely under the price stays. The threshold is where that begins,
- * since P(right) rises with confidence. */
+ * of a confidence whose error is surely under the price stays, and since P(right) rises with the
+ * confidence every surer one, too: the threshold is the lowest such bin. */
 static void hi_lcb_choose(struct run *run, struct request *request)
 {
     const struct client *client = client_of(run, request);
     const struct confidence *confidence = &client->confidence[request->task];
     const double price = (PRICE_PRIOR_MS + client->price_sum) / (1 + (double)client->price_count);
     double all = 1;
-    size_t bin = CONFIDENCE_BINS;
+    size_t bin = 0;
 
     for (size_t i = 0; i < CONFIDENCE_BINS; i++) {
         all += (double)confidence->both[i];
     }
-    while (bin > 0) {
-        const double both = (double)confidence->both[bin - 1];
-        const double mean = both > 0 ? (double)confidence->agreed[bin - 1] / both : 0;
+    for (; bin < CONFIDENCE_BINS; bin++) {
+        const double both = (double)confidence->both[bin];
+        const double mean = both > 0 ? (double)confidence->agreed[bin] / both : 0;
         const double bound = both > 0 ? mean - sqrt(LCB_ALPHA * log(all) / both) : 0;
 
-        if (ONE_ERROR_MS * (1 - bound) > price) {
+        if (ONE_ERROR_MS * (1 - bound) <= price) {
             break;
         }
-        bin--;
     }
     go_cascade(run, request, (double)bin / CONFIDENCE_BINS);
 }

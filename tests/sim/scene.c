@@ -201,8 +201,16 @@ int scenes_load(const char *folder, struct scene *scenes, size_t *count)
         fprintf(stderr, "%s: cannot be read\n", folder);
         return TANDEM_EIO;
     }
+    if (found == 0) {
+        fprintf(stderr, "%s: there is no CSV in it\n", folder);
+        result = TANDEM_EINVAL;
+    } else if ((size_t)found > SCENES_MAX - *count) {
+        fprintf(stderr, "%s: %d links, at most %zu can be added\n", folder, found,
+                SCENES_MAX - *count);
+        result = TANDEM_EINVAL;
+    }
     for (int i = 0; i < found; i++) {
-        if (result == 0 && *count < SCENES_MAX) {
+        if (result == 0) {
             result = scene_open(folder, names[i]->d_name, &scenes[*count]);
             (*count)++;
         }

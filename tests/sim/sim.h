@@ -105,7 +105,7 @@ struct scene {
     int64_t slow_from_ns; /* from then on what arrives takes slow_times as long here */
     double slow_times;
 };
-#define SCENES_MAX 64
+#define SCENES_MAX 512
 /* The generators of this repository; 0 or TANDEM_ENOMEM. */
 int scenes_make(struct scene *scenes, size_t *ret_count);
 /* Every *.csv of `folder` in name order: t_s,mbit_s[,rtt_ms]. A file that cannot be read is an

@@ -2,6 +2,8 @@
  * short run. */
 #include "tests/sim/measure.h"
 
+#include "common/base/error.h"
+
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -292,6 +294,32 @@ static void test_laws_on_every_link(void **state)
     }
 }
 
+/* A folder of links that has none, or more than there is room for, is said and not passed over. */
+static void test_links_are_not_passed_over(void **state)
+{
+    static struct scene some[SCENES_MAX];
+    char folder[] = "/tmp/tandem-links-XXXXXX", path[64];
+    size_t count = 0;
+    FILE *file;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(scenes_load(folder, some, &count), TANDEM_EINVAL);
+    snprintf(path, sizeof(path), "%s/one.csv", folder);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    fputs("0,10\n1,20\n", file);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(scenes_load(folder, some, &count), 0);
+    assert_int_equal(count, 1);
+    scene_fini(&some[0]);
+    count = SCENES_MAX;
+    assert_int_equal(scenes_load(folder, some, &count), TANDEM_EINVAL);
+    assert_int_equal(count, SCENES_MAX);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 /* Every outage of eight clients over a minute: the edge may be chosen again, and is, within two
  * seconds of its end and of the first request that belongs there. */
 static void test_recovery_after_an_outage(void **state)
@@ -327,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_same_seed_same_requests),
         cmocka_unit_test(test_doubt_asks_early),
         cmocka_unit_test(test_laws_on_every_link),
+        cmocka_unit_test(test_links_are_not_passed_over),
         cmocka_unit_test(test_recovery_after_an_outage),
     };
 

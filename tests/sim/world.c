@@ -72,7 +72,7 @@ int world_run(const struct scene *scene, const struct pairs *pairs, size_t clien
         result = at->cascade_threshold ? hindsight_run(&world, at, row)
                                        : policy_run(&world, at, 0.5, rate, row);
         if (strcmp(at->name, "tandem") == 0) {
-            rate = row->offload_rate; /* random, which comes after it, goes as often */
+            rate = row->edge_rate; /* random, which comes after it, goes as often */
         }
         if (result == 0 && strcmp(at->name, "informed") == 0) {
             result = as_they_came_run(&world, at, row);
