@@ -112,7 +112,8 @@ static int run_call(const struct ctl_options *options, struct tandem *tandem, en
     request.deadline_ms = options->deadline_ms;
     request.session = options->session;
     request.route = options->route;
-    request.deliver_late = 1; /* a person would rather see it, marked */
+    /* Who names a deadline waits no longer; else a person would rather see it, marked. */
+    request.deliver_late = options->late || options->deadline_ms == 0;
     if (kind == TANDEM_GENERATE && !options->json && screen_is_terminal()) {
         return run_text_call(text, tandem, &request, ret_answer);
     }

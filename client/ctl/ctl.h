@@ -18,6 +18,7 @@ struct ctl_options {
     bool follow;
     uint32_t count; /* -n; 0: not given */
     uint32_t deadline_ms;
+    bool late;
     const char *session;
     const char *route;
     const char *since, *until, *task; /* NULL: not given */

@@ -158,8 +158,9 @@ struct tandem_request {
                                       whole or partial; a turn that ended in an error is forgotten */
     const char *route;             /* NULL or "auto"; "local", "edge", "edge:NAME", "cascade" */
     int never_leave_device;  /* 1: only tightens the task's privacy rule; nothing loosens it */
-    int deliver_late;        /* 1: a late answer still comes, whole and marked; 0: at the deadline
-                                comes what there is of a text, or TANDEM_ELATE */
+    int deliver_late;        /* 1: a late answer still comes, whole and marked, until two minutes
+                                after the deadline, then TANDEM_ELATE; 0: at the deadline comes what
+                                there is of a text, or TANDEM_ELATE */
     uint32_t max_new_tokens; /* text; 0: the task's default */
     float temperature;       /* text; 0: greedy */
     uint32_t top_k;          /* 0: off */

@@ -66,6 +66,9 @@ static int plan_make(const struct decide_input *input, const struct confidence_b
     plan->deadline_ns = input->deadline_ns;
     plan->handover_ns = LIMIT_HANDOVER_US * NS_PER_US;
     plan->deliver_late = input->deliver_late;
+    plan->late_until_ns =
+        (input->deadline_ns > input->now_ns ? input->deadline_ns : input->now_ns) +
+        LIMIT_LATE_MS * NS_PER_MS;
     plan->threshold = confidence_at_place(input->confidence, cascade->threshold);
     plan->stay_below = confidence_at_place(input->confidence, cascade->below);
     choice->edge = chosen->edge;

@@ -150,6 +150,11 @@ static void timer_arm(const struct job *job, int64_t now_ns, struct job_actions 
     if (job->ended) {
         return;
     }
+    if (at_ns != 0 && now_ns >= at_ns && job->plan.deliver_late &&
+        now_ns < job->plan.late_until_ns) {
+        act(actions, JOB_ARM_TIMER)->at_ns = job->plan.late_until_ns;
+        return;
+    }
     if (at_ns != 0 && has_kept(job)) {
         at_ns -= job->plan.handover_ns;
     }
@@ -351,11 +356,14 @@ static int on_timer(struct job *job, const struct job_event_data *event, int64_t
         if (best_deliver(job, now_ns, actions)) {
             return 0;
         }
-        if (!plan->deliver_late) {
+        if (!plan->deliver_late || now_ns >= plan->late_until_ns) {
             job_fail(job, TANDEM_ELATE, actions);
-        } else if (local_may_join(job)) {
+            return 0;
+        }
+        if (local_may_join(job)) {
             side_start(job, JOB_SIDE_LOCAL, now_ns, actions); /* the edge may be dead */
         }
+        timer_arm(job, now_ns, actions);
         return 0;
     }
     if (plan->insure_at_ns != 0 && now_ns >= plan->insure_at_ns && local_may_join(job)) {

@@ -34,7 +34,9 @@
  * A kept answer is delivered `handover_ns` before the deadline, so that it arrives in time. At the
  * deadline, where there is none, `deliver_late` waits for the side that runs, lets local start
  * beside an edge that runs alone, and marks the answer late: the first whole one that comes,
- * however sure it is; else the job fails with ELATE. Nobody is asked for what it has at that
+ * however sure it is, until `late_until_ns`, when a partial one that was kept goes out; else the
+ * job fails with ELATE. A side that does not end, like an edge that is heard but never answers,
+ * costs its caller no more than that. Nobody is asked for what it has at that
  * moment: each side knows the deadline and brings its partial answer a little before it, unless
  * `deliver_late` lets it go on.
  *
@@ -75,7 +77,8 @@ struct job_plan {
     double stay_below;     /* CASCADE: 0..1; 0: no confidence is sure because it is low. Of boxes
                               0: what found nothing stays, CONFIDENCE_NOTHING: it asks */
     bool deliver_late;
-    bool yields; /* its local run goes behind those of all that do not yield */
+    int64_t late_until_ns; /* with deliver_late and a deadline: so long it waits for an answer */
+    bool yields;           /* its local run goes behind those of all that do not yield */
 };
 
 enum job_event_kind {

@@ -131,7 +131,11 @@
 #define LIMIT_PICTURE_EFFECTS   64                /* forms in one file of upload_effects */
 #define LIMIT_CANDIDATES        (LIMIT_EDGES + 3) /* local, cascade, cache, edges */
 #define LIMIT_DEADLINE_MS       3600000
-#define LIMIT_TIMER_US          1000 /* how late a timer of an idle loop may be: it counts whole ms */
+#define LIMIT_LATE_MS                                                                              \
+    120000 /* after its deadline an answer that is welcome late is still waited for: as long as a  \
+              step of a local model may take before it hangs; a silent edge ends sooner, by        \
+              LIMIT_IDLE_MS */
+#define LIMIT_TIMER_US 1000 /* how late a timer of an idle loop may be: it counts whole ms */
 #define LIMIT_LATENESS_MS                                                                          \
     50 /* how late the timers of a busy device are believed to be, at most                         \
         */

@@ -10,13 +10,17 @@
 #include "tests/support/site.h"
 
 #include "common/base/clock.h"
+#include "common/base/error.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DEADLINE_MS 1000
 #define WAITED_MS   (DEADLINE_MS / 2)
 #define REQUESTS    8
+#define FORCED_MS   "300"
+#define ENDED_MS    3000 /* ten times that: before the link is given up, LIMIT_IDLE_MS */
 
 static struct site site;
 static struct tandem *tandem;
@@ -92,9 +96,32 @@ static void test_frozen_edge(void **state)
     site_edge_wait(&site, "up");
 }
 
+/* Where nobody else may answer, the deadline ends it all the same, and says so. */
+static void test_forced_edge_ends_at_its_deadline(void **state)
+{
+    int64_t start_ns;
+    char *out, *error;
+
+    (void)state;
+    assert_int_equal(kill(site.server, SIGSTOP), 0);
+    start_ns = clock_now_ns();
+    assert_int_equal(site_run(&out, &error, "tandemctl", "run", "objects", SITE_PICTURE, "--route",
+                              "edge", "--deadline-ms", FORCED_MS, "--json", "--socket",
+                              site.status_socket, NULL),
+                     1);
+    assert_in_range(clock_now_ns() - start_ns, 0, ENDED_MS * NS_PER_MS);
+    assert_non_null(strstr(out, "\"error_code\":-9,"));
+    assert_non_null(strstr(out, "\"met_deadline\":false"));
+    assert_int_equal(kill(site.server, SIGCONT), 0);
+    edge_wait();
+    free(out);
+    free(error);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_frozen_edge)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_frozen_edge),
+                                       cmocka_unit_test(test_forced_edge_ends_at_its_deadline)};
 
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -208,6 +208,7 @@ static void test_run_text(void **state)
     assert_string_equal(stage.err,
                         "decision 42: cascade, answered by local in 2.50 ms (sure enough)\n");
     assert_int_equal(stage.payload.bytes, 9);
+    assert_true(stage.submit.deliver_late);
     assert_int_equal(ctl(&stage, "run", "commands", "--deadline-ms=70", "--session", "s", "--route",
                          "local", "--json", "--", "-x", NULL),
                      CTL_WRONG_USE); /* --socket PATH, which the test appends, is now an argument */
@@ -221,8 +222,12 @@ static void test_run_text(void **state)
         "enough\",\"latency_ms\":2.5,\"met_deadline\":true,\"partial\":false,\"error_code\":0,"
         "\"error_text\":null,\"answer\":{\"text\":\"I_WALK\",\"tokens\":1,\"finish\":\"end\"}}\n");
     assert_int_equal(stage.submit.deadline_us, 70000);
+    assert_false(stage.submit.deliver_late); /* it is told how long to wait */
     assert_string_equal(stage.submit.session, "s");
     assert_string_equal(stage.submit.route, "local");
+    assert_int_equal(ctl(&stage, "run", "commands", "jump", "--deadline-ms=70", "--late", NULL),
+                     CTL_DONE);
+    assert_true(stage.submit.deliver_late);
     stage_stop(&stage);
 }
 

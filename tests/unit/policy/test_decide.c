@@ -10,6 +10,7 @@
 #include "client/policy/decide.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/limits.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -243,6 +244,23 @@ static void test_forced_edge(void **state)
     input.edge_count = 0;
     input.forced_edge = input.only_edge = NULL;
     assert_string_equal(reason_of(&input, TANDEM_ENOROUTE, &choice), "no edge connected");
+}
+
+/* What is welcome late is waited for, and not without an end. */
+static void test_late_until(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    input.forced = FORCED_EDGE;
+    input.deliver_late = true;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_true(choice.plan.deliver_late);
+    assert_int_equal(choice.plan.late_until_ns, input.deadline_ns + LIMIT_LATE_MS * NS_PER_MS);
+    input.deadline_ns = input.now_ns - 1; /* as it came: late already */
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.late_until_ns, input.now_ns + LIMIT_LATE_MS * NS_PER_MS);
 }
 
 static void test_forced_local_and_cascade(void **state)
@@ -538,6 +556,7 @@ int main(void)
                                        cmocka_unit_test(test_trouble),
                                        cmocka_unit_test(test_most_edges),
                                        cmocka_unit_test(test_forced_edge),
+                                       cmocka_unit_test(test_late_until),
                                        cmocka_unit_test(test_forced_local_and_cascade),
                                        cmocka_unit_test(test_quantile_of_a_cascade),
                                        cmocka_unit_test(test_choice_by_cost),

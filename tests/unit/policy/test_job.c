@@ -127,10 +127,46 @@ static void test_late(void **state)
     assert_int_equal(actions.items[0].kind, JOB_CANCEL_LOCAL);
     assert_int_equal(actions.items[1].error, TANDEM_ELATE);
     plan.deliver_late = true;
+    plan.late_until_ns = 160;
     job_init(&job, &plan);
     (void)go(&job, JOB_START, 0, 0, 1);
-    assert_int_equal(go(&job, JOB_TIMER, 0, 0, 100).count, 0);
+    actions = go(&job, JOB_TIMER, 0, 0, 100);
+    assert_int_equal(actions.count, 1);
+    assert_int_equal(actions.items[0].kind, JOB_ARM_TIMER);
+    assert_int_equal(actions.items[0].at_ns, 160);
     assert_true(go(&job, JOB_LOCAL_DONE, 1, 0, 150).items[0].flags & JOB_FLAG_LATE);
+}
+
+/* An edge that never ends, where local may not run: a late answer is waited for until then. */
+static void test_late_has_an_end(void **state)
+{
+    struct job_plan plan = {
+        .route = JOB_EDGE, .deadline_ns = 100, .deliver_late = true, .late_until_ns = 160};
+    const struct job_event_data cut_short = {.kind = JOB_LOCAL_DONE, .partial = true};
+    struct job job;
+    struct job_actions actions;
+
+    (void)state;
+    job_init(&job, &plan);
+    (void)go(&job, JOB_START, 0, 0, 1);
+    assert_int_equal(go(&job, JOB_TIMER, 0, 0, 100).items[0].at_ns, 160);
+    assert_int_equal(go(&job, JOB_TIMER, 0, 0, 159).items[0].at_ns, 160);
+    actions = go(&job, JOB_TIMER, 0, 0, 160);
+    assert_int_equal(actions.count, 2);
+    assert_int_equal(actions.items[0].kind, JOB_CANCEL_EDGE);
+    assert_int_equal(actions.items[1].kind, JOB_FAIL);
+    assert_int_equal(actions.items[1].error, TANDEM_ELATE);
+    plan.local_allowed = true; /* it joins, and what it kept goes out then */
+    job_init(&job, &plan);
+    (void)go(&job, JOB_START, 0, 0, 120); /* after its deadline already */
+    assert_int_equal(go(&job, JOB_TIMER, 0, 0, 130).items[0].kind, JOB_START_LOCAL);
+    assert_int_equal(job_event(&job, &cut_short, 140, &actions), 0);
+    assert_int_equal(actions.count, 1);
+    assert_int_equal(actions.items[0].at_ns, 160);
+    actions = go(&job, JOB_TIMER, 0, 0, 160);
+    assert_int_equal(actions.items[0].kind, JOB_CANCEL_EDGE);
+    assert_int_equal(actions.items[1].kind, JOB_DELIVER);
+    assert_int_equal(actions.items[1].flags, JOB_FLAG_LATE | JOB_FLAG_PARTIAL | JOB_FLAG_HEDGED);
 }
 
 /* What the test itself knows of a job while random events come. */
@@ -152,7 +188,8 @@ static struct job_plan random_plan(struct random_source *random)
                              .edge_needs_ns = (int64_t)random_below(random, 40),
                              .handover_ns = (int64_t)random_below(random, 2) * 10,
                              .threshold = 0.5,
-                             .deliver_late = random_below(random, 2) == 0};
+                             .deliver_late = random_below(random, 2) == 0,
+                             .late_until_ns = 90};
 }
 
 static void watch_event(struct watch *watch, const struct job_event_data *event)
@@ -305,6 +342,7 @@ int main(void)
         cmocka_unit_test(test_cascade_doubts_a_text),
         cmocka_unit_test(test_insurance),
         cmocka_unit_test(test_late),
+        cmocka_unit_test(test_late_has_an_end),
         cmocka_unit_test(test_random_sequences),
     };
 

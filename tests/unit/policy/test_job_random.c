@@ -110,6 +110,8 @@ static int64_t due_ns(const struct holder *holder)
 
     if (plan->deadline_ns > holder->now_ns) {
         due = plan->deadline_ns - (kept ? plan->handover_ns : 0);
+    } else if (plan->deadline_ns != 0 && plan->deliver_late) {
+        due = plan->late_until_ns; /* a late answer is not waited for without an end */
     }
     if (plan->insure_at_ns != 0 && plan->local_allowed && edge_runs &&
         !holder->started[JOB_SIDE_LOCAL]) {

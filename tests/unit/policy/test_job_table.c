@@ -14,6 +14,7 @@
 #define DEADLINE 100
 #define INSURE   60
 #define HANDOVER 4
+#define LATEST   150
 
 struct step {
     struct job_event_data event;
@@ -92,11 +93,14 @@ static const struct job_plan tight_plan = {
     .route = JOB_CASCADE, .edge_needs_ns = 60, .threshold = 0.8, COMMON};
 static const struct job_plan endless_plan = {
     .route = JOB_CASCADE, .local_allowed = true, .threshold = 0.8};
-static const struct job_plan patient_plan = {
-    .route = JOB_EDGE, .insure_at_ns = INSURE, .deliver_late = true, COMMON};
+static const struct job_plan patient_plan = {.route = JOB_EDGE,
+                                             .insure_at_ns = INSURE,
+                                             .deliver_late = true,
+                                             .late_until_ns = LATEST,
+                                             COMMON};
 
 static const struct job_plan patient_alone_plan = {
-    .route = JOB_EDGE, .deadline_ns = DEADLINE, .deliver_late = true};
+    .route = JOB_EDGE, .deadline_ns = DEADLINE, .deliver_late = true, .late_until_ns = LATEST};
 
 /* In the order of the columns: START, then local: sure, unsure, partial, failed, bad input, tokens,
  * then the edge: accepted, tokens, done, partial, failed, gone, then the timer: at 60, at 100, then
@@ -214,25 +218,25 @@ static const struct row rows[] = {
     {"late is welcome: the edge runs",
      &patient_plan,
      {START},
-     {"!",   "!",       "!",       "!",       "!",       "!",       "!",  "",
-      "pE",  "dE",      "dEp",     "L+ T100", "L+ T100", "L+ T100", "L+", "!",
+     {"!",   "!",       "!",       "!",       "!",       "!",       "!",       "",
+      "pE",  "dE",      "dEp",     "L+ T100", "L+ T100", "L+ T100", "L+ T150", "!",
       "dEl", "E- f-10", "E- f-11", "L+ T100", "!",       "L+ T100"}},
     {"late is welcome: the timer that insures came at the deadline",
      &patient_plan,
      {T_DEADLINE},
-     {"!",       "E- dLh",     "E- dLh",     "T96",  "", "",     "", "",
-      "pE",      "L- dEh",     "T96",        "",     "", "T100", "", "E- dLlh",
+     {"!",       "E- dLh",     "E- dLh",     "T96",  "", "",     "",     "",
+      "pE",      "L- dEh",     "T96",        "",     "", "T100", "T150", "E- dLlh",
       "L- dElh", "L- E- f-10", "L- E- f-11", "T100", "", ""}},
     {"late is welcome, no local model: the edge runs",
      &patient_alone_plan,
      {START},
-     {"!",   "!",    "!",    "!", "!", "!",   "!",       "",        "pE",   "dE", "dEp",
-      "f-8", "f-12", "T100", "",  "!", "dEl", "E- f-10", "E- f-11", "T100", "!",  ""}},
+     {"!",   "!",    "!",    "!",    "!", "!",   "!",       "",        "pE",   "dE", "dEp",
+      "f-8", "f-12", "T100", "T150", "!", "dEl", "E- f-10", "E- f-11", "T100", "!",  ""}},
     {"late is welcome: both run past the deadline",
      &patient_plan,
      {T_INSURE, T_DEADLINE},
-     {"!",       "E- dLh",     "E- dLh",     "T96",  "", "",     "", "",
-      "pE",      "L- dEh",     "T96",        "",     "", "T100", "", "E- dLlh",
+     {"!",       "E- dLh",     "E- dLh",     "T96",  "", "",     "",     "",
+      "pE",      "L- dEh",     "T96",        "",     "", "T100", "T150", "E- dLlh",
       "L- dElh", "L- E- f-10", "L- E- f-11", "T100", "", ""}},
     {"ended", &local_plan, {CANCEL}, {"", "", "", "", "", "", "", "", "", "", "",
                                       "", "", "", "", "", "", "", "", "", "", ""}},
