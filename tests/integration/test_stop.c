@@ -78,8 +78,9 @@ static void test_edge_that_does_not_read(void **state)
     for (int i = 0; i < OUT; i++) {
         picture_submit(&ended);
     }
-    for (int i = 0; i < 10; i++) {
-        (void)tandem_wait(tandem, 50); /* so that they are on their way */
+    for (int waited = 0; site_number(site.status_socket, "in_flight") < OUT; waited += 50) {
+        assert_true(waited < SITE_PATIENCE_MS);
+        (void)tandem_wait(tandem, 50);
     }
     start_ns = clock_now_ns();
     assert_int_equal(kill(site.client, SIGTERM), 0);
