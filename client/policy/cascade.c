@@ -86,8 +86,10 @@ static void expect(const struct cascade_terms *terms, const struct confidence_bi
 static bool bin_stays(const struct cascade_terms *terms, const struct confidence_bin *bin,
                       double part, double price_ms)
 {
+    const double bound = terms->checks ? 1 : bin->error_bound;
+
     return terms->one_error_ms *
-               (part * bin->error_bound * bin->factor - terms->upload_error * bin->any_factor) <=
+               (part * bound * bin->factor - terms->upload_error * bin->any_factor) <=
            price_ms;
 }
 

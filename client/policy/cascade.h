@@ -45,6 +45,8 @@ struct cascade_terms {
                             own side of the bins an answer has to be, and never before the border.
                             With `nothing`: how far behind the border; and what found nothing stays
                             where it is right so often */
+    bool checks;         /* nothing of how wrong bins are is believed: to learn it, every bin asks
+                            whose answers may be worth it */
     bool in_turn;        /* only one after the other */
 };
 struct cascade_error {

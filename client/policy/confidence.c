@@ -82,6 +82,16 @@ static double claimed_error(const struct confidence *confidence, size_t bin)
     return 1.0 - (first + confidence->claimed[bin]) / (1.0 + (double)confidence->both[bin]);
 }
 
+/* The same, where truth was told of some of them: then that, too. */
+static double known_error(const struct confidence *confidence, size_t bin)
+{
+    const double told = (double)confidence->told[bin];
+
+    return (CONFIDENCE_AGREEMENT_WEIGHT * claimed_error(confidence, bin) + told -
+            (double)confidence->right[bin]) /
+           (CONFIDENCE_AGREEMENT_WEIGHT + told);
+}
+
 /* How often a bin is wrong, and how much that weighs: agreement with its prior, which is at most a
  * few samples against the truth. */
 static struct pool pool_of(const struct confidence *confidence, size_t bin)
@@ -159,20 +169,44 @@ void confidence_see(struct confidence *confidence, double local_confidence)
 
 void confidence_compare(struct confidence *confidence, double local_confidence, bool agreed)
 {
-    struct confidence_pair nobody = {{0}, {0}, {0}};
+    struct confidence_pair all;
 
-    confidence_pair_compare(confidence, &nobody, local_confidence, agreed);
+    memcpy(all.both, confidence->both, sizeof(all.both));
+    memcpy(all.agreed, confidence->agreed, sizeof(all.agreed));
+    memcpy(all.claimed, confidence->claimed, sizeof(all.claimed));
+    confidence_pair_compare(confidence, &all, local_confidence, agreed);
 }
 
-/* After so many, one more says nothing more. */
+/* Half as many, of both kinds alike. */
+static void counts_halve(uint32_t *all, uint32_t *right)
+{
+    const uint32_t wrong = *all - *right;
+
+    *right /= 2;
+    *all = *right + wrong / 2;
+}
+
+/* One bin of a pair, and with it of the whole. */
+static void pair_halve(struct confidence *confidence, struct confidence_pair *pair, size_t bin)
+{
+    const uint32_t both = pair->both[bin], agreed = pair->agreed[bin];
+    const double claimed = pair->claimed[bin];
+
+    counts_halve(&pair->both[bin], &pair->agreed[bin]);
+    pair->claimed[bin] *= (double)pair->both[bin] / both;
+    confidence->both[bin] -= both - pair->both[bin];
+    confidence->agreed[bin] -= agreed - pair->agreed[bin];
+    confidence->claimed[bin] = fmax(confidence->claimed[bin] - (claimed - pair->claimed[bin]), 0);
+}
+
 void confidence_pair_compare(struct confidence *confidence, struct confidence_pair *pair,
                              double local_confidence, bool agreed)
 {
     const size_t bin = bin_of(confidence, local_confidence);
     const double claimed = local_confidence > 0 ? fmin(local_confidence, 1) : 0; /* NAN: 0 */
 
-    if (confidence->both[bin] >= LIMIT_LEARNED_COUNT) {
-        return;
+    if (pair->both[bin] >= CONFIDENCE_MEMORY) {
+        pair_halve(confidence, pair, bin);
     }
     confidence->both[bin]++;
     confidence->agreed[bin] += agreed;
@@ -205,10 +239,11 @@ void confidence_tell(struct confidence *confidence, double local_confidence, boo
 {
     const size_t bin = bin_of(confidence, local_confidence);
 
-    if (confidence->told[bin] < LIMIT_LEARNED_COUNT) {
-        confidence->told[bin]++;
-        confidence->right[bin] += right;
+    if (confidence->told[bin] >= CONFIDENCE_MEMORY) {
+        counts_halve(&confidence->told[bin], &confidence->right[bin]);
     }
+    confidence->told[bin]++;
+    confidence->right[bin] += right;
 }
 
 void confidence_untell(struct confidence *confidence, double local_confidence, bool right)
@@ -251,7 +286,7 @@ void confidence_bins(const struct confidence *confidence,
             (struct confidence_bin){.middle = bin_middle(bin),
                                     .share = bin_weight(confidence, bin) / all,
                                     .claimed_error = nothing ? error /* it claims nothing */
-                                                             : claimed_error(confidence, bin),
+                                                             : known_error(confidence, bin),
                                     .error = error,
                                     .error_bound = nothing ? own_bound : bound,
                                     .doubt = error,

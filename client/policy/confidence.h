@@ -37,6 +37,10 @@ struct confidence_pair {
     uint32_t both[CONFIDENCE_BINS], agreed[CONFIDENCE_BINS];
     double claimed[CONFIDENCE_BINS];
 };
+/* So many comparisons of one bin with one edge, and so many words about one bin, are kept: then
+ * they are halved, their shares stay. So what is learned follows models that fit what they see less
+ * than they did, however long they did. */
+#define CONFIDENCE_MEMORY 2000
 void confidence_init(struct confidence *confidence);
 /* In place of the confidence of an answer that found nothing: before all others. */
 #define CONFIDENCE_NOTHING        (-1.0 / (CONFIDENCE_BINS - 1))

@@ -219,6 +219,22 @@ static void thrift(const struct decide_input *input, struct choice *choice)
     }
 }
 
+/* Both sides are asked where local is not believed. */
+static void check_consider(const struct decide_input *input, const struct cascade *cascade,
+                           struct choice *choice)
+{
+    const struct candidate *chosen = &choice->candidates[choice->chosen];
+    const size_t at = candidates_cheapest(choice, FORCED_CASCADE);
+
+    if (!input->checks || input->forced != FORCED_AUTO || chosen->kind == JOB_CACHE ||
+        at == choice->count || !(cascade->asked > 0) ||
+        !(choice->candidates[at].cost - chosen->cost <= input->weights.one_error_ms)) {
+        return;
+    }
+    choice->chosen = at;
+    choice->reason = "both sides are asked, to see how right local is";
+}
+
 int decide(const struct decide_input *input, struct choice *ret_choice)
 {
     struct confidence_bin bins[CONFIDENCE_BINS];
@@ -246,6 +262,7 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
         return TANDEM_ENOROUTE;
     }
     ret_choice->reason = reason_of_choice(input, ret_choice, &cascade);
+    check_consider(input, &cascade, ret_choice);
     thrift(input, ret_choice);
     retry_consider(input, bins, ret_choice, &cascade);
     result = plan_make(input, bins, ret_choice, &cascade);

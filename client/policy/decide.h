@@ -118,6 +118,7 @@ struct decide_input {
     const char *only_edge;   /* privacy: the one edge that may see it; NULL: any */
     bool never_leaves;       /* privacy */
     bool too_big;            /* as it came, for the wire; a smaller form may go */
+    bool checks;             /* see DECIDE_CHECK_EACH */
     bool has_local;
     bool local_known;
     struct latency local;  /* with the queue */
@@ -177,6 +178,12 @@ struct choice {
     struct job_plan plan;
 };
 
+/* Answers that stay here are compared with nobody's, and where the edge answers alone there is no
+ * local one: what was learned of them before would hold for ever, whatever became of the models.
+ * So one request of each so many of a task asks both sides, whatever the local answer says of
+ * itself, where that is expected to cost no more than one error. A prime, for streams that take
+ * turns. */
+#define DECIDE_CHECK_EACH 61
 /* An edge that is asked in a hope is given up after so many times the hoped latency: then the hope
  * was wrong. */
 #define DECIDE_NO_SUCH_EDGE "no edge of this name" /* a reason; who shows it adds the name */

@@ -85,13 +85,15 @@ static void pull_in(struct run *run, const struct client *client)
 
 void tandem_choose(struct run *run, struct request *request)
 {
-    const struct client *client = &run->clients[request->client];
+    struct client *client = &run->clients[request->client];
     const struct estimate_task here = local_estimate(client, request);
     struct decide_edge edges[SIM_EDGES_MAX];
     struct decide_insured insured[INSURED_MAX];
     struct choice choice;
     struct decide_input input = {.weights = sim_weights,
                                  .energy = sim_energy,
+                                 .checks =
+                                     ++client->decided[request->task] % DECIDE_CHECK_EACH == 0,
                                  .has_local = true,
                                  .threshold = thresholds[request->task],
                                  .confidence = &client->confidence[request->task],

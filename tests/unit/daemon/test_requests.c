@@ -755,6 +755,32 @@ static void test_handover(void **state)
     assert_float_equal(items[COMMANDS].handover.run.mean, 7, 1e-9);
 }
 
+/* Now and then a request that would stay here asks both sides: what is learned is looked after. */
+static void test_both_are_asked_now_and_then(void **state)
+{
+    const struct local_submit message = submit_make(OBJECTS, "", 1000);
+    unsigned checks = 0;
+
+    (void)state;
+    site_make(5);
+    config.one_error_ms = 60; /* an edge is hardly worth its time */
+    for (unsigned i = 1; i <= 2 * DECIDE_CHECK_EACH; i++) {
+        const struct request *request = submit(&message, "picture");
+        const bool asks = request->choice.plan.route == JOB_CASCADE &&
+                          request->choice.plan.threshold >= 1 && !request->choice.plan.race;
+
+        assert_int_equal(asks, i % DECIDE_CHECK_EACH == 0);
+        checks += asks;
+        requests_end_all(&all);
+        for (size_t at = 0; at < fake.started_count; at++) {
+            fake.started[at]->error = TANDEM_ECANCELED;
+            requests_runner_callbacks.on_done(fake.started[at], &all);
+        }
+        fake.started_count = fake.sent_count = 0;
+    }
+    assert_int_equal(checks, 2);
+}
+
 int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -782,7 +808,8 @@ int main(void)
                                        FRESH(test_joule_of_an_extra),
                                        FRESH(test_joule_of_a_place),
                                        FRESH(test_latency_of_a_session),
-                                       FRESH(test_handover)};
+                                       FRESH(test_handover),
+                                       FRESH(test_both_are_asked_now_and_then)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -435,6 +435,68 @@ static void test_most_useful_trouble(void **state)
     assert_string_equal(reason_of(&input, 0, &choice), "no edge connected");
 }
 
+static bool asks_always(const struct choice *choice)
+{
+    return choice->plan.route == JOB_CASCADE && choice->plan.threshold == 1 &&
+           choice->plan.stay_below == 0;
+}
+
+/* Local is believed to be nearly always right; a check asks the edge whatever it says. */
+static void test_check(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        confidence_see(&unsure, 0.99);
+        confidence_compare(&unsure, 0.99, true);
+    }
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_false(asks_always(&choice));
+    input.checks = true;
+    assert_string_equal(reason_of(&input, 0, &choice),
+                        "both sides are asked, to see how right local is");
+    assert_true(asks_always(&choice));
+    assert_false(choice.plan.race); /* the first answer would end it */
+    input.forced = FORCED_LOCAL;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    input.forced = FORCED_AUTO;
+    input.never_leaves = true;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    input.never_leaves = false;
+    input.energy = (struct decide_energy){5, 1e-6, 1e-6};
+    input.energy_limited = true; /* and nothing is left */
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_LOCAL);
+    input.energy_limited = false;
+    edges[0].latency = (struct latency){400, 500}; /* dearer than an error */
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_false(asks_always(&choice));
+}
+
+/* Where the edge alone answers there is nothing of local's to compare: then it runs, too. */
+static void test_check_of_an_edge(void **state)
+{
+    struct decide_input input = input_make();
+    struct choice choice;
+
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        confidence_see(&unsure, 0.3);
+        confidence_compare(&unsure, 0.3, false);
+    }
+    input.local = (struct latency){60, 70};
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_EDGE);
+    input.checks = true;
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_int_equal(choice.plan.route, JOB_CASCADE);
+    assert_true(choice.plan.threshold == 1 && !choice.plan.race);
+}
+
 /* An answer that was given before costs no time; it is taken when it is believed to be right often
  * enough, and never where the caller names a route. */
 static void test_cached(void **state)
@@ -543,7 +605,9 @@ static void test_cached_without_energy(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cached),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_check),
+                                       cmocka_unit_test(test_check_of_an_edge),
+                                       cmocka_unit_test(test_cached),
                                        cmocka_unit_test(test_cached_keeps_what_was_believed),
                                        cmocka_unit_test(test_cached_by_local),
                                        cmocka_unit_test(test_cached_by_local_or_the_edge),

@@ -92,11 +92,67 @@ static void test_counts_are_bounded(void **state)
     assert_int_equal(confidence.seen[5], LIMIT_LEARNED_COUNT / 4);
     confidence_compare(&confidence, SURE, true);
     confidence_tell(&confidence, SURE, true);
-    assert_int_equal(confidence.both[9], LIMIT_LEARNED_COUNT);
-    assert_int_equal(confidence.told[9], LIMIT_LEARNED_COUNT);
+    assert_int_equal(confidence.both[9], LIMIT_LEARNED_COUNT / 2 + 1);
+    assert_int_equal(confidence.told[9], LIMIT_LEARNED_COUNT / 2 + 1);
     edge_truth_tell(&truth, false);
     assert_int_equal(truth.told, LIMIT_LEARNED_COUNT / 2 + 1);
     assert_int_equal(truth.wrong, LIMIT_LEARNED_COUNT / 8 + 1);
+}
+
+/* After a long time of one kind, what comes next is believed once it is as much as is kept, and not
+ * as much as there was; each edge's part goes down with the whole. */
+static void test_memory_is_short(void **state)
+{
+    struct confidence confidence;
+    struct confidence_pair a = {{0}, {0}, {0}}, b = {{0}, {0}, {0}};
+
+    (void)state;
+    confidence_init(&confidence);
+    for (int i = 0; i < 20000; i++) {
+        confidence_pair_compare(&confidence, i % 2 ? &a : &b, SURE, true);
+        confidence_tell(&confidence, 0.55, true);
+    }
+    assert_true(a.both[9] <= CONFIDENCE_MEMORY && b.both[9] <= CONFIDENCE_MEMORY);
+    assert_int_equal(confidence.both[9], a.both[9] + b.both[9]);
+    assert_int_equal(confidence.agreed[9], confidence.both[9]);
+    assert_true(fabs(confidence.claimed[9] / (double)confidence.both[9] - SURE) < 1e-6);
+    assert_true(confidence.told[5] <= CONFIDENCE_MEMORY);
+    for (int i = 0; i < CONFIDENCE_MEMORY; i++) {
+        confidence_pair_compare(&confidence, &a, SURE, false);
+        confidence_tell(&confidence, 0.55, false);
+    }
+    assert_true(a.agreed[9] < a.both[9] / 2);
+    assert_int_equal(confidence.both[9] - confidence.agreed[9], a.both[9] - a.agreed[9]);
+    assert_true(confidence_error(&confidence, 0.55) > 0.5);
+    confidence_pair_forget(&confidence, &a);
+    assert_int_equal(confidence.both[9], b.both[9]);
+    assert_int_equal(confidence.agreed[9], b.agreed[9]);
+}
+
+/* Truth that was told of local says how much an edge mends: else it were the edge that is believed
+ * to be wrong where they differ. */
+static void test_truth_says_what_is_mended(void **state)
+{
+    const struct edge_belief edge = {.error = 0.05, .mended_min = 0};
+    struct confidence_bin bins[CONFIDENCE_BINS];
+    struct cascade_error local, of_edge;
+    struct confidence confidence;
+
+    (void)state;
+    confidence_init(&confidence);
+    for (int i = 0; i < 300; i++) {
+        confidence_see(&confidence, SURE);
+        confidence_compare(&confidence, SURE, i % 2);
+    }
+    confidence_bins(&confidence, bins);
+    cascade_errors(bins, &edge, &local, &of_edge);
+    assert_true(of_edge.probability > 0.8 * local.probability);
+    for (int i = 0; i < 300; i++) {
+        confidence_tell(&confidence, SURE, i % 2);
+    }
+    confidence_bins(&confidence, bins);
+    cascade_errors(bins, &edge, &local, &of_edge);
+    assert_true(of_edge.probability < 0.2 * local.probability);
 }
 
 static void test_edge_truth(void **state)
@@ -189,6 +245,8 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_truth_outweighs_agreement),
                                        cmocka_unit_test(test_a_pair_is_forgotten),
                                        cmocka_unit_test(test_counts_are_bounded),
+                                       cmocka_unit_test(test_memory_is_short),
+                                       cmocka_unit_test(test_truth_says_what_is_mended),
                                        cmocka_unit_test(test_edge_truth),
                                        cmocka_unit_test(test_edge_mends_what_it_is_better_by),
                                        cmocka_unit_test(test_a_bad_edge_mends_nothing)};
