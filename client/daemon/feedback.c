@@ -89,6 +89,7 @@ static void told_set(struct requests *all, struct told_answers *answers, bool co
         side_untell(all, answers, side);
     }
     answers->told = told;
+    answers->turns += is_new;
     for (enum job_side side = JOB_SIDE_LOCAL; side <= JOB_SIDE_EDGE; side++) {
         if (!answers->taught[side]) {
             side_tell(all, answers, side);
@@ -125,6 +126,10 @@ int feedback_take(struct requests *all, uid_t uid, uint64_t id, bool correct, co
     if (answers->by == JOB_SIDES) {
         *ret_why = "the request ended without an answer";
         return TANDEM_EINVAL;
+    }
+    if (answers->turns >= LIMIT_FEEDBACK_TURNS && is_right(answers) != correct) {
+        *ret_why = "it was said to be right and wrong too often: the last word stays";
+        return TANDEM_EBUSY;
     }
     told_set(all, answers, correct);
     return 0;

@@ -15,7 +15,8 @@ void feedback_keep(struct requests *all, const struct told_answers *answers);
  * repeats; an answer that is said to be wrong is not given again. (What is said of an answer that
  * was given to a similar frame says nothing of that frame.) all->on_amended hears of every decision
  * of which something new was said. 0, or with a line (static): TANDEM_EINVAL where there is no
- * answer, TANDEM_ENOTFOUND, TANDEM_EAUTH. */
+ * answer, TANDEM_ENOTFOUND, TANDEM_EAUTH, TANDEM_EBUSY where the word of this answer has changed
+ * LIMIT_FEEDBACK_TURNS times already. */
 int feedback_take(struct requests *all, uid_t uid, uint64_t id, bool correct, const char **ret_why);
 
 /* Only now both sides have whole answers (a shadow run): of the local model `local_digest` with

@@ -251,8 +251,8 @@ int tandem_generate(struct tandem *tandem, const char *task, const char *text, u
  * TANDEM_EAUTH: another user's. Said of an answer from the cache it is said of the one that is
  * repeated, and an answer that was wrong is not given again. One content counts once, however often
  * it is asked and judged: the last word of the same model's answer to it. TANDEM_EBUSY: too much
- * was said at a time, or is under way. TANDEM_ETIMEDOUT: the daemon, maybe an older one, said
- * nothing. */
+ * was said at a time, or is under way, or this answer's word has changed 16 times.
+ * TANDEM_ETIMEDOUT: the daemon, maybe an older one, said nothing. */
 int tandem_feedback(struct tandem *tandem, const char *id, int correct);
 
 /* ---- asynchronous ---- */

@@ -36,6 +36,7 @@ struct told_answers {
     bool origin_same;                       /* to the same bytes */
     uint64_t content[2];    /* what was asked, with all that it asks for; zeros: not comparable */
     enum told told;         /* of the delivered answer */
+    uint32_t turns;         /* times that this has changed */
     bool taught[JOB_SIDES]; /* and of this side it was learned from */
 };
 

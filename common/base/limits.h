@@ -101,6 +101,7 @@
     (256u << 20) /* inputs that came as DATA and are held, all applications together */
 #define LIMIT_FEEDBACK_KEPT       8192 /* decisions of which something may still be said: 3 MB */
 #define LIMIT_FEEDBACK_PER_S      100  /* what one application says of answers */
+#define LIMIT_FEEDBACK_TURNS      16 /* times that the word of one answer changes: each is a line */
 #define LIMIT_APP_FDS             16 /* descriptors of one application that wait for their request */
 #define LIMIT_APP_OUTBOX_BYTES    (16u << 20) /* slow applications are cut off here */
 #define LIMIT_STATUS_CONNECTIONS  64

@@ -10,8 +10,7 @@
 
 #include <cmocka.h>
 
-#define BLIND 0.6 /* of the local answers have nothing to do with what was asked, after the shift  \
-                   */
+#define BLIND       0.6 /* of the local answers, after the shift: they are not of the input any more */
 #define BEFORE      (600 * NS_PER_S)
 #define SOON        (60 * NS_PER_S) /* after it: what is learned anew */
 #define AFTER       (300 * NS_PER_S)

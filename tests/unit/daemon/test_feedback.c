@@ -422,6 +422,27 @@ static void test_content_once(void **state)
     local_check(1, 0);
 }
 
+/* Each change is a line on the disk: their number is bounded, whoever says it. The last word can be
+ * said again, and teaches once. */
+static void test_turns_are_bounded(void **state)
+{
+    const char *why = NULL;
+
+    (void)state;
+    (void)decision_add(5, JOB_SIDE_LOCAL, false, false);
+    for (int i = 0; i < LIMIT_FEEDBACK_TURNS; i++) {
+        assert_int_equal(say(5, i % 2 == 0), 0);
+    }
+    assert_int_equal(words, LIMIT_FEEDBACK_TURNS);
+    assert_int_equal(say(5, true), TANDEM_EBUSY);
+    assert_int_equal(feedback_take(&all, 0, 5, true, &why), TANDEM_EBUSY);
+    assert_int_equal(say(5, false), 0);
+    assert_int_equal(words, LIMIT_FEEDBACK_TURNS);
+    local_check(1, 0);
+    (void)decision_add(6, JOB_SIDE_LOCAL, false, false);
+    assert_int_equal(say(6, true), 0);
+}
+
 /* What is too old cannot be judged any more; what is not can, also where the decision itself is no
  * longer in memory. */
 static void test_bound(void **state)
@@ -458,6 +479,7 @@ int main(void)
         WITH(test_without_a_cache),
         WITH(test_question),
         WITH(test_agreement_of_another_model),
+        WITH(test_turns_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
