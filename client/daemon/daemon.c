@@ -4,6 +4,7 @@
 #include "client/daemon/decision_file.h"
 #include "client/daemon/energy.h"
 #include "client/daemon/example_decision.h"
+#include "client/daemon/feedback.h"
 #include "client/daemon/learn.h"
 #include "client/daemon/learned_file.h"
 #include "client/daemon/requests.h"
@@ -499,6 +500,7 @@ static int daemon_start(struct daemon *daemon)
         result = daemon->learned ? 0 : TANDEM_ENOMEM;
     }
     if (result == 0) {
+        feedback_load(&daemon->requests, daemon->config.state_dir);
         result = app_new(&daemon->loop, daemon->config.app_socket, daemon->tasks->names,
                          daemon->tasks->kinds, daemon->tasks->count, &requests_app_callbacks,
                          &daemon->requests, &daemon->app, error);

@@ -9,7 +9,7 @@
 
 #define TEXT_OF(number) #number
 #define KEPT_TEXT(kept)                                                                            \
-    "there is no decision of this id among the last " TEXT_OF(kept) " since the daemon's start"
+    "there is no decision of this id among the last " TEXT_OF(kept) " that can still be judged"
 
 static bool is_running(const struct requests *all, uint64_t id)
 {
@@ -49,6 +49,22 @@ static void told_show(struct requests *all, const struct told_answers *answers)
     all->on_amended(decision, decision_correct_json, all->user);
 }
 
+/* What it has taught is not there any more; a restart has to know it. */
+static void forgotten_show(struct requests *all, const struct told_answers *answers)
+{
+    const struct decision alone = {.id = answers->decision};
+
+    all->on_amended(&alone, decision_forgotten_json, all->user);
+}
+
+static void answers_forget(struct requests *all, struct told_answers *answers)
+{
+    if (answers->taught[JOB_SIDE_LOCAL] || answers->taught[JOB_SIDE_EDGE]) {
+        memset(answers->taught, 0, sizeof(answers->taught));
+        forgotten_show(all, answers);
+    }
+}
+
 static bool is_right(const struct told_answers *answers)
 {
     return answers->told == TOLD_RIGHT;
@@ -62,6 +78,11 @@ static void side_untell(struct requests *all, struct told_answers *answers, enum
     }
 }
 
+static enum job_side other_side(enum job_side side)
+{
+    return side == JOB_SIDE_LOCAL ? JOB_SIDE_EDGE : JOB_SIDE_LOCAL;
+}
+
 /* An answer that is said to be wrong leaves the cache, so the same content is asked and judged
  * again: its last word takes the place of those before. */
 static void side_tell(struct requests *all, struct told_answers *answers, enum job_side side)
@@ -71,7 +92,12 @@ static void side_tell(struct requests *all, struct told_answers *answers, enum j
     for (size_t i = 0; says && i < all->told_count; i++) {
         if (&all->told[i] != answers && told_same(&all->told[i], answers, side) &&
             told_of(&all->told[i], side, is_right(&all->told[i])) != TOLD_NOTHING) {
+            const bool taught = all->told[i].taught[side];
+
             side_untell(all, &all->told[i], side);
+            if (taught && !all->told[i].taught[other_side(side)]) {
+                forgotten_show(all, &all->told[i]);
+            }
         }
     }
     learn_told(all, answers, side, is_right(answers), true);
@@ -84,6 +110,7 @@ static void told_set(struct requests *all, struct told_answers *answers, bool co
     struct told_answers *origin = answers->origin_same ? answers_find(all, answers->origin) : NULL;
 
     const bool is_new = answers->told != told;
+    bool teaches = false; /* anew, after it was forgotten */
 
     for (enum job_side side = JOB_SIDE_LOCAL; is_new && side <= JOB_SIDE_EDGE; side++) {
         side_untell(all, answers, side);
@@ -92,10 +119,11 @@ static void told_set(struct requests *all, struct told_answers *answers, bool co
     answers->turns += is_new;
     for (enum job_side side = JOB_SIDE_LOCAL; side <= JOB_SIDE_EDGE; side++) {
         if (!answers->taught[side]) {
+            teaches = true;
             side_tell(all, answers, side);
         }
     }
-    if (is_new) {
+    if (is_new || teaches) {
         told_show(all, answers);
     }
     if (!correct && all->results) {
@@ -163,7 +191,7 @@ void feedback_forget(struct requests *all, const char *task)
 {
     for (size_t i = 0; i < all->told_count; i++) {
         if (strcmp(all->told[i].task, task) == 0) {
-            memset(all->told[i].taught, 0, sizeof(all->told[i].taught));
+            answers_forget(all, &all->told[i]);
         }
     }
 }

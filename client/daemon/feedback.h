@@ -8,6 +8,10 @@
 /* A request has ended: of the last LIMIT_FEEDBACK_KEPT something may be said. */
 void feedback_keep(struct requests *all, const struct told_answers *answers);
 
+/* Finds again what decisions under `state_dir` ("": none) may still be said of: at the start,
+ * before there are requests. */
+void feedback_load(struct requests *all, const char *state_dir);
+
 /* User `uid` says that the answer of decision `id` was right, or wrong. The last word counts: what
  * an earlier one has taught is taken back, and so is what was said of an earlier answer of the same
  * model to the same content (as far back as LIMIT_FEEDBACK_KEPT): one content counts once. What is

@@ -244,15 +244,16 @@ int tandem_generate(struct tandem *tandem, const char *task, const char *text, u
 
 /* Says whether the answer of decision `id` (of tandem_answer_id) was right: what Tandem learns best
  * from. Any connection of the user who asked may say it, and root, of any of the last 8192 requests
- * since the daemon's start. The last word counts; saying the same again changes nothing. Waits
- * until what the daemon learned is on its disk and survives a crash (at most five words a second),
- * at most two seconds. TANDEM_EIO: it counts, but its disk does not take it. TANDEM_EINVAL: not an
- * id, or a decision without an answer. TANDEM_ENOTFOUND: no such decision, or one that is too old.
- * TANDEM_EAUTH: another user's. Said of an answer from the cache it is said of the one that is
- * repeated, and an answer that was wrong is not given again. One content counts once, however often
- * it is asked and judged: the last word of the same model's answer to it. TANDEM_EBUSY: too much
- * was said at a time, or is under way, or this answer's word has changed 16 times.
- * TANDEM_ETIMEDOUT: the daemon, maybe an older one, said nothing. */
+ * that were answered, also before a restart (of a task with a positive label since the start, for
+ * no record says which answer it was). The last word counts; saying the same again changes nothing.
+ * Waits until what the daemon learned is on its disk and survives a crash (at most five words a
+ * second), at most two seconds. TANDEM_EIO: it counts, but its disk does not take it.
+ * TANDEM_EINVAL: not an id, or a decision without an answer. TANDEM_ENOTFOUND: no such decision, or
+ * one that is too old. TANDEM_EAUTH: another user's. Said of an answer from the cache it is said of
+ * the one that is repeated, and an answer that was wrong is not given again. One content counts
+ * once, however often it is asked and judged: the last word of the same model's answer to it.
+ * TANDEM_EBUSY: too much was said at a time, or is under way, or this answer's word has changed 16
+ * times. TANDEM_ETIMEDOUT: the daemon, maybe an older one, said nothing. */
 int tandem_feedback(struct tandem *tandem, const char *id, int correct);
 
 /* ---- asynchronous ---- */

@@ -1,6 +1,7 @@
 #include "client/policy/decision.h"
 
 #include "client/policy/budget.h"
+#include "client/policy/told_line.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
@@ -399,6 +400,12 @@ void decision_correct_json(const struct decision *decision, struct json_writer *
     }
 }
 
+void decision_forgotten_json(const struct decision *decision, struct json_writer *json)
+{
+    (void)decision;
+    json_bool(json, "forgotten", true);
+}
+
 void decision_waste_json(const struct decision *decision, struct json_writer *json)
 {
     const struct decision_waste *waste = &decision->waste;
@@ -473,5 +480,6 @@ void decision_json(const struct decision *decision, struct json_writer *json)
     }
     decision_waste_json(decision, json);
     decision_measured_json(decision, json);
+    told_answers_json(&decision->answers, json);
     decision_correct_json(decision, json);
 }

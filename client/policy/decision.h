@@ -94,6 +94,8 @@ bool decision_stayed(const struct decision *decision, const struct job *job,
 typedef void decision_member_fn(const struct decision *decision, struct json_writer *json);
 /* The member `correct`, when the application has said it. */
 void decision_correct_json(const struct decision *decision, struct json_writer *json);
+/* The member `forgotten`: what was said of the answer is not learned from any more. */
+void decision_forgotten_json(const struct decision *decision, struct json_writer *json);
 /* The member `wasted`, when something was. */
 void decision_waste_json(const struct decision *decision, struct json_writer *json);
 /* The members of one decision object (the caller opens and closes it and may add `daemon`). */

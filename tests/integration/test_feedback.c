@@ -215,6 +215,43 @@ static void test_killed(void **state)
     }
 }
 
+static void forget(void)
+{
+    assert_int_equal(site_run(NULL, NULL, "tandemctl", "forget", "--task", "objects", "--socket",
+                              site.status_socket, NULL),
+                     0);
+}
+
+/* What was answered before a restart can be judged after it, and one word counts once, over as many
+ * restarts as there are; what was forgotten can be told anew. */
+static void test_judged_after_a_restart(void **state)
+{
+    char id[ID_BYTES];
+    unsigned before;
+
+    (void)state;
+    fresh_answer(WORDS + 10, id);
+    restart();
+    before = told();
+    assert_int_equal(tandem_feedback(tandem, id, 0), 0);
+    assert_int_equal(told(), before + 1);
+    restart();
+    assert_string_equal(said_of(id), "wrong");
+    assert_int_equal(tandem_feedback(tandem, id, 0), 0);
+    assert_int_equal(told(), before + 1);
+    assert_int_equal(tandem_feedback(tandem, id, 1), 0);
+    assert_int_equal(told(), before + 1);
+    assert_string_equal(said_of(id), "right");
+    forget();
+    assert_int_equal(told(), 0);
+    restart();
+    assert_int_equal(tandem_feedback(tandem, id, 1), 0);
+    assert_int_equal(told(), 1);
+    restart();
+    assert_int_equal(tandem_feedback(tandem, id, 1), 0);
+    assert_int_equal(told(), 1);
+}
+
 static void test_last_word(void **state)
 {
     char id[ID_BYTES];
@@ -235,7 +272,8 @@ static void test_refused(void **state)
 
     (void)state;
     assert_int_equal(tandem_feedback(tandem, "12345", 1), TANDEM_ENOTFOUND);
-    assert_non_null(strstr(tandem_last_error(tandem), "among the last 8192 since the daemon's"));
+    assert_non_null(
+        strstr(tandem_last_error(tandem), "among the last 8192 that can still be judged"));
     assert_int_equal(tandem_feedback(tandem, "cat", 1), TANDEM_EINVAL);
     assert_int_not_equal(site_classify(tandem, SITE_PICTURE, "edge:attic", 20000, &answer), 0);
     assert_int_equal(tandem_feedback(tandem, tandem_answer_id(tandem_last_failure(tandem)), 1),
@@ -314,13 +352,10 @@ static void test_bound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_is_learned),
-        cmocka_unit_test(test_content_once),
-        cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_last_word),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_tandemctl),
-        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_wrong_is_learned), cmocka_unit_test(test_content_once),
+        cmocka_unit_test(test_killed),           cmocka_unit_test(test_judged_after_a_restart),
+        cmocka_unit_test(test_last_word),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_tandemctl),        cmocka_unit_test(test_bound),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -30,11 +30,15 @@ static struct client_task task;
 static struct tasks tasks = {.configs = &task_config, .items = &task, .count = 1};
 static struct requests all;
 static char links; /* only its address */
-static unsigned words, rights;
+static unsigned words, rights, forgotten;
 
 static void on_amended(const struct decision *decision, decision_member_fn *member, void *user)
 {
     (void)user;
+    if (member == decision_forgotten_json) {
+        forgotten++;
+        return;
+    }
     assert_ptr_equal(member, decision_correct_json);
     words++;
     rights += decision->answers.told == TOLD_RIGHT;
@@ -43,7 +47,7 @@ static void on_amended(const struct decision *decision, decision_member_fn *memb
 static int setup(void **state)
 {
     (void)state;
-    words = rights = 0;
+    words = rights = forgotten = 0;
     clock_set_fake(fake_now, NULL);
     task = (struct client_task){.config = &task_config, .has_local = true};
     confidence_init(&task.confidence);
