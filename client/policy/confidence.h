@@ -40,7 +40,7 @@ struct confidence_pair {
 /* So many comparisons of one bin with one edge, and so many words about one bin, are kept: then
  * they are halved, their shares stay. So what is learned follows models that fit what they see less
  * than they did, however long they did. */
-#define CONFIDENCE_MEMORY 2000
+#define CONFIDENCE_MEMORY 8000
 void confidence_init(struct confidence *confidence);
 /* In place of the confidence of an answer that found nothing: before all others. */
 #define CONFIDENCE_NOTHING        (-1.0 / (CONFIDENCE_BINS - 1))
