@@ -201,7 +201,7 @@ static void question_fill(struct requests *all, const struct client_task *task,
 
     *input = (struct decide_input){.weights = client_config_weights(all->config),
                                    .energy = requests_energy(all),
-                                   .checks = (task->decided + 1) % DECIDE_CHECK_EACH == 0,
+                                   .check_ms = check_purse_take(&task->checks),
                                    .has_local = task->has_local,
                                    .threshold = task->config->confidence_threshold,
                                    .confidence = &task->confidence,
@@ -270,7 +270,7 @@ int request_decide(struct request *request, const struct decide_cached *cached)
                   session ? request->transcript.bytes : request->input.bytes,
                   session ? session->edge_bytes : NULL, request->decide_ns, &question);
     result = question_decide(&question, request->submit.route, false, cached, &request->choice);
-    request->task->decided++;
+    check_purse_decided(&request->task->checks, &request->choice);
     request_decision_fill(request);
     if (request_is_observed(request)) {
         const char *route = client_config_observe_route_text(request->all->config);

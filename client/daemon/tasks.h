@@ -39,8 +39,8 @@ struct client_task {
     struct estimate_edge edges[LIMIT_EDGES];
     double scores_bytes; /* `classify`: an edge's answer takes at most so many; 0: not known */
     bool asks; /* whether it is the positive label: `confidence` is of that one's probability */
-    struct cascade_costs costs;   /* of such a task */
-    uint32_t decided;             /* requests so far: each DECIDE_CHECK_EACH-th is a check */
+    struct cascade_costs costs; /* of such a task */
+    struct check_purse checks;
     struct confidence confidence; /* its bins lie as `costs` want them */
     struct task_watch watch;
     struct upload_state upload;

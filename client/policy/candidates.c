@@ -271,9 +271,9 @@ static void cascade_add(const struct decide_input *input, const struct confidenc
         .send_ms = send_ms(input, &edge.upload),
         .upload_error = edge.upload.error,
         .threshold = input->forced == FORCED_CASCADE ? input->threshold : NAN,
-        .checks = input->checks && input->forced == FORCED_AUTO,
-        .in_turn = input->forced == FORCED_CASCADE || input->deadline_ns == 0 || input->checks ||
-                   !energy_carries(input, both_joule(input, &edge)),
+        .checks = input->check_ms > 0,
+        .in_turn = input->forced == FORCED_CASCADE || input->deadline_ns == 0 ||
+                   input->check_ms > 0 || !energy_carries(input, both_joule(input, &edge)),
     };
     const double left_ms = (double)(input->deadline_ns - input->now_ns) / (double)NS_PER_MS;
     double miss;

@@ -219,23 +219,46 @@ static void thrift(const struct decide_input *input, struct choice *choice)
     }
 }
 
-/* Both sides are asked where local is not believed. */
-static void check_consider(const struct decide_input *input, const struct cascade *cascade,
-                           struct choice *choice)
+double check_purse_take(const struct check_purse *purse)
 {
-    const struct candidate *chosen = &choice->candidates[choice->chosen];
-    const size_t at = candidates_cheapest(choice, FORCED_CASCADE);
-
-    if (!input->checks || input->forced != FORCED_AUTO || chosen->kind == JOB_CACHE ||
-        at == choice->count || !(cascade->asked > 0) ||
-        !(choice->candidates[at].cost - chosen->cost <= input->weights.one_error_ms)) {
-        return;
-    }
-    choice->chosen = at;
-    choice->reason = "both sides are asked, to see how right local is";
+    return (purse->decided + 1) % DECIDE_CHECK_EACH == 0 ? purse->saved_ms : 0;
 }
 
-int decide(const struct decide_input *input, struct choice *ret_choice)
+void check_purse_decided(struct check_purse *purse, const struct choice *choice)
+{
+    purse->decided++;
+    if (choice->chosen < choice->count && choice->candidates[choice->chosen].cost > 0) {
+        purse->saved_ms += DECIDE_CHECK_SHARE * choice->candidates[choice->chosen].cost;
+    }
+    purse->saved_ms =
+        fmax(fmin(purse->saved_ms, choice->weights.one_error_ms) - choice->check_ms, 0);
+}
+
+/* Both sides are asked where local is not believed; false: not this time. `plain`: what is chosen
+ * otherwise. */
+static bool check_consider(const struct decide_input *input, const struct cascade *cascade,
+                           const struct candidate *plain, struct choice *choice)
+{
+    const size_t at = candidates_cheapest(choice, FORCED_CASCADE);
+    double more_ms;
+
+    if (plain->kind == JOB_CACHE || at == choice->count || !(cascade->asked > 0)) {
+        return false;
+    }
+    more_ms = fmax(choice->candidates[at].cost - plain->cost, 0);
+    if (more_ms > fmin(input->check_ms, input->weights.one_error_ms)) {
+        return false;
+    }
+    choice->chosen = at;
+    choice->check_ms = more_ms;
+    choice->reason = "both sides are asked, to see how right local is";
+    thrift(input, choice);
+    return choice->chosen == at;
+}
+
+/* With `plain`, what was chosen without it, a check; not 0 then: not this time. */
+static int decide_once(const struct decide_input *input, const struct choice *plain,
+                       struct choice *ret_choice)
 {
     struct confidence_bin bins[CONFIDENCE_BINS];
     struct cascade cascade;
@@ -262,7 +285,9 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
         return TANDEM_ENOROUTE;
     }
     ret_choice->reason = reason_of_choice(input, ret_choice, &cascade);
-    check_consider(input, &cascade, ret_choice);
+    if (plain && !check_consider(input, &cascade, &plain->candidates[plain->chosen], ret_choice)) {
+        return TANDEM_ENOROUTE;
+    }
     thrift(input, ret_choice);
     retry_consider(input, bins, ret_choice, &cascade);
     result = plan_make(input, bins, ret_choice, &cascade);
@@ -272,6 +297,21 @@ int decide(const struct decide_input *input, struct choice *ret_choice)
     if (result != 0) {
         ret_choice->edge = -1;
         ret_choice->plan = (struct job_plan){.deadline_ns = input->deadline_ns};
+    }
+    return result;
+}
+
+int decide(const struct decide_input *input, struct choice *ret_choice)
+{
+    struct decide_input plain = *input;
+    struct choice check;
+    int result;
+
+    plain.check_ms = 0;
+    result = decide_once(&plain, NULL, ret_choice);
+    if (result == 0 && input->check_ms > 0 && input->forced == FORCED_AUTO &&
+        decide_once(input, ret_choice, &check) == 0) {
+        *ret_choice = check;
     }
     return result;
 }

@@ -118,7 +118,7 @@ struct decide_input {
     const char *only_edge;   /* privacy: the one edge that may see it; NULL: any */
     bool never_leaves;       /* privacy */
     bool too_big;            /* as it came, for the wire; a smaller form may go */
-    bool checks;             /* see DECIDE_CHECK_EACH */
+    double check_ms;         /* what a check may cost; 0: none is due (struct check_purse) */
     bool has_local;
     bool local_known;
     struct latency local;  /* with the queue */
@@ -174,16 +174,28 @@ struct choice {
                                   one was, or it is forbidden, or there are no edges */
     double needs_bytes;        /* EDGE_OVER_BUDGET: what that one needs */
     enum decide_reserve reserve;
-    bool pull_in; /* all requests with a reserve get JOB_PULL_IN before this one's START */
+    bool pull_in;    /* all requests with a reserve get JOB_PULL_IN before this one's START */
+    double check_ms; /* a check: what it is expected to cost more; else 0 */
     struct job_plan plan;
 };
 
 /* Answers that stay here are compared with nobody's, and where the edge answers alone there is no
  * local one: what was learned of them before would hold for ever, whatever became of the models.
- * So one request of each so many of a task asks both sides, whatever the local answer says of
- * itself, where that is expected to cost no more than one error. A prime, for streams that take
- * turns. */
-#define DECIDE_CHECK_EACH 61
+ * So one request of each so many of a task is a check: it asks both sides, whatever the local
+ * answer says of itself. A prime, for streams that take turns. What checks cost more than what
+ * would have been chosen is no more than a share of what all requests of the task were expected to
+ * cost, and a single one no more than one error: where an edge is dear they are rarer. */
+#define DECIDE_CHECK_EACH  61
+#define DECIDE_CHECK_SHARE 0.005
+/* What is put aside for checks of one task; zeroed at first. */
+struct check_purse {
+    uint32_t decided; /* requests */
+    double saved_ms;
+};
+/* What the next request may spend, for decide_input.check_ms. */
+double check_purse_take(const struct check_purse *purse);
+/* It was decided like this. */
+void check_purse_decided(struct check_purse *purse, const struct choice *choice);
 /* An edge that is asked in a hope is given up after so many times the hoped latency: then the hope
  * was wrong. */
 #define DECIDE_NO_SUCH_EDGE "no edge of this name" /* a reason; who shows it adds the name */

@@ -70,7 +70,7 @@ struct client {
     size_t open[FLOWS_MAX]; /* requests that may not have ended */
     size_t open_count;
     double probe_bytes;
-    uint32_t decided[SIM_TASKS];
+    struct check_purse checks[SIM_TASKS];
     /* what single policies keep */
     double edge_window_ms[SWITCH_WINDOW], local_window_ms[SWITCH_WINDOW];
     size_t edge_windowed, local_windowed;

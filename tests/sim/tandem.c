@@ -92,8 +92,7 @@ void tandem_choose(struct run *run, struct request *request)
     struct choice choice;
     struct decide_input input = {.weights = sim_weights,
                                  .energy = sim_energy,
-                                 .checks =
-                                     ++client->decided[request->task] % DECIDE_CHECK_EACH == 0,
+                                 .check_ms = check_purse_take(&client->checks[request->task]),
                                  .has_local = true,
                                  .threshold = thresholds[request->task],
                                  .confidence = &client->confidence[request->task],
@@ -113,6 +112,7 @@ void tandem_choose(struct run *run, struct request *request)
     request->edge_wanted = informed_would_ask(run, request);
     input.insured_count = insured_fill(run, request, insured);
     (void)decide(&input, &choice);
+    check_purse_decided(&client->checks[request->task], &choice);
     if (choice.pull_in) {
         pull_in(run, client);
     }

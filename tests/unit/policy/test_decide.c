@@ -435,6 +435,32 @@ static void test_most_useful_trouble(void **state)
     assert_string_equal(reason_of(&input, 0, &choice), "no edge connected");
 }
 
+/* A check is due each so many requests, and costs no more than what was put aside: a share of what
+ * requests cost, and one error at most. */
+static void test_check_purse(void **state)
+{
+    struct check_purse purse = {0};
+    struct choice choice = {.count = 1, .candidates = {{.cost = 40}}, .weights.one_error_ms = 10};
+
+    (void)state;
+    for (unsigned i = 1; i < DECIDE_CHECK_EACH; i++) {
+        assert_float_equal(check_purse_take(&purse), 0, 0);
+        check_purse_decided(&purse, &choice);
+        if (i == 10) {
+            assert_float_equal(purse.saved_ms, 10 * 40 * DECIDE_CHECK_SHARE, 1e-9);
+        }
+    }
+    assert_float_equal(check_purse_take(&purse), 10, 1e-9); /* 12, were there no bound */
+    choice.check_ms = 7;
+    check_purse_decided(&purse, &choice);
+    assert_float_equal(purse.saved_ms, 3, 1e-9);
+    assert_float_equal(check_purse_take(&purse), 0, 0);
+    choice.chosen = choice.count; /* no route: nothing is put aside */
+    choice.check_ms = 0;
+    check_purse_decided(&purse, &choice);
+    assert_float_equal(purse.saved_ms, 3, 1e-9);
+}
+
 static bool asks_always(const struct choice *choice)
 {
     return choice->plan.route == JOB_CASCADE && choice->plan.threshold == 1 &&
@@ -454,11 +480,17 @@ static void test_check(void **state)
     }
     assert_int_equal(decide(&input, &choice), 0);
     assert_false(asks_always(&choice));
-    input.checks = true;
+    input.check_ms = 200;
     assert_string_equal(reason_of(&input, 0, &choice),
                         "both sides are asked, to see how right local is");
     assert_true(asks_always(&choice));
     assert_false(choice.plan.race); /* the first answer would end it */
+    assert_true(choice.check_ms > 1);
+    input.check_ms = choice.check_ms * 0.99; /* not enough: it is decided as ever */
+    assert_int_equal(decide(&input, &choice), 0);
+    assert_false(asks_always(&choice));
+    assert_float_equal(choice.check_ms, 0, 0);
+    input.check_ms = 200;
     input.forced = FORCED_LOCAL;
     assert_int_equal(decide(&input, &choice), 0);
     assert_int_equal(choice.plan.route, JOB_LOCAL);
@@ -491,7 +523,7 @@ static void test_check_of_an_edge(void **state)
     input.local = (struct latency){60, 70};
     assert_int_equal(decide(&input, &choice), 0);
     assert_int_equal(choice.plan.route, JOB_EDGE);
-    input.checks = true;
+    input.check_ms = 200;
     assert_int_equal(decide(&input, &choice), 0);
     assert_int_equal(choice.plan.route, JOB_CASCADE);
     assert_true(choice.plan.threshold == 1 && !choice.plan.race);
@@ -605,7 +637,8 @@ static void test_cached_without_energy(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_check),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_check_purse),
+                                       cmocka_unit_test(test_check),
                                        cmocka_unit_test(test_check_of_an_edge),
                                        cmocka_unit_test(test_cached),
                                        cmocka_unit_test(test_cached_keeps_what_was_believed),
