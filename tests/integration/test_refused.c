@@ -72,7 +72,8 @@ static void test_wrong_token(void **state)
         site_run(&out, NULL, "tandemctl", "edges", "--socket", site.status_socket, NULL), 0);
     assert_non_null(strstr(out, WHY));
     free(out);
-    assert_int_equal(site_log_count(&site, "client", WHY), 1);
+    assert_int_equal(site_log_count(&site, "client", ": not connected: "), 1);
+    assert_int_equal(site_log_count(&site, "client", WHY), 2); /* and of the request that failed */
     assert_int_equal(site_log_count(&site, "client", "connected to"), 0);
     assert_int_equal(site_log_count(&site, "server", WHY), 1);
     token_write(&site, "0123456789abcdef0123");
