@@ -21,6 +21,7 @@
 #define SIDE        1000 /* of each; more bytes than a socket takes */
 #define MODELS      24   /* that the reload opens */
 #define ANSWERS     3
+#define TRIES       10   /* until a stop meets a reload */
 #define AT_ONCE_MS  5000 /* ten times what it takes, and less than the silence of a connection */
 
 static struct site site;
@@ -100,14 +101,21 @@ static void task_write(int number, const char *model)
     site_write(path, "[task]\nkind = generate\n[local]\nmodel = %s/%s\n", site.top, model);
 }
 
+/* Of two signals that are sent at once either may come first: then there is no reload to give up.
+ */
 static void test_reload_is_given_up(void **state)
 {
     (void)state;
     for (int i = 0; i < MODELS; i++) {
         task_write(i, "deploy/models/commands-edge.gguf");
     }
-    assert_int_equal(kill(site.client, SIGHUP), 0);
-    assert_int_equal(site_client_stop(&site, SIGTERM), 0);
+    for (int i = 0; i < TRIES && site_log_count(&site, "client", "reload: given up") == 0; i++) {
+        if (i > 0) {
+            site_client_start(&site);
+        }
+        assert_int_equal(kill(site.client, SIGHUP), 0);
+        assert_int_equal(site_client_stop(&site, SIGTERM), 0);
+    }
     assert_int_equal(site_log_count(&site, "client", "reload: given up"), 1);
 }
 
